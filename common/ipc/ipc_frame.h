@@ -1,0 +1,77 @@
+/* The envelope of every message between the processes of a node, on unix
+ * stream sockets (docs/decisions/0001). docs/wire.md has the picture.
+ *
+ *   u32 magic "rqI1"   u16 version   u16 type
+ *   u32 body_bytes     u32 payload_bytes
+ *   u64 request_id                              24 bytes, little-endian
+ *   body     a protobuf message (proto/), decoded by the receiver
+ *   payload  opaque to who passes it on: a log entry, a query, a piece of JSON
+ *
+ * The first frame of each side is HELLO: it names the sender's service and its
+ * incarnation, so that a message can't be taken for one of an earlier run. */
+#ifndef RQ_IPC_FRAME_H
+#define RQ_IPC_FRAME_H
+
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+enum {
+        IPC_MAGIC             = 0x31497172, /* "rqI1" */
+        IPC_VERSION           = 1,
+        IPC_HEADER_BYTES      = 24,
+        IPC_BODY_BYTES_MAX    = 1024 * 1024,
+        IPC_PAYLOAD_BYTES_MAX = 80 * 1024 * 1024, /* one log entry of 64 MiB fits, with its frame */
+};
+
+/* Who is at the other end; bits, so that a rule can allow several. */
+typedef enum ipc_role {
+        IPC_GATEWAY   = 1 << 0,
+        IPC_CONSENSUS = 1 << 1,
+        IPC_STORE     = 1 << 2,
+        IPC_BACKUP    = 1 << 3,
+} ipc_role;
+
+/* Numbers are never reused. proto/README.md lists body and payload of each. */
+typedef enum ipc_type {
+        IPC_HELLO          = 1,
+        IPC_STATUS_GET     = 2,  /* any -> any: asks for the STATUS document */
+        IPC_STATUS         = 3,  /* payload: JSON object */
+
+        IPC_PROPOSE        = 16, /* gateway -> consensus */
+        IPC_READ           = 17, /* gateway -> consensus: a read that needs an index */
+        IPC_REQUEST_FAILED = 18, /* consensus, store -> gateway: no result will come */
+        IPC_NODE_STATE     = 19, /* consensus -> gateway: identity, role, leader */
+
+        IPC_COMMITTED      = 32, /* consensus -> store: a batch of log records */
+        IPC_READ_AT        = 33, /* consensus -> store: run this read once index is applied */
+        IPC_FETCH          = 34, /* store -> consensus: (re)start the stream at an index */
+        IPC_APPLIED        = 35, /* store -> consensus: how far it is */
+
+        IPC_QUERY          = 48, /* gateway -> store: a read that needs no index */
+        IPC_CREDIT         = 49, /* gateway -> store: more bytes of a result may be sent */
+        IPC_CANCEL         = 50, /* gateway -> store: the client is gone */
+        IPC_RESULT         = 51, /* store -> gateway: piece of the answer */
+} ipc_type;
+
+typedef struct ipc_frame {
+        uint16_t type;
+        uint64_t request_id;
+        rq_bytes body;    /* borrowed until the handler returns */
+        rq_bytes payload; /* likewise */
+} ipc_frame;
+
+typedef struct ipc_header {
+        uint16_t type;
+        uint32_t body_bytes, payload_bytes;
+        uint64_t request_id;
+} ipc_header;
+
+void ipc_header_encode(uint8_t out[static IPC_HEADER_BYTES], const ipc_header *header);
+
+/* Errors: RQ_EPROTO (magic), RQ_EVERSION, RQ_ETOOBIG (above the envelope's own
+ * limits; a rule's limits are checked by the link). */
+rq_err ipc_header_decode(const uint8_t in[static IPC_HEADER_BYTES], ipc_header *ret_header);
+
+#endif
