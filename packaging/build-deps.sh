@@ -1,0 +1,41 @@
+# Sourced by ./quickstart and ./check: the packages, by what needs them, and the
+# two builds. Nothing here is needed to run an installed package.
+
+BUILD_PACKAGES=(
+  cmake ninja-build gcc libc6-dev pkg-config
+  libevent-dev libsqlite3-dev libprotobuf-c-dev protobuf-c-compiler libjansson-dev libyajl-dev
+  libhttp-parser-dev libsystemd-dev
+)
+TEST_PACKAGES=(libcmocka-dev python3 python3-venv sqlite3 procps wrk)
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# Installs what is missing; asks nothing of the network when all is there.
+install_packages() {
+  local missing=() name
+  for name in "$@"; do
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || missing+=("$name")
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  echo "Installing: ${missing[*]}"
+  as_root apt-get update -qq &&
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+build_release() {
+  cmake -G Ninja -S . -B build -DCMAKE_BUILD_TYPE=Release >/dev/null && cmake --build build
+}
+
+# With tests, assertions of the sanitizers, and debug information.
+build_checked() {
+  cmake -G Ninja -S . -B build-check -DCMAKE_BUILD_TYPE=Debug -DRQ_TESTS=ON -DRQ_SANITIZE=address,undefined >/dev/null &&
+    cmake --build build-check
+}
+
+# The published client library that a test drives us with.
+prepare_venv() {
+  [ -x .venv/bin/python ] && .venv/bin/python -c 'import pyrqlite' 2>/dev/null && return 0
+  python3 -m venv .venv && .venv/bin/pip install -q pyrqlite==2.2.3
+}

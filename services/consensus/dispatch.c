@@ -1,0 +1,303 @@
+#include "dispatch.h"
+
+#include <inttypes.h>
+
+#include "base/assert.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "consensus.pb-c.h"
+#include "log/log_fields.h"
+#include "status.h"
+
+_Static_assert((int) OUTCOME_COMMITTED == (int) RQ__REQUEST_FAILED__OUTCOME__COMMITTED &&
+               (int) OUTCOME_UNKNOWN == (int) RQ__REQUEST_FAILED__OUTCOME__UNKNOWN &&
+               (int) OUTCOME_DROPPED == (int) RQ__REQUEST_FAILED__OUTCOME__DROPPED, "outcomes are those of the message");
+_Static_assert((int) REASON_STORE_FAILED == (int) RQ__REQUEST_FAILED__REASON__STORE_FAILED &&
+               (int) REASON_DISK_FULL == (int) RQ__REQUEST_FAILED__REASON__DISK_FULL &&
+               (int) REASON_INVALID == (int) RQ__REQUEST_FAILED__REASON__INVALID, "reasons are those of the message");
+
+enum { SMALL_BODY_BYTES = 256 };
+
+static uint64_t deadline_of(uint64_t timeout_us) {
+        uint64_t now_us = rq_clock_mono_us();
+        return timeout_us == 0 || timeout_us > UINT64_MAX - now_us ? UINT64_MAX : now_us + timeout_us;
+}
+
+static void send_failed(ipc_link *link, const answer *a) {
+        uint8_t packed[512];
+        Rq__RequestFailed body = RQ__REQUEST_FAILED__INIT;
+        body.outcome = (Rq__RequestFailed__Outcome) a->outcome;
+        body.reason = (Rq__RequestFailed__Reason) a->reason;
+        body.index = a->index;
+        body.text = (char *) (uintptr_t) a->text;
+        rq_assert(rq__request_failed__get_packed_size(&body) <= sizeof packed);
+        size_t size = rq__request_failed__pack(&body, packed);
+        /* A gateway that doesn't read its answers gets none. */
+        (void) ipc_link_send(link, IPC_REQUEST_FAILED, a->to.request_id, rq_bytes_of(packed, size), (rq_bytes) {0});
+}
+
+void dispatch_send_answers(consensus *c) {
+        answers *list = driver_answers(c->driver);
+        for (size_t i = 0; i < list->count; i++) {
+                consensus_gateway *gateway = consensus_gateway_of(c, list->v[i].to.gateway);
+                if (gateway != NULL)
+                        send_failed(gateway->link, &list->v[i]);
+        }
+        list->count = 0;
+}
+
+/* Nothing has happened: says why. */
+static rq_err refuse(consensus *c, ipc_link *link, uint64_t request_id, rq_err err) {
+        answer a = { .to = { .request_id = request_id }, .outcome = OUTCOME_REFUSED, .reason = REASON_OTHER, .text = rq_err_text(err) };
+        switch (err) {
+        case RQ_ENOTLEADER:
+                a.reason = REASON_NO_LEADER;
+                a.text = c->storage_failed ? "the disk of the log has failed" : "this node doesn't lead yet";
+                break;
+        case RQ_EFULL:
+                a.reason = REASON_OVERLOADED;
+                a.text = "too many requests are waiting for the log";
+                break;
+        case RQ_ENOMEM:
+                a.reason = REASON_OVERLOADED;
+                break;
+        case RQ_ECANCELED:
+                a.reason = REASON_STOPPING;
+                a.text = "the node is stopping";
+                break;
+        case RQ_ENOSPC:
+                a.reason = REASON_DISK_FULL;
+                a.text = "the disk of the log is full";
+                break;
+        case RQ_ETOOBIG:
+                a.reason = REASON_INVALID;
+                a.text = "the request is larger than a log entry may be";
+                break;
+        case RQ_EINVAL:
+                a.reason = REASON_INVALID;
+                a.text = "a request of a kind that this version doesn't know";
+                break;
+        case RQ_EIO:
+                a.reason = REASON_NO_LEADER;
+                a.text = "the disk of the log has failed";
+                break;
+        default:
+                break;
+        }
+        c->proposals_refused++;
+        send_failed(link, &a);
+        return RQ_OK;
+}
+
+static rq_err admit(consensus *c, size_t body_bytes) {
+        rq_err r = log_writer_admits(c->writer, RECORD_HEADER_BYTES + body_bytes, c->write_bytes + driver_staged_bytes(c->driver));
+        bool full = r == RQ_ENOSPC;
+        uint32_t suppressed;
+        if (full && rq_log_allowed(&c->limit_full, &suppressed)) {
+                const char *fields[] = { RQ_MSG_DISK_FULL, NULL };
+                rq_log_write(LOG_ERR, fields, "The disk of %s is full: writes are refused until there is space", c->o.dir_path);
+        }
+        if (!full && c->disk_full)
+                rq_log_notice("There is space in %s again: writes are accepted", c->o.dir_path);
+        c->disk_full = full;
+        return r;
+}
+
+static consensus_gateway *gateway_from(ipc_link *link) {
+        consensus_gateway *gateway = ipc_link_data(link);
+        rq_assert(gateway != NULL && gateway->link == link);
+        return gateway;
+}
+
+static rq_err on_propose(void *arg, ipc_link *link, const ipc_frame *frame) {
+        consensus *c = arg;
+        Rq__Propose *propose = rq__propose__unpack(rq_arena_allocator(c->arena), frame->body.size, frame->body.data);
+        if (propose == NULL)
+                return RQ_EPROTO;
+        driver_proposal proposal = {
+                .from = { .gateway = gateway_from(link)->number, .request_id = frame->request_id },
+                .kind = (uint8_t) propose->kind,
+                .deadline_us = deadline_of(propose->timeout_us),
+                .step_budget = propose->step_budget != 0 ? propose->step_budget : c->o.config.step_budget,
+        };
+        rq_err r = propose->kind == RECORD_SQL ? RQ_OK : RQ_EINVAL;
+        rq_arena_reset(c->arena);
+        if (r >= 0)
+                r = admit(c, frame->payload.size);
+        if (r >= 0)
+                r = driver_propose(c->driver, &proposal, frame->payload);
+        if (r < 0)
+                return refuse(c, link, frame->request_id, r);
+        c->proposals_taken++;
+        return RQ_OK;
+}
+
+static rq_err on_read(void *arg, ipc_link *link, const ipc_frame *frame) {
+        consensus *c = arg;
+        Rq__Read *read = rq__read__unpack(rq_arena_allocator(c->arena), frame->body.size, frame->body.data);
+        if (read == NULL)
+                return RQ_EPROTO;
+        Rq__ReadLevel level = read->level;
+        uint64_t timeout_us = read->timeout_us, min_index = read->min_index;
+        rq_arena_reset(c->arena);
+
+        rq_err r = level == RQ__READ_LEVEL__LEVEL_WEAK || level == RQ__READ_LEVEL__LEVEL_LINEARIZABLE ||
+                   level == RQ__READ_LEVEL__LEVEL_STRONG ? RQ_OK : RQ_EINVAL;
+        bool strong = level == RQ__READ_LEVEL__LEVEL_STRONG;
+        if (r >= 0 && strong)
+                r = admit(c, 0);
+        if (r >= 0)
+                r = driver_read(c->driver, (request_origin) { .gateway = gateway_from(link)->number, .request_id = frame->request_id },
+                                strong, deadline_of(timeout_us), min_index, frame->payload);
+        if (r < 0)
+                return refuse(c, link, frame->request_id, r);
+        c->reads_taken++;
+        return RQ_OK;
+}
+
+static rq_err on_status_get(void *arg, ipc_link *link, const ipc_frame *frame) {
+        consensus *c = arg;
+        RQ_CLEANUP(rq_buf_done) rq_buf document = {0};
+        rq_err r = status_document(c, &document);
+        if (r < 0)
+                return r;
+        (void) ipc_link_send(link, IPC_STATUS, frame->request_id, (rq_bytes) {0}, rq_buf_bytes(&document));
+        return RQ_OK;
+}
+
+static bool read_uuid(ProtobufCBinaryData bytes, rq_uuid *ret_uuid) {
+        *ret_uuid = (rq_uuid) {0};
+        if (bytes.len != 0 && bytes.len != RQ_UUID_BYTES)
+                return false;
+        if (bytes.len == RQ_UUID_BYTES)
+                memcpy(ret_uuid->bytes, bytes.data, RQ_UUID_BYTES);
+        return true;
+}
+
+static rq_err on_fetch(void *arg, ipc_link *link, const ipc_frame *frame) {
+        consensus *c = arg;
+        (void) link;
+        Rq__Fetch *body = rq__fetch__unpack(rq_arena_allocator(c->arena), frame->body.size, frame->body.data);
+        if (body == NULL)
+                return RQ_EPROTO;
+        stream_fetch fetch = {
+                .from = body->from_index, .applied_term = body->applied_term,
+                .clock_us = body->clock_us, .checkpoint = body->checkpoint_index,
+        };
+        bool valid = read_uuid(body->database_id, &fetch.database_id);
+        rq_arena_reset(c->arena);
+        if (!valid)
+                return RQ_EPROTO;
+
+        rq_uuid stream_id = rq_uuid_random();
+        c->feed_failed = false;
+        uint32_t suppressed;
+        if (driver_fetch(c->driver, &fetch, &stream_id) < 0 && rq_log_allowed(&c->limit_store, &suppressed)) {
+                char index[64];
+                const char *fields[] = { RQ_MSG_STORE_MISMATCH, rq_log_field_u64(index, sizeof index, RQ_FIELD_INDEX, fetch.from), NULL };
+                rq_log_write(LOG_ERR, fields, "The store doesn't fit the log: %s. Nothing is sent to it", driver_stream(c->driver)->misfit);
+        }
+        return RQ_OK;
+}
+
+static rq_err on_applied(void *arg, ipc_link *link, const ipc_frame *frame) {
+        consensus *c = arg;
+        (void) link;
+        Rq__Applied *body = rq__applied__unpack(rq_arena_allocator(c->arena), frame->body.size, frame->body.data);
+        if (body == NULL)
+                return RQ_EPROTO;
+        raft_index applied = body->applied_index, checkpoint = body->checkpoint_index;
+        rq_arena_reset(c->arena);
+        return driver_applied(c->driver, applied, checkpoint);
+}
+
+static const ipc_rule gateway_rules[] = {
+        { IPC_PROPOSE,    IPC_GATEWAY, SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_propose },
+        { IPC_READ,       IPC_GATEWAY, SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_read },
+        { IPC_STATUS_GET, IPC_GATEWAY | IPC_BACKUP, SMALL_BODY_BYTES, 0, on_status_get },
+};
+
+static const ipc_rule store_rules[] = {
+        { IPC_FETCH,      IPC_STORE, SMALL_BODY_BYTES, 0, on_fetch },
+        { IPC_APPLIED,    IPC_STORE, SMALL_BODY_BYTES, 0, on_applied },
+        { IPC_STATUS_GET, IPC_STORE, SMALL_BODY_BYTES, 0, on_status_get },
+};
+
+void dispatch_send_state(consensus *c, ipc_link *link) {
+        uint8_t packed[2048];
+        const raft *r = driver_raft(c->driver);
+        Rq__NodeState body = RQ__NODE_STATE__INIT;
+        bool leads = raft_role_of(r) == RAFT_LEADER;
+        body.node_id = c->identity.node_id;
+        body.disk_uuid = (ProtobufCBinaryData) { .data = c->identity.disk_uuid.bytes, .len = RQ_UUID_BYTES };
+        body.cluster_id = (ProtobufCBinaryData) { .data = c->identity.database_id.bytes, .len = RQ_UUID_BYTES };
+        body.role = leads ? RQ__NODE_STATE__ROLE__LEADER
+                  : raft_role_of(r) == RAFT_CANDIDATE ? RQ__NODE_STATE__ROLE__CANDIDATE : RQ__NODE_STATE__ROLE__FOLLOWER;
+        body.term = raft_term_of(r);
+        if (leads) {
+                body.leader_id = c->identity.node_id;
+                body.leader_raft_addr = (char *) (uintptr_t) c->o.config.raft_addr;
+                body.leader_api_addr = (char *) (uintptr_t) c->o.config.api_addr;
+        }
+        body.ready = raft_commit_is_current(r);
+        size_t size = rq__node_state__get_packed_size(&body);
+        if (size > sizeof packed)
+                return; /* addresses are checked with the configuration; a gateway can do without */
+        (void) rq__node_state__pack(&body, packed);
+        for (int i = 0; i < CONSENSUS_GATEWAYS_MAX; i++)
+                if (c->gateways[i].link != NULL && (link == NULL || c->gateways[i].link == link))
+                        (void) ipc_link_send(c->gateways[i].link, IPC_NODE_STATE, 0, rq_bytes_of(packed, size), (rq_bytes) {0});
+}
+
+static void on_gateway_up(void *arg, ipc_link *link) {
+        consensus *c = arg;
+        int place = 0;
+        while (place < CONSENSUS_GATEWAYS_MAX && c->gateways[place].link != NULL)
+                place++;
+        if (place == CONSENSUS_GATEWAYS_MAX) {
+                ipc_link_close(link);
+                return;
+        }
+        c->gateways[place] = (consensus_gateway) { .link = link, .number = ++c->gateway_number };
+        ipc_link_set_data(link, &c->gateways[place]);
+        dispatch_send_state(c, link);
+}
+
+static void on_gateway_down(void *arg, ipc_link *link) {
+        consensus *c = arg;
+        consensus_gateway *gateway = ipc_link_data(link);
+        if (gateway == NULL)
+                return; /* there was no place for it */
+        driver_gateway_gone(c->driver, gateway->number);
+        *gateway = (consensus_gateway) {0};
+}
+
+static void on_store_up(void *arg, ipc_link *link) {
+        (void) arg;
+        (void) link; /* it begins with FETCH */
+}
+
+static void on_store_down(void *arg, ipc_link *link) {
+        consensus *c = arg;
+        (void) link;
+        driver_store_gone(c->driver);
+}
+
+static void on_turn_end(void *arg, ipc_link *link) {
+        (void) link;
+        consensus_turn(arg);
+}
+
+ipc_handlers dispatch_gateway_handlers(consensus *c) {
+        return (ipc_handlers) {
+                .rules = gateway_rules, .rule_count = sizeof gateway_rules / sizeof gateway_rules[0],
+                .on_up = on_gateway_up, .on_down = on_gateway_down, .on_turn_end = on_turn_end, .arg = c,
+        };
+}
+
+ipc_handlers dispatch_store_handlers(consensus *c) {
+        return (ipc_handlers) {
+                .rules = store_rules, .rule_count = sizeof store_rules / sizeof store_rules[0],
+                .on_up = on_store_up, .on_down = on_store_down, .on_turn_end = on_turn_end, .arg = c,
+        };
+}

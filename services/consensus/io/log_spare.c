@@ -1,0 +1,255 @@
+#include "io/log_spare.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "io/log_segment.h"
+
+#define SPARE_PREFIX "spare-"
+
+enum {
+        READY_MAX   = 4,  /* kept of what is recycled */
+        MADE_AHEAD  = 1,
+        RETRY_MS    = 250,
+        FILL_BYTES  = 256 * 1024,
+        FILL_PAUSE_US = 1000,
+};
+
+struct log_spare {
+        const log_io *io;
+        int dir_fd;
+        pthread_t thread;
+        bool has_thread;
+        pthread_mutex_t mutex;
+        pthread_cond_t work, ready;
+        /* Under the mutex: */
+        uint64_t serials[READY_MAX];
+        uint32_t ready_count;
+        uint64_t next_serial;
+        rq_err trouble;   /* of the last attempt: RQ_OK, RQ_ENOSPC, RQ_EIO */
+        bool stop;
+        uint32_t waiting; /* in log_spare_take() */
+};
+
+static char *spare_name(uint64_t serial, char name[static SPARE_NAME_BYTES]) {
+        (void) snprintf(name, SPARE_NAME_BYTES, SPARE_PREFIX "%010llu", (unsigned long long) (serial % 10000000000u));
+        return name;
+}
+
+static void deadline_after(uint32_t ms, struct timespec *ret) {
+        (void) clock_gettime(CLOCK_MONOTONIC, ret);
+        ret->tv_sec += ms / 1000;
+        ret->tv_nsec += (long) (ms % 1000) * 1000000;
+        if (ret->tv_nsec >= 1000000000) {
+                ret->tv_sec++;
+                ret->tv_nsec -= 1000000000;
+        }
+}
+
+/* False: stop. */
+static bool pause_between(log_spare *s) {
+        (void) pthread_mutex_lock(&s->mutex);
+        bool stop = s->stop, hurry = s->waiting > 0;
+        (void) pthread_mutex_unlock(&s->mutex);
+        if (!stop && !hurry)
+                (void) nanosleep(&(struct timespec) { .tv_nsec = FILL_PAUSE_US * 1000L }, NULL);
+        return !stop;
+}
+
+static rq_err fill(log_spare *s, int fd) {
+        static const uint8_t zeros[FILL_BYTES];
+        if (s->io->fallocate(s->io->arg, fd, SEGMENT_BYTES) != 0)
+                return log_io_is_full(errno) ? RQ_ENOSPC : rq_err_from_errno(errno);
+        for (uint64_t at = 0; at < SEGMENT_BYTES; at += FILL_BYTES) {
+                rq_err r = log_io_write(s->io, fd, zeros, FILL_BYTES, at);
+                if (r < 0)
+                        return r;
+                /* In small pieces, with pauses while nobody waits for it, so that
+                 * the log's own fdatasync doesn't stand behind all these bytes. */
+                if (s->io->fdatasync(s->io->arg, fd) != 0)
+                        return log_io_is_full(errno) ? RQ_ENOSPC : RQ_EIO;
+                if (!pause_between(s))
+                        return RQ_ECANCELED;
+        }
+        return s->io->fsync(s->io->arg, fd) == 0 ? RQ_OK : RQ_EIO;
+}
+
+/* A name without ".tmp" is a whole spare. */
+static rq_err make(log_spare *s, uint64_t serial) {
+        char name[SPARE_NAME_BYTES], temporary[SPARE_NAME_BYTES + 4];
+        (void) snprintf(temporary, sizeof temporary, "%s.tmp", spare_name(serial, name));
+        RQ_CLEANUP(rq_closep) int fd = s->io->open(s->io->arg, s->dir_fd, temporary, O_RDWR | O_CREAT | O_TRUNC);
+        if (fd < 0)
+                return log_io_is_full(errno) ? RQ_ENOSPC : rq_err_from_errno(errno);
+        rq_err r = fill(s, fd);
+        if (r >= 0 && (s->io->rename(s->io->arg, s->dir_fd, temporary, name) != 0 || s->io->fsync(s->io->arg, s->dir_fd) != 0))
+                r = RQ_EIO;
+        if (r < 0)
+                (void) s->io->unlink(s->io->arg, s->dir_fd, temporary);
+        return r;
+}
+
+static void *run(void *arg) {
+        log_spare *s = arg;
+        (void) pthread_mutex_lock(&s->mutex);
+        while (!s->stop) {
+                if (s->ready_count >= MADE_AHEAD) {
+                        s->trouble = RQ_OK;
+                        (void) pthread_cond_wait(&s->work, &s->mutex);
+                        continue;
+                }
+                uint64_t serial = s->next_serial++;
+                (void) pthread_mutex_unlock(&s->mutex);
+                rq_err r = make(s, serial);
+                (void) pthread_mutex_lock(&s->mutex);
+                s->trouble = r;
+                if (r >= 0 && s->ready_count < READY_MAX)
+                        s->serials[s->ready_count++] = serial;
+                (void) pthread_cond_broadcast(&s->ready);
+                if (r < 0 && !s->stop) {
+                        struct timespec until;
+                        deadline_after(RETRY_MS, &until);
+                        (void) pthread_cond_timedwait(&s->work, &s->mutex, &until);
+                }
+        }
+        (void) pthread_mutex_unlock(&s->mutex);
+        return NULL;
+}
+
+static void close_dirp(DIR **dir) {
+        if (*dir != NULL)
+                (void) closedir(*dir);
+}
+
+static rq_err adopt(log_spare *s) {
+        RQ_CLEANUP(rq_closep) int fd = openat(s->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return rq_err_from_errno(errno);
+        RQ_CLEANUP(close_dirp) DIR *dir = fdopendir(fd);
+        if (dir == NULL)
+                return rq_err_from_errno(errno);
+        (void) RQ_TAKE(fd, -1);
+        for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+                char *end;
+                size_t size = strlen(entry->d_name);
+                bool half_made = size > 4 && strcmp(entry->d_name + size - 4, ".tmp") == 0;
+                if (strncmp(entry->d_name, SPARE_PREFIX, strlen(SPARE_PREFIX)) != 0 && !half_made)
+                        continue;
+                unsigned long long serial = half_made ? 0 : strtoull(entry->d_name + strlen(SPARE_PREFIX), &end, 10);
+                if (half_made || *end != '\0' || s->ready_count == READY_MAX) {
+                        (void) s->io->unlink(s->io->arg, s->dir_fd, entry->d_name);
+                        continue;
+                }
+                s->serials[s->ready_count++] = serial;
+                if (serial >= s->next_serial)
+                        s->next_serial = serial + 1;
+        }
+        return RQ_OK;
+}
+
+rq_err log_spare_new(const log_io *io, int dir_fd, log_spare **ret_spare) {
+        log_spare *s = calloc(1, sizeof *s);
+        if (s == NULL)
+                return RQ_ENOMEM;
+        *s = (log_spare) { .io = io, .dir_fd = dir_fd };
+        pthread_condattr_t monotonic;
+        (void) pthread_condattr_init(&monotonic);
+        (void) pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+        (void) pthread_mutex_init(&s->mutex, NULL);
+        (void) pthread_cond_init(&s->work, &monotonic);
+        (void) pthread_cond_init(&s->ready, &monotonic);
+        (void) pthread_condattr_destroy(&monotonic);
+
+        rq_err r = adopt(s);
+        if (r >= 0 && pthread_create(&s->thread, NULL, run, s) != 0)
+                r = RQ_ENOMEM;
+        if (r < 0) {
+                (void) log_spare_free(s);
+                return r;
+        }
+        s->has_thread = true;
+        *ret_spare = s;
+        return RQ_OK;
+}
+
+log_spare *log_spare_free(log_spare *s) {
+        if (s == NULL)
+                return NULL;
+        if (s->has_thread) {
+                (void) pthread_mutex_lock(&s->mutex);
+                s->stop = true;
+                (void) pthread_cond_broadcast(&s->work);
+                (void) pthread_mutex_unlock(&s->mutex);
+                (void) pthread_join(s->thread, NULL);
+        }
+        (void) pthread_cond_destroy(&s->work);
+        (void) pthread_cond_destroy(&s->ready);
+        (void) pthread_mutex_destroy(&s->mutex);
+        free(s);
+        return NULL;
+}
+
+rq_err log_spare_take(log_spare *s, uint32_t wait_ms, char ret_name[static SPARE_NAME_BYTES]) {
+        rq_err r = RQ_OK;
+        struct timespec until;
+        deadline_after(wait_ms, &until);
+        (void) pthread_mutex_lock(&s->mutex);
+        s->waiting++;
+        while (s->ready_count == 0 && r == RQ_OK)
+                if (pthread_cond_timedwait(&s->ready, &s->mutex, &until) != 0)
+                        r = s->trouble == RQ_OK ? RQ_EAGAIN : s->trouble;
+        s->waiting--;
+        if (s->ready_count > 0) {
+                (void) spare_name(s->serials[--s->ready_count], ret_name);
+                (void) pthread_cond_signal(&s->work);
+                r = RQ_OK;
+        }
+        (void) pthread_mutex_unlock(&s->mutex);
+        return r;
+}
+
+rq_err log_spare_recycle(log_spare *s, const char *name, uint64_t file_bytes) {
+        char spare[SPARE_NAME_BYTES];
+        (void) pthread_mutex_lock(&s->mutex);
+        bool keep = s->ready_count < READY_MAX && file_bytes == SEGMENT_BYTES;
+        uint64_t serial = s->next_serial++;
+        (void) pthread_mutex_unlock(&s->mutex);
+
+        int failed = keep ? s->io->rename(s->io->arg, s->dir_fd, name, spare_name(serial, spare))
+                          : s->io->unlink(s->io->arg, s->dir_fd, name);
+        if (failed != 0 || s->io->fsync(s->io->arg, s->dir_fd) != 0)
+                return RQ_EIO;
+        (void) pthread_mutex_lock(&s->mutex);
+        /* The maker may have filled the last place meanwhile. */
+        bool kept = keep && s->ready_count < READY_MAX;
+        if (kept)
+                s->serials[s->ready_count++] = serial;
+        s->trouble = s->ready_count > 0 ? RQ_OK : s->trouble;
+        (void) pthread_cond_broadcast(&s->ready);
+        (void) pthread_cond_signal(&s->work);
+        (void) pthread_mutex_unlock(&s->mutex);
+        if (keep && !kept)
+                (void) s->io->unlink(s->io->arg, s->dir_fd, spare);
+        return RQ_OK;
+}
+
+bool log_spare_is_full(log_spare *s) {
+        (void) pthread_mutex_lock(&s->mutex);
+        bool full = s->trouble == RQ_ENOSPC;
+        (void) pthread_mutex_unlock(&s->mutex);
+        return full;
+}
+
+uint32_t log_spare_ready(log_spare *s) {
+        (void) pthread_mutex_lock(&s->mutex);
+        uint32_t count = s->ready_count;
+        (void) pthread_mutex_unlock(&s->mutex);
+        return count;
+}

@@ -1,0 +1,82 @@
+/* The object: sockets, timers, core and disk, and how they are joined. Its parts
+ * are shared by the files of this folder; others see consensus_new() and what
+ * follows it. */
+#ifndef RQ_CONSENSUS_SERVICE_H
+#define RQ_CONSENSUS_SERVICE_H
+
+#include "config.h"
+#include "core/driver.h"
+#include "io/identity.h"
+#include "io/log_catalog.h"
+#include "io/log_writer.h"
+#include "ipc/ipc_endpoint.h"
+#include "log/log.h"
+#include "arena.h"
+
+enum { CONSENSUS_GATEWAYS_MAX = 64 };
+
+typedef struct consensus_gateway {
+        ipc_link *link;     /* NULL: free */
+        uint32_t number;    /* never used twice */
+} consensus_gateway;
+
+/* Handed to the log writer and not yet durable. */
+typedef struct consensus_write {
+        uint64_t sequence, bytes;
+        bool acknowledges;  /* the core waits for it */
+        raft_persisted when_durable;
+} consensus_write;
+
+typedef struct consensus_options {
+        rq_loop *loop;
+        const log_io *io;
+        int dir_fd, run_dir_fd;
+        const char *dir_path;
+        rq_uuid incarnation;
+        consensus_config config;
+        void (*on_stopped)(void *arg);  /* after consensus_stop() */
+        void *arg;
+} consensus_options;
+
+typedef struct consensus {
+        consensus_options o;
+        identity identity;
+        raft_id raft_id;
+        driver *driver;
+        log_writer *writer;
+        log_catalog catalog;
+        log_report report;
+        rq_wake wake;
+        rq_timer timer;
+        uint64_t timer_due_us;      /* UINT64_MAX: not set */
+        ipc_listener *listener;
+        ipc_connector *store;
+        consensus_gateway gateways[CONSENSUS_GATEWAYS_MAX];
+        uint32_t gateway_number;
+        rq_arena *arena;
+        rq_buf records, body;       /* scratch */
+        rq_buf writes;              /* consensus_write, oldest first */
+        uint64_t write_bytes;       /* of all of them */
+        uint64_t hint, hint_at_us;  /* commit hint on its way to disk, and since when */
+        bool hint_wanted, stopping, storage_failed, feed_failed, disk_full;
+        uint64_t stop_deadline_us;
+        uint64_t proposals_taken, proposals_refused, reads_taken;
+        rq_log_limit limit_full, limit_store;
+} consensus;
+
+/* Errors (logged): RQ_ECONFIG, RQ_ECORRUPT and the like. */
+rq_err consensus_new(const consensus_options *options, consensus **ret_consensus);
+consensus *consensus_free(consensus *c);
+
+/* Takes nothing new, writes what it has taken, then on_stopped(). */
+void consensus_stop(consensus *c);
+
+/* For the files of this folder. */
+
+/* Works through everything that came in; at the end of each turn of the loop in
+ * which something did. */
+void consensus_turn(consensus *c);
+consensus_gateway *consensus_gateway_of(consensus *c, uint32_t number); /* NULL: gone */
+uint64_t consensus_commit_hint(const consensus *c);
+
+#endif

@@ -1,0 +1,147 @@
+#include "api/api.h"
+
+#include <stdio.h>
+
+#include "base/cleanup.h"
+
+void api_answer_json(exchange *ex, rq_buf *take_document) {
+        RQ_CLEANUP(rq_buf_done) rq_buf document = RQ_TAKE(*take_document, (rq_buf) {0});
+        http_conn *conn = ex->conn;
+        const http_head head = { .status = 200, .content_type = API_JSON };
+        exchange_free(ex);
+        http_answer(conn, &head, rq_buf_bytes(&document), (rq_bytes) {0});
+}
+
+void api_answer_text(exchange *ex, unsigned status, const char *text) {
+        http_conn *conn = ex->conn;
+        exchange_free(ex);
+        http_answer_text(conn, status, text);
+}
+
+/* --- answered at once ------------------------------------------------------- */
+
+static void answer_moved(http_conn *conn, unsigned status, const char *words) {
+        bool reads = (http_conn_request(conn)->method & (METHOD_GET | METHOD_HEAD)) != 0;
+        http_head head = { .status = status, .location = "/console/", .content_type = reads ? "text/html; charset=utf-8" : NULL };
+        char page[96];
+        (void) snprintf(page, sizeof page, "<a href=\"/console/\">%s</a>.\n\n", words);
+        http_answer(conn, &head, rq_bytes_text(reads ? page : ""), (rq_bytes) {0});
+}
+
+static void answer_later(http_conn *conn, const char *what) {
+        char text[128];
+        (void) snprintf(text, sizeof text, "%s: not available yet in this version", what);
+        http_answer_text(conn, 501, text);
+}
+
+bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, const params *p) {
+        const http_head licenses = { .status = 200, .content_type = API_TEXT };
+        switch (r->op) {
+        case OP_ROOT:
+                answer_moved(conn, 302, "Found");
+                return true;
+        case OP_CONSOLE_BARE:
+                answer_moved(conn, 301, "Moved Permanently");
+                return true;
+        case OP_CONSOLE:
+                gw->metrics.http.ui++;
+                http_answer_text(conn, 404, "404 page not found: the web console is not available yet in this version");
+                return true;
+        case OP_LICENSES:
+                http_answer(conn, &licenses, rq_bytes_text(licenses_text), (rq_bytes) {0});
+                return true;
+        case OP_BACKUP:
+                gw->metrics.http.backups++;
+                answer_later(conn, "backup");
+                return true;
+        case OP_LOAD:
+                gw->metrics.http.loads++;
+                answer_later(conn, "load");
+                return true;
+        case OP_BOOT:
+                gw->metrics.http.boot++;
+                answer_later(conn, "boot");
+                return true;
+        case OP_SNAPSHOT:
+                gw->metrics.http.user_snapshots++;
+                answer_later(conn, "snapshot");
+                return true;
+        case OP_REAP:
+                gw->metrics.http.user_reaps++;
+                answer_later(conn, "reap");
+                return true;
+        case OP_REMOVE:
+                answer_later(conn, "remove");
+                return true;
+        case OP_EXECUTE:
+                if (!p->queue)
+                        return false;
+                gw->metrics.http.queued_executions++;
+                answer_later(conn, "queued writes");
+                return true;
+        case OP_QUERY:
+        case OP_REQUEST:
+        case OP_SQL:
+        case OP_STATUS:
+        case OP_NODES:
+        case OP_READYZ:
+        case OP_LEADER:
+        case OP_VARS:
+                return false;
+        }
+        return false;
+}
+
+/* --- with an exchange ------------------------------------------------------- */
+
+void api_begin(exchange *ex) {
+        switch (ex->route->op) {
+        case OP_EXECUTE:
+        case OP_QUERY:
+        case OP_REQUEST:
+        case OP_SQL:
+                data_begin(ex);
+                return;
+        default:
+                ex->wants_body = ex->route->op == OP_LEADER;
+                return;
+        }
+}
+
+void api_body(exchange *ex, rq_bytes piece) {
+        if (!ex->wants_body)
+                return;
+        if (ex->route->op == OP_LEADER)
+                leader_body(ex, piece);
+        else
+                data_body(ex, piece);
+}
+
+void api_complete(exchange *ex) {
+        gateway *gw = ex->gw;
+        switch (ex->route->op) {
+        case OP_EXECUTE:
+        case OP_QUERY:
+        case OP_REQUEST:
+        case OP_SQL:
+                data_complete(ex);
+                return;
+        case OP_STATUS:
+                gw->metrics.http.num_status++;
+                documents_ask(ex);
+                return;
+        case OP_NODES:
+        case OP_VARS:
+                documents_ask(ex);
+                return;
+        case OP_LEADER:
+                leader_complete(ex);
+                return;
+        case OP_READYZ:
+                gw->metrics.http.num_readyz++;
+                readiness_begin(ex);
+                return;
+        default: /* answered by api_answer_plain() */
+                api_answer_text(ex, 501, "not available yet in this version");
+        }
+}

@@ -1,0 +1,59 @@
+/* The STATUS documents of consensus and store, asked for at the same time and
+ * waited for a limited time; what did not come is told as missing. */
+#include <jansson.h>
+
+#include "api/api.h"
+
+static void complete(exchange *ex) {
+        switch (ex->route->op) {
+        case OP_VARS:
+                vars_complete(ex);
+                return;
+        case OP_NODES:
+                nodes_complete(ex);
+                return;
+        default:
+                status_complete(ex);
+        }
+}
+
+static bool is_waiting(const exchange *ex) { return ex->document_asked[DOCUMENT_CONSENSUS] || ex->document_asked[DOCUMENT_STORE]; }
+
+void documents_ask(exchange *ex) {
+        gateway *gw = ex->gw;
+        ipc_link *links[2] = { ipc_connector_link(gw->consensus), ipc_connector_link(gw->store) };
+        ex->state = EX_STATUS;
+        for (int i = 0; i < 2; i++)
+                ex->document_asked[i] = links[i] != NULL && ipc_link_send(links[i], IPC_STATUS_GET, ex->id, (rq_bytes) {0}, (rq_bytes) {0}) >= 0;
+        if (is_waiting(ex))
+                gateway_set_deadline(gw, ex, STATUS_WAIT_MS * 1000);
+        else
+                complete(ex);
+}
+
+void documents_on_status(exchange *ex, int which, rq_bytes json) {
+        if (ex->state != EX_STATUS || !ex->document_asked[which])
+                return;
+        ex->document_asked[which] = false;
+        json_t *document = json_loadb((const char *) json.data, json.size, JSON_ALLOW_NUL, NULL);
+        if (!json_is_object(document)) {
+                json_decref(document);
+                document = json_pack("{s:s}", "error", "the service sent no valid status");
+        }
+        ex->documents[which] = document;
+        if (!is_waiting(ex))
+                complete(ex);
+}
+
+void documents_on_link_down(gateway *gw, int which) {
+        exchange *ex;
+        for (uint32_t cursor = 0; (ex = exchange_next(&gw->exchanges, &cursor)) != NULL;) {
+                if (ex->state != EX_STATUS || !ex->document_asked[which])
+                        continue;
+                ex->document_asked[which] = false;
+                if (!is_waiting(ex))
+                        complete(ex);
+        }
+}
+
+void documents_on_deadline(exchange *ex) { complete(ex); }

@@ -1,0 +1,41 @@
+#include "config.h"
+
+#include <string.h>
+#include <sys/resource.h>
+
+#include "log/log.h"
+
+enum {
+        FILES_RESERVED  = 64, /* libraries, links, listeners, the journal */
+        CONNECTIONS_MIN = 16,
+};
+
+static uint32_t connections_max(void) {
+        struct rlimit limit;
+        if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < FILES_RESERVED + CONNECTIONS_MIN)
+                return CONNECTIONS_MIN;
+        rlim_t count = limit.rlim_cur - FILES_RESERVED;
+        return count > 1000000 ? 1000000 : (uint32_t) count;
+}
+
+rq_err gateway_config_read(const rq_config *config, gateway_config *ret_config) {
+        gateway_config c = {
+                .http_addr = rq_config_string(config, "http-addr"),
+                .http_adv_addr = rq_config_http_adv_addr(config),
+                .http_allow_origin = rq_config_string(config, "http-allow-origin"),
+                .raft_adv_addr = rq_config_raft_adv_addr(config),
+                .node_id = rq_config_node_id(config),
+                .http_idle_timeout_us = (uint64_t) rq_config_duration_us(config, "http-idle-timeout"),
+                .max_body_bytes = (uint64_t) rq_config_int(config, "max-body-size"),
+                .write_step_budget = (uint64_t) rq_config_int(config, "write-step-budget"),
+                .max_inflight = (uint32_t) rq_config_int(config, "max-inflight"),
+                .max_connections = connections_max(),
+        };
+        /* It becomes a line of every answer: a line break would become another. */
+        if (strpbrk(c.http_allow_origin, "\r\n") != NULL || strpbrk(c.http_adv_addr, "\r\n") != NULL) {
+                rq_log_write(LOG_ERR, NULL, "-http-allow-origin and -http-adv-addr must be one line");
+                return RQ_ECONFIG;
+        }
+        *ret_config = c;
+        return RQ_OK;
+}

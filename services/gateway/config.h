@@ -1,0 +1,20 @@
+/* The gateway's own settings, out of the common catalog of flags. */
+#ifndef RQ_GATEWAY_CONFIG_H
+#define RQ_GATEWAY_CONFIG_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "config/config.h"
+
+typedef struct gateway_config {
+        const char *http_addr, *http_adv_addr, *http_allow_origin, *raft_adv_addr, *node_id;
+        uint64_t http_idle_timeout_us, max_body_bytes, write_step_budget;
+        uint32_t max_inflight;
+        uint32_t max_connections;   /* from the limit on open files */
+} gateway_config;
+
+/* Texts are borrowed from config. Errors: RQ_ECONFIG (logged). */
+rq_err gateway_config_read(const rq_config *config, gateway_config *ret_config);
+
+#endif

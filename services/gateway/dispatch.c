@@ -1,0 +1,281 @@
+/* What comes in, and who handles it: HTTP requests by path and method, frames of
+ * the links by type. */
+#include <strings.h>
+
+#include "api/api.h"
+#include "backend.h"
+#include "base/clock.h"
+#include "base/cleanup.h"
+#include "consensus.pb-c.h"
+#include "gateway.h"
+
+/* --- HTTP ------------------------------------------------------------------- */
+
+/* "http://host/path?query" to "/path?query"; other forms stay. */
+static void strip_authority(char **target, size_t *size) {
+        static const char *const schemes[] = { "http://", "https://" };
+        for (size_t i = 0; i < 2; i++) {
+                size_t n = strlen(schemes[i]);
+                if (*size < n || strncasecmp(*target, schemes[i], n) != 0)
+                        continue;
+                while (n < *size && (*target)[n] != '/' && (*target)[n] != '?')
+                        n++;
+                *target += n;
+                *size -= n;
+                return;
+        }
+}
+
+static void answer_method(http_conn *conn, const route *r) {
+        const http_head head = { .status = 405, .content_type = r->json ? API_JSON : NULL, .allow = r->allow };
+        http_answer(conn, &head, (rq_bytes) {0}, (rq_bytes) {0});
+}
+
+static uint64_t patience_us(const params *p) {
+        return p->has_timeout && p->timeout_ns > 0 ? ((uint64_t) p->timeout_ns + 999) / 1000 : TIMEOUT_DEFAULT_S * UINT64_C(1000000);
+}
+
+static void refuse_inflight(gateway *gw, http_conn *conn) {
+        const http_head head = { .status = 503, .content_type = API_TEXT, .nosniff = true, .retry_after_s = 1 };
+        gw->metrics.gateway.requests_refused_inflight++;
+        http_answer(conn, &head, rq_bytes_text("too many requests are under way, nothing was done, try again\n"), (rq_bytes) {0});
+}
+
+static void begin_exchange(gateway *gw, http_conn *conn, const route *r, const params *p, rq_bytes target) {
+        const http_request *request = http_conn_request(conn);
+        exchange *ex;
+        if (gw->exchanges.used_count >= gw->config->max_inflight || exchange_new(gw, conn, &ex) < 0) {
+                refuse_inflight(gw, conn);
+                return;
+        }
+        ex->route = r;
+        ex->params = *p;
+        ex->started_ns = request->started_ns;
+        ex->deadline_us = request->started_ns / 1000 + patience_us(p);
+        http_conn_set_data(conn, ex);
+        if (target.size > 0 && rq_buf_append_bytes(&ex->location, target) < 0) {
+                exchange_free(ex);
+                refuse_inflight(gw, conn);
+                return;
+        }
+        api_begin(ex);
+}
+
+/* The order of these checks is part of the contract: parameters before path,
+ * path before method (docs/http-api.md). */
+static void on_headers(void *arg, http_conn *conn) {
+        gateway *gw = arg;
+        const http_request *request = http_conn_request(conn);
+        char problem[PARAMS_PROBLEM_BYTES];
+        RQ_CLEANUP(rq_buf_done) rq_buf location = {0};
+        params p;
+
+        if (request->method == METHOD_OPTIONS) {
+                http_answer(conn, &(http_head) { .status = 200 }, (rq_bytes) {0}, (rq_bytes) {0});
+                return;
+        }
+        char *path = request->target;
+        size_t path_size = request->target_size, query_size = 0;
+        strip_authority(&path, &path_size);
+        char *query = memchr(path, '?', path_size);
+        if (query != NULL) {
+                query_size = path_size - (size_t) (query - path) - 1;
+                path_size = (size_t) (query - path);
+                /* Decoding is in place; a redirection needs the original. */
+                if (memmem(query, query_size + 1, "redirect", 8) != NULL &&
+                    rq_buf_append(&location, path, path_size + 1 + query_size) < 0) {
+                        refuse_inflight(gw, conn);
+                        return;
+                }
+        }
+        if (route_decode_path(path, &path_size) < 0) {
+                http_answer_text(conn, 400, "400 Bad Request: invalid escape in the path");
+                return;
+        }
+        if (params_parse(query != NULL ? query + 1 : path, query_size, &p, problem) < 0) {
+                http_answer_text(conn, 400, problem);
+                return;
+        }
+        const route *r = route_find(rq_bytes_of(path, path_size));
+        if (r == NULL)
+                http_answer(conn, &(http_head) { .status = 404 }, (rq_bytes) {0}, (rq_bytes) {0});
+        else if ((r->methods & request->method) == 0)
+                answer_method(conn, r);
+        else if (!api_answer_plain(gw, conn, r, &p))
+                begin_exchange(gw, conn, r, &p, rq_buf_bytes(&location));
+}
+
+static void on_body(void *arg, http_conn *conn, rq_bytes piece) {
+        exchange *ex = http_conn_data(conn);
+        (void) arg;
+        if (ex != NULL)
+                api_body(ex, piece);
+}
+
+static void on_complete(void *arg, http_conn *conn) {
+        exchange *ex = http_conn_data(conn);
+        (void) arg;
+        if (ex != NULL)
+                api_complete(ex);
+}
+
+static void on_drained(void *arg, http_conn *conn) {
+        exchange *ex = http_conn_data(conn);
+        (void) arg;
+        if (ex != NULL)
+                backend_on_drained(ex);
+}
+
+static void on_gone(void *arg, http_conn *conn) {
+        exchange *ex = http_conn_data(conn);
+        (void) arg;
+        if (ex != NULL)
+                backend_on_gone(ex);
+}
+
+const http_handlers gateway_http_handlers = {
+        .on_headers = on_headers, .on_body = on_body, .on_complete = on_complete, .on_drained = on_drained, .on_gone = on_gone,
+};
+
+/* --- frames ----------------------------------------------------------------- */
+
+static rq_err on_result(void *arg, ipc_link *link, const ipc_frame *frame) {
+        gateway *gw = arg;
+        message_result result;
+        (void) link;
+        rq_err r = message_result_decode(frame->body, &result);
+        if (r < 0)
+                return r;
+        exchange *ex = exchange_find(&gw->exchanges, frame->request_id);
+        if (ex != NULL && (ex->state == EX_SENT || ex->state == EX_STREAMING)) {
+                backend_on_result(ex, &result, frame->payload);
+                return RQ_OK;
+        }
+        gw->metrics.gateway.results_unclaimed++;
+        if (!result.last) /* the store would wait for credits */
+                backend_cancel(gw, frame->request_id);
+        return RQ_OK;
+}
+
+static rq_err on_request_failed(void *arg, ipc_link *link, const ipc_frame *frame) {
+        gateway *gw = arg;
+        (void) link;
+        Rq__RequestFailed *message = rq__request_failed__unpack(NULL, frame->body.size, frame->body.data);
+        if (message == NULL)
+                return RQ_EPROTO;
+        exchange *ex = exchange_find(&gw->exchanges, frame->request_id);
+        if (ex != NULL && (ex->state == EX_SENT || ex->state == EX_STREAMING)) {
+                const failure f = {
+                        /* What a newer version may say: the careful reading. */
+                        .outcome = (unsigned) message->outcome <= FAILED_COMMITTED ? (failure_outcome) message->outcome : FAILED_UNKNOWN,
+                        .reason = (unsigned) message->reason <= FAILED_STORE_FAILED ? (failure_reason) message->reason : FAILED_OTHER,
+                        .index = message->index,
+                        .text = rq_bytes_text(message->text),
+                };
+                backend_on_failed(ex, &f);
+        }
+        rq__request_failed__free_unpacked(message, NULL);
+        return RQ_OK;
+}
+
+static node_role role_of(Rq__NodeState__Role role) {
+        switch (role) {
+        case RQ__NODE_STATE__ROLE__LEADER: return ROLE_LEADER;
+        case RQ__NODE_STATE__ROLE__FOLLOWER: return ROLE_FOLLOWER;
+        case RQ__NODE_STATE__ROLE__CANDIDATE: return ROLE_CANDIDATE;
+        case RQ__NODE_STATE__ROLE__LEARNER: return ROLE_LEARNER;
+        default: return ROLE_UNKNOWN;
+        }
+}
+
+static bool fits(const char *text) { return strlen(text) < NODE_TEXT_BYTES; }
+
+static rq_err on_node_state(void *arg, ipc_link *link, const ipc_frame *frame) {
+        gateway *gw = arg;
+        (void) link;
+        Rq__NodeState *message = rq__node_state__unpack(NULL, frame->body.size, frame->body.data);
+        if (message == NULL)
+                return RQ_EPROTO;
+        bool good = message->disk_uuid.len <= RQ_UUID_BYTES && fits(message->node_id) && fits(message->leader_id) &&
+                    fits(message->leader_raft_addr) && fits(message->leader_api_addr);
+        if (good) {
+                node_view *view = &gw->node;
+                *view = (node_view) { .known = true, .ready = message->ready, .role = role_of(message->role), .term = message->term };
+                view->disk_uuid_size = message->disk_uuid.len;
+                if (message->disk_uuid.len > 0)
+                        memcpy(view->disk_uuid, message->disk_uuid.data, message->disk_uuid.len);
+                (void) strcpy(view->node_id, message->node_id);
+                (void) strcpy(view->leader_id, message->leader_id);
+                (void) strcpy(view->leader_raft_addr, message->leader_raft_addr);
+                (void) strcpy(view->leader_api_addr, message->leader_api_addr);
+        }
+        rq__node_state__free_unpacked(message, NULL);
+        if (!good)
+                return RQ_EPROTO;
+        backend_consensus_ready(gw);
+        readiness_on_node_state(gw);
+        return RQ_OK;
+}
+
+static rq_err on_status(void *arg, ipc_link *link, const ipc_frame *frame) {
+        gateway *gw = arg;
+        exchange *ex = exchange_find(&gw->exchanges, frame->request_id);
+        if (ex != NULL)
+                documents_on_status(ex, ipc_link_role(link) == IPC_CONSENSUS ? DOCUMENT_CONSENSUS : DOCUMENT_STORE, frame->payload);
+        return RQ_OK;
+}
+
+/* NODE_STATE follows; until then consensus counts as not there. */
+static void on_consensus_up(void *arg, ipc_link *link) {
+        (void) arg;
+        (void) link;
+}
+
+static void on_consensus_down(void *arg, ipc_link *link) {
+        gateway *gw = arg;
+        (void) link;
+        gw->node = (node_view) {0};
+        if (!gw->stopping)
+                gateway_log_error(gw, "Lost the connection to rq-consensus");
+        backend_consensus_down(gw);
+        documents_on_link_down(gw, DOCUMENT_CONSENSUS);
+        readiness_on_node_state(gw);
+}
+
+static void on_store_up(void *arg, ipc_link *link) {
+        (void) link;
+        backend_store_up(arg);
+}
+
+static void on_store_down(void *arg, ipc_link *link) {
+        gateway *gw = arg;
+        (void) link;
+        if (!gw->stopping)
+                gateway_log_error(gw, "Lost the connection to rq-store");
+        backend_store_down(gw);
+        documents_on_link_down(gw, DOCUMENT_STORE);
+}
+
+enum { SMALL_BODY = 16 * 1024, STATUS_BYTES_MAX = 8 * 1024 * 1024 };
+
+static const ipc_rule consensus_rules[] = {
+        { IPC_REQUEST_FAILED, IPC_CONSENSUS, SMALL_BODY, 0, on_request_failed },
+        { IPC_NODE_STATE, IPC_CONSENSUS, SMALL_BODY, 0, on_node_state },
+        { IPC_STATUS, IPC_CONSENSUS, 0, STATUS_BYTES_MAX, on_status },
+};
+
+static const ipc_rule store_rules[] = {
+        { IPC_RESULT, IPC_STORE, SMALL_BODY, IPC_PAYLOAD_BYTES_MAX, on_result },
+        { IPC_REQUEST_FAILED, IPC_STORE, SMALL_BODY, 0, on_request_failed },
+        { IPC_STATUS, IPC_STORE, 0, STATUS_BYTES_MAX, on_status },
+};
+
+const ipc_handlers gateway_consensus_handlers = {
+        .rules = consensus_rules, .rule_count = sizeof consensus_rules / sizeof consensus_rules[0],
+        .on_up = on_consensus_up, .on_down = on_consensus_down,
+};
+
+const ipc_handlers gateway_store_handlers = {
+        .rules = store_rules, .rule_count = sizeof store_rules / sizeof store_rules[0],
+        .on_up = on_store_up, .on_down = on_store_down,
+};

@@ -1,0 +1,97 @@
+/* One HTTP request in work: what was asked, how far it is, and until when. From
+ * complete headers to the end of the answer. Kept in a pool; the id under which
+ * other services know it names the place in the pool and how often the place
+ * was used, so that a late answer to an earlier use finds nobody. */
+#ifndef RQ_GATEWAY_EXCHANGE_H
+#define RQ_GATEWAY_EXCHANGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/list.h"
+#include "core/consistency.h"
+#include "core/params.h"
+#include "core/route.h"
+#include "core/wheel.h"
+#include "io/http_conn.h"
+#include "io/json_body.h"
+
+typedef struct gateway gateway;
+typedef struct exchange exchange;
+
+typedef enum exchange_state {
+        EX_RECEIVING,   /* the body comes */
+        EX_WAITING,     /* for a link; nothing was sent */
+        EX_SENT,        /* nothing came back yet */
+        EX_STREAMING,   /* a part of the result came */
+        EX_STATUS,      /* documents of the other services were asked for */
+        EX_READINESS,   /* for the node's state to change */
+} exchange_state;
+
+typedef enum exchange_way {
+        WAY_PROPOSE,    /* consensus: through the log */
+        WAY_READ,       /* consensus: a read that needs an index */
+        WAY_QUERY,      /* store: a read that needs none */
+} exchange_way;
+
+/* Of an internal read: the whole result, or what went wrong (status != 200). */
+typedef void exchange_done(exchange *ex, unsigned status, rq_bytes result);
+
+struct exchange {
+        gateway *gw;
+        http_conn *conn;
+        uint64_t id;            /* as others know it */
+        uint32_t place, uses;
+        const route *route;
+        params params;
+        exchange_state state;
+        exchange_way way;
+        read_level level;
+        wheel_entry deadline;
+        rq_list waiting;        /* of gw->waiting or gw->readiness */
+        uint64_t started_ns;
+        uint64_t deadline_us;   /* monotonic: the client's patience */
+
+        json_body *body;        /* while it comes */
+        rq_buf text;            /* a body that is SQL; any small body; a result that is collected */
+        rq_buf statements;      /* io/statement.h */
+        rq_buf location;        /* target as sent, kept for a redirection */
+        uint64_t body_bytes;
+        uint32_t statement_count;
+        bool all_may_be_read;
+        bool is_text, wants_body;
+        bool link_lost;         /* a write whose link to consensus broke */
+        bool tried_log;         /* a request that was a read by its first words, and had to be proposed */
+
+        uint64_t credit_due;    /* bytes passed on, not yet given back to the store */
+        exchange_done *done;    /* not NULL: collect, don't answer */
+        void *documents[2];     /* EX_STATUS: json_t of consensus and store */
+        bool document_asked[2];
+};
+
+typedef struct exchange_pool {
+        exchange **places;
+        uint32_t place_count, used_count;
+        uint32_t *free_places;
+        uint32_t free_count;
+} exchange_pool;
+
+enum { EXCHANGES_MAX = 1 << 20 };
+
+void exchange_pool_done(exchange_pool *pool); /* all must be free */
+
+/* Errors: RQ_ENOMEM, RQ_EFULL. */
+rq_err exchange_new(gateway *gw, http_conn *conn, exchange **ret_exchange);
+void exchange_free(exchange *ex);
+
+/* Another id: what still comes under the old one is for nobody. */
+void exchange_renew_id(exchange *ex);
+
+/* NULL: answered, given up, or of an earlier use. */
+exchange *exchange_find(const exchange_pool *pool, uint64_t id);
+
+/* Walk over all in use: *cursor starts at 0; NULL at the end. */
+exchange *exchange_next(const exchange_pool *pool, uint32_t *cursor);
+
+#endif

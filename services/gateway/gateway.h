@@ -1,0 +1,88 @@
+/* Private to the gateway: the object and what its parts share. service.c joins
+ * the parts, dispatch.c is called by sockets and calls the parts. */
+#ifndef RQ_GATEWAY_GATEWAY_H
+#define RQ_GATEWAY_GATEWAY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/rng.h"
+#include "config.h"
+#include "core/consistency.h"
+#include "core/metrics.h"
+#include "core/wheel.h"
+#include "exchange.h"
+#include "io/http_server.h"
+#include "io/json_body.h"
+#include "ipc/ipc_endpoint.h"
+#include "loop/loop.h"
+#include "log/log.h"
+
+enum {
+        JSON_BODIES_KEPT       = 64,               /* idle parsers */
+        BODY_BYTES_MAX         = 512 * 1024 * 1024, /* of all requests in work together; */
+        BODY_BYTES_SMALL       = 64 * 1024,        /* a body up to this is never refused for others */
+        RESULT_CREDIT_BYTES    = 256 * 1024,       /* of a result that may be under way to a slow client */
+        CREDIT_BYTES_MIN       = 32 * 1024,        /* given back at a time */
+        LINK_WAIT_MS           = 3000,             /* for a service that restarts, before anything was sent */
+        LOST_LINK_WAIT_MS      = 10000,            /* for the result of a write whose link to consensus broke */
+        STATUS_WAIT_MS         = 1000,
+        DEADLINE_TICK_MS       = 20,
+        TIMEOUT_DEFAULT_S      = 30,
+        STOP_WAIT_MS           = 10000,            /* for requests in work, at SIGTERM */
+        NODE_TEXT_BYTES        = 256,
+};
+
+/* What consensus says of itself (NODE_STATE); known: since the link is up. */
+typedef struct node_view {
+        bool known, ready;
+        node_role role;
+        uint64_t term;
+        uint8_t disk_uuid[RQ_UUID_BYTES];
+        size_t disk_uuid_size;
+        char node_id[NODE_TEXT_BYTES];
+        char leader_id[NODE_TEXT_BYTES], leader_raft_addr[NODE_TEXT_BYTES], leader_api_addr[NODE_TEXT_BYTES];
+} node_view;
+
+typedef struct gateway {
+        rq_loop *loop;
+        const gateway_config *config;
+        int run_dir_fd;
+        rq_uuid incarnation;
+        http_server *http;
+        ipc_connector *consensus, *store;
+        node_view node;
+        metrics metrics;
+        uint64_t started_wall_us, started_mono_us;
+
+        exchange_pool exchanges;
+        wheel deadlines;
+        rq_timer tick;
+        bool tick_set, stopping;
+        rq_list waiting;              /* exchanges that wait for a link */
+        rq_list readiness;            /* /readyz that wait for the node's state to change */
+        uint64_t body_bytes;          /* of all requests in work */
+        json_body *bodies[JSON_BODIES_KEPT];
+        size_t body_count;
+        rq_log_limit error_log;
+
+        rq_timer stop_timer;
+        void (*on_stopped)(void *arg);
+        void *on_stopped_arg;
+} gateway;
+
+/* service.c */
+rq_err gateway_new(rq_loop *loop, const gateway_config *config, int run_dir_fd, const rq_uuid *incarnation, gateway **ret_gateway);
+gateway *gateway_free(gateway *gw);
+/* on_stopped: everything was answered, or time is up. */
+void gateway_stop(gateway *gw, void (*on_stopped)(void *arg), void *arg);
+void gateway_set_deadline(gateway *gw, exchange *ex, uint64_t after_us);
+/* At most a few lines a second, with how many were left out. */
+void gateway_log_error(gateway *gw, const char *text);
+
+/* dispatch.c */
+extern const http_handlers gateway_http_handlers; /* without arg */
+extern const ipc_handlers gateway_consensus_handlers, gateway_store_handlers;
+
+#endif

@@ -1,0 +1,502 @@
+#include "io/http_conn.h"
+
+#include <stdlib.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "core/route.h"
+#include "io/http_state.h"
+
+const http_request *http_conn_request(const http_conn *conn) { return &conn->request; }
+void http_conn_set_data(http_conn *conn, void *data) { conn->data = data; }
+void *http_conn_data(const http_conn *conn) { return conn->data; }
+size_t http_conn_queued(const http_conn *conn) { return transport_queued(&conn->transport); }
+void http_conn_keep_on_eof(http_conn *conn) { conn->keep_on_eof = true; }
+
+/* --- states ----------------------------------------------------------------- */
+
+static void set_idle(http_conn *conn, bool idle) {
+        if (idle == conn->is_idle)
+                return;
+        conn->is_idle = idle;
+        if (idle)
+                rq_list_append(&conn->server->idle, &conn->idle_node);
+        else
+                rq_list_remove(&conn->idle_node);
+}
+
+/* Whoever answers is told once that there is nobody to answer to. */
+static void tell_gone(http_conn *conn) {
+        if (!conn->told || conn->answer == ANSWER_DONE)
+                return;
+        conn->told = false;
+        conn->server->metrics->gateway.clients_gone++;
+        conn->server->handlers.on_gone(conn->server->handlers.arg, conn);
+        conn->data = NULL;
+}
+
+void conn_lost(http_conn *conn) {
+        if (conn->state == CONN_DEAD)
+                return;
+        tell_gone(conn);
+        conn->state = CONN_DEAD;
+        set_idle(conn, false);
+        transport_want_read(&conn->transport, false);
+        server_dirty(conn->server, conn);
+}
+
+static void become_idle(http_conn *conn) {
+        conn->state = CONN_IDLE;
+        conn->answer = ANSWER_NONE;
+        conn->told = false;
+        conn->data = NULL;
+        conn->refusal = 0;
+        if (conn->target.capacity > HTTP_KEEP_BYTES_MAX)
+                rq_buf_done(&conn->target);
+        set_idle(conn, true);
+        server_set_deadline(conn->server, conn, conn->server->limits.idle_timeout_us);
+        /* More may wait in pending, or the end of the stream was seen. */
+        if (conn->pending.size > conn->pending_at || conn->eof || conn->server->stopping)
+                server_dirty(conn->server, conn);
+        else if (!conn->transport.reading)
+                transport_want_read(&conn->transport, true);
+}
+
+/* Must the connection end because of a body that nobody wants? A client that
+ * waits for "100 Continue" may send it or not: the next request could not be
+ * told from it. And what is long is not waited for. */
+void conn_before_answer(http_conn *conn) {
+        const http_request *request = &conn->request;
+        bool rest_comes = conn->state == CONN_BODY && request->has_body;
+        if (rest_comes && (conn->expects_continue || (request->has_length && request->content_length - conn->body_bytes > HTTP_DISCARD_BYTES_MAX)))
+                conn->close_after = true;
+        if (rest_comes && conn->close_after)
+                conn->linger_after = true;
+        conn->expects_continue = false;
+}
+
+/* The answer is complete, as far as we are concerned. */
+void conn_answered(http_conn *conn) {
+        rq_assert(conn->answer != ANSWER_DONE);
+        conn->answer = ANSWER_DONE;
+        conn->told = false;
+        conn->data = NULL;
+        server_dirty(conn->server, conn);
+        if (!conn->close_after && conn->state == CONN_WAIT)
+                become_idle(conn);
+}
+
+/* --- parser ----------------------------------------------------------------- */
+
+static http_conn *conn_of(http_parser *parser) { return parser->data; }
+
+static int on_message_begin(http_parser *parser) {
+        http_conn *conn = conn_of(parser);
+        conn->state = CONN_HEADERS;
+        set_idle(conn, false);
+        conn->request = (http_request) {0};
+        conn->target.size = 0;
+        conn->content_type_size = 0;
+        conn->field_size = 0;
+        conn->field_open = false;
+        conn->header_bytes = 0;
+        conn->body_bytes = conn->progress_bytes = 0;
+        conn->expects_continue = conn->keep_on_eof = false;
+        return 0;
+}
+
+static int refuse(http_conn *conn, unsigned status) {
+        conn->refusal = status;
+        return 1;
+}
+
+static int on_url(http_parser *parser, const char *at, size_t size) {
+        http_conn *conn = conn_of(parser);
+        if (conn->target.size + size > HTTP_TARGET_BYTES_MAX || rq_buf_append(&conn->target, at, size) < 0)
+                return refuse(conn, 431);
+        return 0;
+}
+
+static int count_header(http_conn *conn, size_t size) {
+        conn->header_bytes += (uint32_t) size;
+        return conn->header_bytes > HTTP_HEADER_BYTES_MAX ? refuse(conn, 431) : 0;
+}
+
+static int on_header_field(http_parser *parser, const char *at, size_t size) {
+        http_conn *conn = conn_of(parser);
+        if (conn->state != CONN_HEADERS) /* trailers are not looked at */
+                return 0;
+        if (!conn->field_open) {
+                conn->field_open = true;
+                conn->field_size = 0;
+        }
+        for (size_t i = 0; i < size && conn->field_size < sizeof conn->field; i++) {
+                char c = at[i];
+                conn->field[conn->field_size++] = c >= 'A' && c <= 'Z' ? (char) (c | 0x20) : c;
+        }
+        return count_header(conn, size);
+}
+
+static bool field_is(const http_conn *conn, const char *name) {
+        return conn->field_size == strlen(name) && memcmp(conn->field, name, conn->field_size) == 0;
+}
+
+static int on_header_value(http_parser *parser, const char *at, size_t size) {
+        http_conn *conn = conn_of(parser);
+        if (conn->state != CONN_HEADERS)
+                return 0;
+        if (conn->field_open && field_is(conn, "content-type"))
+                conn->content_type_size = 0; /* the last one of several */
+        conn->field_open = false;
+        if (field_is(conn, "content-type")) {
+                size_t room = sizeof conn->content_type - conn->content_type_size;
+                size_t taken = size < room ? size : room;
+                memcpy(conn->content_type + conn->content_type_size, at, taken);
+                conn->content_type_size = (uint8_t) (conn->content_type_size + taken);
+        } else if (field_is(conn, "expect") && size == 12 && strncasecmp(at, "100-continue", 12) == 0) {
+                /* Split over two reads it is not seen, and the client's own patience ends the wait. */
+                conn->expects_continue = true;
+        }
+        return count_header(conn, size);
+}
+
+static unsigned method_of(const http_parser *parser) {
+        switch (parser->method) {
+        case HTTP_GET: return METHOD_GET;
+        case HTTP_HEAD: return METHOD_HEAD;
+        case HTTP_POST: return METHOD_POST;
+        case HTTP_DELETE: return METHOD_DELETE;
+        case HTTP_OPTIONS: return METHOD_OPTIONS;
+        default: return METHOD_OTHER;
+        }
+}
+
+static int on_headers_complete(http_parser *parser) {
+        http_conn *conn = conn_of(parser);
+        bool has_length = (parser->flags & F_CONTENTLENGTH) != 0;
+
+        if (parser->http_major != 1)
+                return -1;
+        parser->upgrade = 0; /* offers of another protocol are ignored */
+        conn->keep_alive = http_should_keep_alive(parser) != 0 && !conn->server->stopping;
+        conn->chunked = parser->http_minor >= 1;
+        conn->no_body = parser->method == HTTP_HEAD;
+        conn->close_after = !conn->keep_alive;
+        conn->linger_after = false;
+        conn->request = (http_request) {
+                .method = method_of(parser),
+                .target = (char *) conn->target.data,
+                .target_size = conn->target.size,
+                .content_type = rq_bytes_of(conn->content_type, conn->content_type_size),
+                .has_length = has_length,
+                .content_length = has_length ? parser->content_length : 0,
+                .has_body = (has_length && parser->content_length > 0) || (parser->flags & F_CHUNKED) != 0,
+                .started_ns = conn->server->now_ns,
+        };
+        if (!conn->chunked || !conn->request.has_body)
+                conn->expects_continue = false; /* HTTP/1.0 doesn't know it */
+        conn->state = CONN_BODY;
+        conn->told = true;
+        conn->server->metrics->gateway.requests_received++;
+        conn->server->handlers.on_headers(conn->server->handlers.arg, conn);
+
+        if (conn->answer == ANSWER_NONE && conn->expects_continue && conn->state == CONN_BODY) {
+                (void) rq_buf_append_text(transport_out(&conn->transport), "HTTP/1.1 100 Continue\r\n\r\n");
+                server_dirty(conn->server, conn);
+        }
+        conn->expects_continue = false;
+        return 0;
+}
+
+static int on_body(http_parser *parser, const char *at, size_t size) {
+        http_conn *conn = conn_of(parser);
+        conn->body_bytes += size;
+        conn->server->metrics->gateway.body_bytes_received += size;
+        if (conn->answer == ANSWER_NONE && conn->state == CONN_BODY)
+                conn->server->handlers.on_body(conn->server->handlers.arg, conn, rq_bytes_of(at, size));
+        else if (conn->answer == ANSWER_DONE && conn->body_bytes > HTTP_DISCARD_BYTES_MAX)
+                conn->close_after = conn->linger_after = true;
+        return conn->state == CONN_DEAD || conn->linger_after;
+}
+
+static int on_message_complete(http_parser *parser) {
+        http_conn *conn = conn_of(parser);
+        http_parser_pause(parser, 1); /* what follows is the next request: not before this one is answered */
+        if (conn->state == CONN_DEAD || conn->linger_after)
+                return 0;
+        conn->state = CONN_WAIT;
+        if (conn->answer == ANSWER_DONE) {
+                if (!conn->close_after)
+                        become_idle(conn);
+        } else if (conn->answer == ANSWER_NONE) {
+                conn->server->handlers.on_complete(conn->server->handlers.arg, conn);
+        }
+        return 0;
+}
+
+static const http_parser_settings settings = {
+        .on_message_begin = on_message_begin,
+        .on_url = on_url,
+        .on_header_field = on_header_field,
+        .on_header_value = on_header_value,
+        .on_headers_complete = on_headers_complete,
+        .on_body = on_body,
+        .on_message_complete = on_message_complete,
+};
+
+static void refuse_malformed(http_conn *conn, enum http_errno error) {
+        metrics *m = conn->server->metrics;
+        unsigned status = conn->refusal != 0 ? conn->refusal : error == HPE_HEADER_OVERFLOW ? 431 : error == HPE_INVALID_METHOD ? 405 : 400;
+        if (status == 431)
+                m->gateway.header_limit++;
+        else
+                m->gateway.bad_requests++;
+
+        conn->keep_alive = false;
+        conn->close_after = conn->linger_after = true;
+        if (conn->answer != ANSWER_NONE) { /* the body went wrong behind the answer */
+                if (conn->answer == ANSWER_STREAMING)
+                        http_answer_cut(conn);
+                return;
+        }
+        bool was_told = conn->told;
+        if (was_told)
+                tell_gone(conn);
+        conn->no_body = false;
+        http_answer_text(conn, status, status == 431 ? "431 Request Header Fields Too Large"
+                                                     : status == 405 ? "" : "400 Bad Request: malformed HTTP");
+}
+
+static bool wants_input(const http_conn *conn) {
+        return conn->state == CONN_IDLE || conn->state == CONN_HEADERS || conn->state == CONN_BODY;
+}
+
+/* Parses until a request is in work. Returns how many bytes were used. */
+static size_t parse(http_conn *conn, const uint8_t *data, size_t size) {
+        size_t used = 0;
+        while (used < size && wants_input(conn) && !(conn->close_after && conn->answer == ANSWER_DONE && conn->linger_after)) {
+                used += http_parser_execute(&conn->parser, &settings, (const char *) data + used, size - used);
+                enum http_errno error = HTTP_PARSER_ERRNO(&conn->parser);
+                if (error == HPE_PAUSED) {
+                        http_parser_pause(&conn->parser, 0);
+                } else if (error != HPE_OK) {
+                        if (conn->state != CONN_DEAD && !(conn->linger_after && conn->answer == ANSWER_DONE))
+                                refuse_malformed(conn, error);
+                        return size;
+                }
+        }
+        return used;
+}
+
+/* --- reading ---------------------------------------------------------------- */
+
+/* A slow client: headers have one time limit, a body must go on. */
+static void watch_progress(http_conn *conn) {
+        if (conn->state == CONN_BODY) {
+                if (conn->deadline.set && conn->body_bytes - conn->progress_bytes < HTTP_PROGRESS_BYTES && conn->progress_bytes > 0)
+                        return;
+                conn->progress_bytes = conn->body_bytes > 0 ? conn->body_bytes : 1;
+                server_set_deadline(conn->server, conn, conn->server->limits.idle_timeout_us);
+        }
+}
+
+static void receive(http_conn *conn, const uint8_t *data, size_t size) {
+        size_t used = 0;
+        conn_state before = conn->state;
+        if (conn->pending.size == conn->pending_at)
+                used = parse(conn, data, size);
+        if (conn->state == CONN_DEAD || conn->state == CONN_LINGER)
+                return;
+        if (used < size) {
+                if (rq_buf_append(&conn->pending, data + used, size - used) < 0) {
+                        conn_lost(conn);
+                        return;
+                }
+                if (conn->pending.size - conn->pending_at >= HTTP_PENDING_BYTES_MAX)
+                        transport_want_read(&conn->transport, false);
+        }
+        if (conn->state == CONN_HEADERS && before != CONN_HEADERS)
+                server_set_deadline(conn->server, conn, conn->server->limits.idle_timeout_us);
+        else if (conn->state == CONN_WAIT)
+                wheel_cancel(&conn->server->deadlines, &conn->deadline);
+        else
+                watch_progress(conn);
+}
+
+/* The client has ended its side. Requests that it sent before are answered. */
+static void on_eof(http_conn *conn) {
+        conn->eof = true;
+        transport_want_read(&conn->transport, false);
+        if (conn->state == CONN_IDLE)
+                server_dirty(conn->server, conn); /* answers may still be on their way out */
+        else if (conn->state != CONN_WAIT)
+                conn_lost(conn);
+        else if (!conn->keep_on_eof && !conn->deadline.set)
+                server_set_deadline(conn->server, conn, HTTP_EOF_GRACE_MS * 1000);
+}
+
+static void on_readable(void *arg) {
+        http_conn *conn = arg;
+        http_server *server = conn->server;
+        size_t size;
+        rq_err r = transport_read(&conn->transport, server->buffer, sizeof server->buffer, &size);
+        if (r == RQ_EAGAIN || conn->state == CONN_DEAD)
+                return;
+        server->now_ns = rq_clock_mono_ns();
+        if (r < 0)
+                conn_lost(conn);
+        else if (size == 0)
+                on_eof(conn);
+        else if (conn->state != CONN_LINGER)
+                receive(conn, server->buffer, size);
+}
+
+static void on_writable(void *arg) {
+        http_conn *conn = arg;
+        server_dirty(conn->server, conn);
+}
+
+/* --- end of a turn ---------------------------------------------------------- */
+
+static void parse_pending(http_conn *conn) {
+        while (conn->state == CONN_IDLE && conn->pending.size > conn->pending_at) {
+                conn->server->now_ns = rq_clock_mono_ns();
+                conn->pending_at += parse(conn, conn->pending.data + conn->pending_at, conn->pending.size - conn->pending_at);
+                if (conn->state == CONN_HEADERS || conn->state == CONN_BODY)
+                        server_set_deadline(conn->server, conn, conn->server->limits.idle_timeout_us);
+                else if (conn->state == CONN_WAIT)
+                        wheel_cancel(&conn->server->deadlines, &conn->deadline);
+        }
+        if (conn->pending_at >= conn->pending.size) {
+                conn->pending.size = conn->pending_at = 0;
+                if (conn->pending.capacity > HTTP_KEEP_BYTES_MAX)
+                        rq_buf_done(&conn->pending);
+        } else if (conn->pending_at > HTTP_PENDING_BYTES_MAX / 2) {
+                rq_buf_consume(&conn->pending, conn->pending_at);
+                conn->pending_at = 0;
+        }
+        if (conn->state != CONN_DEAD && !conn->eof && conn->pending.size - conn->pending_at < HTTP_PENDING_BYTES_MAX)
+                transport_want_read(&conn->transport, true);
+}
+
+static bool send_queued(http_conn *conn) {
+        size_t sent;
+        if (transport_queued(&conn->transport) == 0)
+                return true;
+        if (transport_flush(&conn->transport, &sent) < 0) {
+                conn_lost(conn);
+                return false;
+        }
+        conn->server->metrics->gateway.result_bytes_sent += sent;
+        if (transport_queued(&conn->transport) > 0) {
+                if (sent > 0 || !conn->deadline.set)
+                        server_set_deadline(conn->server, conn, conn->server->limits.idle_timeout_us);
+        } else if (conn->state == CONN_WAIT && !conn->close_after) {
+                wheel_cancel(&conn->server->deadlines, &conn->deadline);
+                if (conn->eof && !conn->keep_on_eof)
+                        server_set_deadline(conn->server, conn, HTTP_EOF_GRACE_MS * 1000);
+        }
+        return true;
+}
+
+static void close_answered(http_conn *conn) {
+        if (!conn->linger_after || conn->eof) {
+                conn_lost(conn);
+                return;
+        }
+        /* Closing with unread input would reset the connection and take the
+         * answer back from the client's buffer. */
+        conn->state = CONN_LINGER;
+        rq_buf_done(&conn->pending);
+        conn->pending_at = 0;
+        transport_shutdown(&conn->transport);
+        transport_want_read(&conn->transport, true);
+        server_set_deadline(conn->server, conn, HTTP_LINGER_MS * 1000);
+}
+
+void conn_service(http_conn *conn) {
+        if (conn->state == CONN_DEAD) {
+                conn_free(conn);
+                return;
+        }
+        if (conn->state == CONN_LINGER)
+                return;
+        if (conn->pending.size > conn->pending_at && conn->state == CONN_IDLE)
+                parse_pending(conn);
+        if (conn->state == CONN_DEAD || !send_queued(conn))
+                return;
+
+        size_t queued = transport_queued(&conn->transport);
+        if (conn->answer == ANSWER_STREAMING && queued < HTTP_QUEUE_LOW_BYTES && conn->told)
+                conn->server->handlers.on_drained(conn->server->handlers.arg, conn);
+        if (queued > 0)
+                return;
+        if (conn->answer == ANSWER_DONE && conn->close_after)
+                close_answered(conn);
+        else if (conn->state == CONN_IDLE && (conn->eof || conn->server->stopping) && conn->pending.size == conn->pending_at)
+                conn_lost(conn);
+}
+
+void conn_close_if_idle(http_conn *conn) {
+        if (conn->state == CONN_IDLE && transport_queued(&conn->transport) == 0)
+                conn_lost(conn);
+}
+
+void conn_expired(http_conn *conn) {
+        bool slow = conn->state == CONN_HEADERS || conn->state == CONN_BODY;
+        if (slow && conn->answer == ANSWER_NONE) {
+                conn->server->metrics->gateway.slow_clients++;
+                tell_gone(conn);
+                conn->close_after = conn->linger_after = true;
+                http_answer_text(conn, 408, "408 Request Timeout: the request did not arrive in time");
+                return;
+        }
+        if (transport_queued(&conn->transport) > 0)
+                conn->server->metrics->gateway.slow_clients++;
+        conn_lost(conn);
+}
+
+/* --- life ------------------------------------------------------------------- */
+
+rq_err conn_new(http_server *server, int take_fd) {
+        http_conn *conn = calloc(1, sizeof *conn);
+        if (conn == NULL) {
+                (void) close(take_fd);
+                return RQ_ENOMEM;
+        }
+        conn->server = server;
+        rq_err r = transport_init(&conn->transport, server->loop, take_fd, on_readable, on_writable, conn);
+        if (r < 0) {
+                free(conn);
+                return r;
+        }
+        http_parser_init(&conn->parser, HTTP_REQUEST);
+        conn->parser.data = conn;
+        rq_list_init(&conn->dirty_node);
+        rq_list_init(&conn->idle_node);
+        rq_list_append(&server->conns, &conn->node);
+        server->conn_count++;
+        server->metrics->gateway.connections_accepted++;
+        server->metrics->gateway.connections_open++;
+        become_idle(conn);
+        return RQ_OK;
+}
+
+void conn_free(http_conn *conn) {
+        http_server *server = conn->server;
+        tell_gone(conn);
+        set_idle(conn, false);
+        wheel_cancel(&server->deadlines, &conn->deadline);
+        rq_list_remove(&conn->node);
+        if (conn->is_dirty)
+                rq_list_remove(&conn->dirty_node);
+        transport_done(&conn->transport);
+        rq_buf_done(&conn->target);
+        rq_buf_done(&conn->pending);
+        server->conn_count--;
+        server->metrics->gateway.connections_open--;
+        free(conn);
+        server_conn_gone(server);
+}

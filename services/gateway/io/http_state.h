@@ -1,0 +1,115 @@
+/* Private to io/http_*.c: what a connection and its server are made of. */
+#ifndef RQ_GATEWAY_HTTP_STATE_H
+#define RQ_GATEWAY_HTTP_STATE_H
+
+#include <http_parser.h>
+
+#include "base/list.h"
+#include "core/wheel.h"
+#include "io/http_conn.h"
+#include "io/http_server.h"
+#include "io/transport.h"
+
+enum {
+        HTTP_READ_BYTES        = 64 * 1024,   /* asked of the kernel at a time */
+        HTTP_TARGET_BYTES_MAX  = 1024 * 1024, /* GET with long SQL */
+        HTTP_HEADER_BYTES_MAX  = 64 * 1024,   /* all fields together */
+        HTTP_PENDING_BYTES_MAX = 64 * 1024,   /* pipelined behind the request in work */
+        HTTP_QUEUE_LOW_BYTES   = 64 * 1024,   /* on_drained below this */
+        HTTP_KEEP_BYTES_MAX    = 16 * 1024,   /* of buffers of an idle connection */
+        HTTP_PROGRESS_BYTES    = 4096,        /* of a body, to count as progress */
+        HTTP_DISCARD_BYTES_MAX = 256 * 1024,  /* of a body behind an early answer */
+        HTTP_LINGER_MS         = 3000,        /* for a client that still sends when all is said */
+        HTTP_EOF_GRACE_MS      = 1000,        /* a client that only ended its side gets its answer for so long */
+        HTTP_TICK_MS           = 100,
+        HTTP_LISTENERS_MAX     = 8,
+};
+
+typedef enum conn_state {
+        CONN_IDLE,     /* between requests */
+        CONN_HEADERS,  /* the first byte of a request was seen */
+        CONN_BODY,     /* headers complete, body comes */
+        CONN_WAIT,     /* request complete, answer not */
+        CONN_LINGER,   /* answered for the last time; what comes is thrown away */
+        CONN_DEAD,     /* freed at the end of the turn */
+} conn_state;
+
+typedef enum answer_state { ANSWER_NONE, ANSWER_STREAMING, ANSWER_DONE } answer_state;
+
+struct http_conn {
+        http_server *server;
+        transport transport;
+        http_parser parser;
+        rq_list node;            /* of all connections */
+        rq_list dirty_node;      /* of those with something to do at the end of the turn */
+        rq_list idle_node;       /* of idle ones, the longest idle first */
+        wheel_entry deadline;
+        conn_state state;
+        answer_state answer;
+
+        http_request request;
+        rq_buf target;
+        char content_type[128];
+        char field[24];          /* name of the header at hand, lower case, if it can be one that we look at */
+        uint8_t field_size, content_type_size;
+        uint32_t header_bytes;
+        uint64_t body_bytes, progress_bytes;
+        void *data;
+
+        rq_buf pending;          /* read, not yet parsed: pipelined requests */
+        size_t pending_at;
+
+        unsigned refusal;        /* status for a request that ends in a parser error; 0: 400 */
+        bool is_dirty, is_idle;
+        bool field_open;         /* in a name (else in a value) */
+        bool expects_continue;   /* and hasn't been told yet */
+        bool told;               /* handlers know of the request */
+        bool keep_alive, close_after, linger_after, chunked, no_body;
+        bool eof, keep_on_eof;
+};
+
+struct http_server {
+        rq_loop *loop;
+        http_limits limits;
+        http_handlers handlers;
+        metrics *metrics;
+        rq_buf common, served_by; /* lines of every answer */
+        char date[40];
+        uint64_t date_s;
+        uint64_t now_ns;          /* of the wake-up being handled */
+
+        rq_list conns, dirty, idle;
+        size_t conn_count;
+        rq_task turn_end;
+        wheel deadlines;
+        rq_timer tick;
+        bool tick_set;
+
+        struct http_listener { int fd; struct event *acceptable; http_server *server; } listeners[HTTP_LISTENERS_MAX];
+        size_t listener_count;
+        bool accepting, stopping;
+        void (*on_empty)(void *arg);
+        void *on_empty_arg;
+        char address[128];
+        uint8_t buffer[HTTP_READ_BYTES];
+};
+
+/* http_conn.c */
+rq_err conn_new(http_server *server, int take_fd);
+void conn_free(http_conn *conn);
+void conn_lost(http_conn *conn);                    /* no more of it; freed at the end of the turn */
+void conn_service(http_conn *conn);                 /* end of a turn: parse what waits, send, close */
+void conn_expired(http_conn *conn);
+void conn_close_if_idle(http_conn *conn);
+
+/* http_answer.c: state is advanced by http_conn.c */
+void conn_before_answer(http_conn *conn);
+void conn_answered(http_conn *conn);
+
+/* http_server.c */
+void server_dirty(http_server *server, http_conn *conn);
+void server_set_deadline(http_server *server, http_conn *conn, uint64_t after_us);
+void server_conn_gone(http_server *server);
+const char *server_date(http_server *server);
+
+#endif

@@ -1,0 +1,45 @@
+/* Messages of the hot path written straight into the link's buffer, and RESULT
+ * read from its frame (proto/README.md). Rare messages use the generated code. */
+#ifndef RQ_GATEWAY_MESSAGE_H
+#define RQ_GATEWAY_MESSAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/rng.h"
+#include "ipc/ipc_link.h"
+
+typedef struct message_render {
+        bool associative, timings, pretty, blob_array, qualify_columns, raft_index;
+} message_render;
+
+typedef struct message_entry {     /* PROPOSE with a SqlEntry */
+        rq_uuid incarnation;
+        uint64_t request_id;
+        rq_bytes node, disk_uuid;
+        uint64_t timeout_us, step_budget;
+        rq_bytes statements;       /* a run of io/statement.h */
+        bool transaction, request_mode;
+        message_render render;
+} message_entry;
+
+typedef struct message_query {     /* the Query of READ and QUERY */
+        rq_bytes statements;
+        bool transaction, request_mode;
+        message_render render;
+        uint64_t db_timeout_us, min_index, credit_bytes, timeout_us;
+} message_query;
+
+/* level: number of ReadLevel. Errors: as ipc_link_reserve(). */
+rq_err message_send_propose(ipc_link *link, const message_entry *entry);
+rq_err message_send_read(ipc_link *link, uint64_t request_id, unsigned level, const message_query *query);
+rq_err message_send_query(ipc_link *link, uint64_t request_id, const message_query *query);
+rq_err message_send_credit(ipc_link *link, uint64_t request_id, uint64_t bytes);
+
+typedef struct message_result { bool last, via_log; uint64_t index; } message_result;
+
+/* Errors: RQ_EPROTO. */
+rq_err message_result_decode(rq_bytes body, message_result *ret_result);
+
+#endif

@@ -1,0 +1,55 @@
+/* rq-gateway: the HTTP port of a node. */
+#include <stdlib.h>
+
+#include "config.h"
+#include "gateway.h"
+#include "log/log.h"
+#include "service/service.h"
+
+typedef struct state {
+        rq_service *service;
+        gateway_config config;
+        gateway *gateway;
+} state;
+
+static void state_free(void *arg) {
+        state *s = arg;
+        if (s == NULL)
+                return;
+        (void) gateway_free(s->gateway);
+        free(s);
+}
+
+static rq_err start(rq_service *service, void **ret_state) {
+        state *s = calloc(1, sizeof *s);
+        if (s == NULL)
+                return rq_log_error(RQ_ENOMEM, "Cannot start");
+        s->service = service;
+        rq_err r = gateway_config_read(rq_service_config(service), &s->config);
+        if (r >= 0)
+                r = gateway_new(rq_service_loop(service), &s->config, rq_service_run_dir_fd(service),
+                                rq_service_incarnation(service), &s->gateway);
+        if (r < 0) {
+                state_free(s);
+                return r;
+        }
+        *ret_state = s;
+        rq_log_info("Serving HTTP on %s", http_server_address(s->gateway->http));
+        rq_service_ready(service, "serving HTTP on %s", http_server_address(s->gateway->http));
+        return RQ_OK;
+}
+
+static void on_stopped(void *arg) {
+        state *s = arg;
+        rq_service_stopped(s->service);
+}
+
+static void shut_down(void *arg) {
+        state *s = arg;
+        gateway_stop(s->gateway, on_stopped, s);
+}
+
+int main(int argc, char **argv) {
+        static const rq_service_def def = { .name = "rq-gateway", .start = start, .shutdown = shut_down, .free = state_free };
+        return rq_service_main(argc, argv, &def);
+}

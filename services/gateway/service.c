@@ -1,0 +1,136 @@
+/* The gateway's parts and how they are joined: links, HTTP port, clock. */
+#include <stdlib.h>
+
+#include "api/api.h"
+#include "backend.h"
+#include "base/assert.h"
+#include "base/clock.h"
+#include "gateway.h"
+
+/* --- deadlines of exchanges ------------------------------------------------- */
+
+static void set_tick(gateway *gw) {
+        if (gw->tick_set || gw->deadlines.count == 0)
+                return;
+        gw->tick_set = true;
+        rq_timer_set(&gw->tick, DEADLINE_TICK_MS * 1000);
+}
+
+void gateway_set_deadline(gateway *gw, exchange *ex, uint64_t after_us) {
+        wheel_set(&gw->deadlines, &ex->deadline, rq_clock_mono_us() + after_us);
+        set_tick(gw);
+}
+
+static void on_deadline(exchange *ex) {
+        if (ex->state == EX_STATUS)
+                documents_on_deadline(ex);
+        else if (ex->state == EX_READINESS)
+                readiness_on_deadline(ex);
+        else
+                backend_on_deadline(ex);
+}
+
+static void on_tick(void *arg) {
+        gateway *gw = arg;
+        uint64_t now_us = rq_clock_mono_us();
+        wheel_entry *entry;
+        gw->tick_set = false;
+        while ((entry = wheel_expired(&gw->deadlines, now_us)) != NULL)
+                on_deadline(RQ_LIST_ENTRY(entry, exchange, deadline));
+        set_tick(gw);
+}
+
+void gateway_log_error(gateway *gw, const char *text) {
+        uint32_t suppressed;
+        if (!rq_log_allowed(&gw->error_log, &suppressed))
+                return;
+        if (suppressed > 0)
+                rq_log_warning("%s (%u more errors not shown)", text, suppressed);
+        else
+                rq_log_warning("%s", text);
+}
+
+/* --- life ------------------------------------------------------------------- */
+
+static rq_err open_http(gateway *gw) {
+        http_handlers handlers = gateway_http_handlers;
+        handlers.arg = gw;
+        const http_limits limits = {
+                .idle_timeout_us = gw->config->http_idle_timeout_us,
+                .body_bytes_max = gw->config->max_body_bytes,
+                .connection_count_max = gw->config->max_connections,
+        };
+        rq_err r = http_server_new(gw->loop, &limits, &handlers, gw->config->http_allow_origin, gw->config->http_adv_addr,
+                                   &gw->metrics, &gw->http);
+        return r < 0 ? r : http_server_listen(gw->http, gw->config->http_addr);
+}
+
+static rq_err open_links(gateway *gw) {
+        const ipc_identity self = { .role = IPC_GATEWAY, .incarnation = gw->incarnation };
+        ipc_handlers consensus = gateway_consensus_handlers, store = gateway_store_handlers;
+        consensus.arg = store.arg = gw;
+        rq_err r = ipc_connect(gw->loop, gw->run_dir_fd, IPC_SOCKET_STORE, &self, &store, &gw->store);
+        if (r >= 0)
+                r = ipc_connect(gw->loop, gw->run_dir_fd, IPC_SOCKET_CONSENSUS, &self, &consensus, &gw->consensus);
+        return r;
+}
+
+static void on_stop_timeout(void *arg) {
+        gateway *gw = arg;
+        rq_log_warning("Stopping with %u requests unanswered", gw->exchanges.used_count);
+        gw->on_stopped(gw->on_stopped_arg);
+}
+
+rq_err gateway_new(rq_loop *loop, const gateway_config *config, int run_dir_fd, const rq_uuid *incarnation, gateway **ret_gateway) {
+        gateway *gw = calloc(1, sizeof *gw);
+        if (gw == NULL)
+                return RQ_ENOMEM;
+        gw->loop = loop;
+        gw->config = config;
+        gw->run_dir_fd = run_dir_fd;
+        gw->incarnation = *incarnation;
+        gw->started_mono_us = rq_clock_mono_us();
+        gw->started_wall_us = rq_clock_wall_us();
+        gw->error_log = (rq_log_limit) { .interval_ms = 1000, .burst = 5 };
+        rq_list_init(&gw->waiting);
+        rq_list_init(&gw->readiness);
+        wheel_init(&gw->deadlines, DEADLINE_TICK_MS * 1000, gw->started_mono_us);
+
+        rq_err r = rq_timer_init(&gw->tick, loop, on_tick, gw);
+        if (r >= 0)
+                r = rq_timer_init(&gw->stop_timer, loop, on_stop_timeout, gw);
+        if (r >= 0)
+                r = open_http(gw);
+        if (r >= 0)
+                r = open_links(gw);
+        if (r < 0) {
+                (void) gateway_free(gw);
+                return r;
+        }
+        *ret_gateway = gw;
+        return RQ_OK;
+}
+
+gateway *gateway_free(gateway *gw) {
+        if (gw == NULL)
+                return NULL;
+        gw->stopping = true;
+        (void) http_server_free(gw->http); /* gives up every exchange */
+        (void) ipc_connector_free(gw->consensus);
+        (void) ipc_connector_free(gw->store);
+        exchange_pool_done(&gw->exchanges);
+        while (gw->body_count > 0)
+                (void) json_body_free(gw->bodies[--gw->body_count]);
+        rq_timer_done(&gw->tick);
+        rq_timer_done(&gw->stop_timer);
+        free(gw);
+        return NULL;
+}
+
+void gateway_stop(gateway *gw, void (*on_stopped)(void *arg), void *arg) {
+        gw->stopping = true;
+        gw->on_stopped = on_stopped;
+        gw->on_stopped_arg = arg;
+        rq_timer_set(&gw->stop_timer, STOP_WAIT_MS * 1000);
+        http_server_stop(gw->http, on_stopped, arg);
+}

@@ -1,0 +1,70 @@
+/* rqd: runs the services of a node where no systemd does. Holds no data. */
+#include <limits.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "config/config.h"
+#include "log/log.h"
+#include "log/log_fields.h"
+#include "service/service.h"
+#include "supervise.h"
+
+static void config_freep(rq_config **config) { *config = rq_config_free(*config); }
+static void supervisor_freep(supervisor **s) { *s = supervisor_free(*s); }
+
+/* Where this program is: the services are beside it. */
+static rq_err own_folder(char *path, size_t size) {
+        ssize_t got = readlink("/proc/self/exe", path, size - 1);
+        if (got < 0)
+                return rq_log_error(rq_err_from_errno(errno), "Cannot read /proc/self/exe");
+        path[got] = '\0';
+        *strrchr(path, '/') = '\0';
+        return RQ_OK;
+}
+
+static int run(const rq_config *config, char **argv) {
+        RQ_CLEANUP(rq_closep) int data_fd = -1, lock_fd = -1, run_dir_fd = -1;
+        RQ_CLEANUP(supervisor_freep) supervisor *s = NULL;
+        char bin_dir[PATH_MAX];
+        const char *data_dir = rq_config_data_dir(config);
+        rq_err r = own_folder(bin_dir, sizeof bin_dir);
+        if (r == RQ_OK)
+                r = rq_folder_open(data_dir, &data_fd);
+        if (r == RQ_OK) /* at once: two launchers on one folder are an operator's mistake */
+                r = rq_folder_lock(data_fd, "rqd.lock", data_dir, 0, &lock_fd);
+        if (r == RQ_OK)
+                r = rq_folder_open(rq_config_run_dir(config), &run_dir_fd);
+        if (r == RQ_OK)
+                r = supervisor_new(config, argv, bin_dir, run_dir_fd, &s);
+        return r == RQ_OK ? supervisor_run(s) : RQ_EXIT_FAILURE;
+}
+
+int main(int argc, char **argv) {
+        RQ_CLEANUP(config_freep) rq_config *config = NULL;
+        RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
+        rq_config_action action = RQ_CONFIG_RUN;
+
+        (void) umask(0077);
+        (void) mallopt(M_ARENA_MAX, 1);
+        rq_log_open("rqd", RQ_LOG_PLAIN, LOG_INFO);
+        rq_err r = rq_config_load("rqd", argc, argv, &config, &action, &problem);
+        if (r == RQ_ECONFIG) {
+                static const char *const fields[] = { RQ_MSG_BAD_CONFIG, NULL };
+                rq_log_write(LOG_ERR, fields, "%.*s", (int) problem.size, (const char *) problem.data);
+                return RQ_EXIT_CONFIG;
+        }
+        if (r < 0) {
+                (void) rq_log_error(r, "Cannot read the configuration");
+                return RQ_EXIT_FAILURE;
+        }
+        if (action == RQ_CONFIG_DONE)
+                return RQ_EXIT_OK;
+        rq_log_open("rqd", strcasecmp(rq_config_string(config, "log-format"), "json") == 0 ? RQ_LOG_JSON : RQ_LOG_PLAIN,
+                    rq_config_log_level(config));
+        return run(config, argv);
+}

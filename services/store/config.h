@@ -1,0 +1,19 @@
+/* The flags that the store uses, read once. */
+#ifndef RQ_STORE_CONFIG_H
+#define RQ_STORE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "io/files.h"
+
+typedef struct store_config {
+        bool foreign_keys;     /* -fk */
+        uint32_t readers_max;  /* -db-max-ro-conns, within our own limit */
+        files_options files;   /* -raft-snap-wal-size, -raft-snap-int */
+} store_config;
+
+void store_config_read(const rq_config *config, store_config *ret_config);
+
+#endif

@@ -1,0 +1,24 @@
+/* The little that must be known of SQL's text before SQLite sees it: tokens,
+ * blanks and comments (lexical structure of sqlite.org/lang.html), nothing of
+ * grammar. */
+#ifndef RQ_STORE_SQL_TEXT_H
+#define RQ_STORE_SQL_TEXT_H
+
+#include <stdbool.h>
+
+#include "base/bytes.h"
+
+/* Nothing to run: blanks, comments, semicolons. */
+bool sql_text_blank(rq_bytes sql);
+
+/* A pragma that would take the journal, the syncs or the checkpoints out of
+ * the store's hands, in any spelling and anywhere in the text (http-api.md
+ * 4.9): journal_mode, wal_autocheckpoint, synchronous, query_only with a value,
+ * wal_checkpoint in any form. */
+bool sql_text_pragma_disallowed(rq_bytes sql);
+
+/* The first word (letters and '_') of the statement, behind blanks and
+ * comments; empty if it begins otherwise. Borrowed from sql. */
+rq_bytes sql_text_first_word(rq_bytes sql);
+
+#endif

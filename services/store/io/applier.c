@@ -1,0 +1,321 @@
+#include "io/applier.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/checksum.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "core/allowed.h"
+#include "io/applier_entry.h"
+#include "record.h"
+
+enum {
+        BATCH_ENTRIES_MAX   = 4096,
+        BATCH_TIME_US       = 20000, /* then commit, so that clients and readers see progress */
+        BATCH_RECORD_BYTES  = 8 * 1024 * 1024,
+};
+
+struct applier {
+        files *files;
+        store_state state;
+        entry_context entry;
+        sqlite3_stmt *begin, *commit, *rollback;
+        _Atomic uint64_t hi, lo;
+        struct {
+                _Atomic uint64_t entries, batches, redone;
+        } counters;
+};
+
+void apply_output_done(apply_output *out) {
+        for (size_t i = 0; i < out->count; i++)
+                rq_closep(&out->results[i].spill_fd);
+        free(out->results);
+        rq_buf_done(&out->json);
+        *out = (apply_output) {0};
+}
+
+/* Drops the results from `count` on: their entries are undone. */
+static void output_cut(apply_output *out, size_t count, size_t json_size) {
+        for (size_t i = count; i < out->count; i++)
+                rq_closep(&out->results[i].spill_fd);
+        out->count = count;
+        out->json.size = json_size;
+}
+
+static rq_err output_add(apply_output *out, const apply_result *result) {
+        if (out->count == out->capacity) {
+                size_t capacity = out->capacity == 0 ? 64 : out->capacity * 2;
+                apply_result *results = realloc(out->results, capacity * sizeof *results);
+                if (results == NULL)
+                        return RQ_ENOMEM;
+                out->results = results;
+                out->capacity = capacity;
+        }
+        out->results[out->count++] = *result;
+        return RQ_OK;
+}
+
+/* --- opening ------------------------------------------------------------------ */
+
+static rq_err prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret) {
+        return sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL) == SQLITE_OK ? RQ_OK : RQ_ENOMEM;
+}
+
+rq_err applier_new(files *f, const store_state *state, const applier_options *options, applier **ret) {
+        applier *a = calloc(1, sizeof *a);
+        sqlite3 *db = NULL;
+        if (a == NULL)
+                return RQ_ENOMEM;
+        a->files = f;
+        a->state = *state;
+        atomic_store(&a->hi, state->index);
+        atomic_store(&a->lo, state->index);
+
+        rq_err r = files_open_writer(f, &db);
+        /* Only what the allow list has; the rest doesn't even exist. */
+        if (r >= 0 && sqlite3_drop_modules(db, allowed_modules()) != SQLITE_OK)
+                r = RQ_ENOMEM;
+        if (r >= 0 && sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_FKEY, options->foreign_keys ? 1 : 0, NULL) != SQLITE_OK)
+                r = RQ_EINVAL;
+        /* Before the authorizer is there: it refuses these words. */
+        if (r >= 0)
+                r = prepare(db, "BEGIN", &a->begin);
+        if (r >= 0)
+                r = prepare(db, "COMMIT", &a->commit);
+        if (r >= 0)
+                r = prepare(db, "ROLLBACK", &a->rollback);
+        if (r >= 0)
+                r = entry_context_init(&a->entry, db, f, options);
+        if (r < 0) {
+                (void) applier_free(a);
+                return r;
+        }
+        *ret = a;
+        return RQ_OK;
+}
+
+applier *applier_free(applier *a) {
+        if (a == NULL)
+                return NULL;
+        entry_context_done(&a->entry);
+        (void) sqlite3_finalize(a->begin);
+        (void) sqlite3_finalize(a->commit);
+        (void) sqlite3_finalize(a->rollback);
+        free(a);
+        return NULL;
+}
+
+/* --- transactions --------------------------------------------------------------- */
+
+static int run(sqlite3_stmt *stmt) {
+        (void) sqlite3_step(stmt);
+        return sqlite3_reset(stmt);
+}
+
+static rq_err environment_error(applier *a) {
+        switch (files_failed(a->files, true)) {
+        case FILES_FULL: return RQ_ENOSPC;
+        case FILES_MEMORY: return RQ_ENOMEM;
+        case FILES_IO:
+        case FILES_OK: break;
+        }
+        return RQ_EIO;
+}
+
+static void roll_back(applier *a) {
+        statements_forget(a->entry.statements); /* a change of schema may be undone */
+        if (!sqlite3_get_autocommit(a->entry.db))
+                (void) run(a->rollback);
+}
+
+static rq_err begin(applier *a) {
+        return run(a->begin) == SQLITE_OK ? RQ_OK : environment_error(a);
+}
+
+/* On success `next` is the truth; readers learn it. */
+static rq_err commit(applier *a, const store_state *next) {
+        atomic_store(&a->hi, next->index);
+        if (!sqlite3_get_autocommit(a->entry.db) && run(a->commit) != SQLITE_OK) {
+                rq_err r = environment_error(a);
+                roll_back(a);
+                atomic_store(&a->hi, a->state.index);
+                return r;
+        }
+        a->state = *next;
+        files_committed(a->files, &a->state);
+        atomic_store(&a->lo, next->index);
+        return RQ_OK;
+}
+
+/* --- records -------------------------------------------------------------------- */
+
+typedef struct record {
+        record_header header;
+        rq_bytes body;
+        size_t size;
+} record;
+
+/* The next record, if it is the one that follows `state` in the same database. */
+static rq_err read_record(rq_bytes bytes, const store_state *state, record *ret) {
+        record rec;
+        rq_err r = record_decode(bytes, &rec.header, &rec.body);
+        if (r < 0)
+                return r == RQ_EAGAIN ? RQ_EPROTO : r;
+        if (rec.header.index != state->index + 1)
+                return RQ_EPROTO;
+        if (!rq_uuid_is_zero(&state->database_id) && !rq_uuid_equal(&state->database_id, &rec.header.database_id))
+                return RQ_EDIVERGED;
+        if (rec.header.feature_level > RECORD_FEATURE_LEVEL)
+                return RQ_EVERSION;
+        bool known = rec.header.kind == RECORD_NOOP || rec.header.kind == RECORD_SQL || rec.header.kind == RECORD_BARRIER;
+        if (!known && (rec.header.flags & RECORD_CRITICAL) != 0)
+                return RQ_EVERSION;
+        rec.size = RECORD_HEADER_BYTES + rec.body.size;
+        *ret = rec;
+        return RQ_OK;
+}
+
+static void advance(store_state *state, const record *rec, uint64_t outcome_hash) {
+        state->index = rec->header.index;
+        state->term = rec->header.term;
+        state->clock_us = rec->header.clock_us;
+        state->outcome_hash = rq_hash_mix(rq_hash_mix(state->outcome_hash, rec->header.index), outcome_hash);
+        state->database_id = rec->header.database_id;
+}
+
+/* Runs one record inside (or, alone, with) its transactions and keeps its result. */
+static rq_err apply_record(applier *a, const record *rec, bool alone, applier_wanted wanted, void *wanted_arg,
+                           apply_output *out, store_state *state, bool *ret_gone) {
+        entry_outcome outcome = {0};
+        *ret_gone = false;
+        if (rec->header.kind == RECORD_SQL) {
+                rq_err r = entry_run(&a->entry, &rec->header, rec->body, alone, wanted, wanted_arg, out, &outcome);
+                if (r == RQ_ECANCELED) { /* the transaction is gone: not an error, but not here */
+                        *ret_gone = true;
+                        return RQ_OK;
+                }
+                if (r < 0)
+                        return r;
+                if (outcome.has_result) {
+                        r = output_add(out, &outcome.result);
+                        if (r < 0) {
+                                rq_closep(&outcome.result.spill_fd);
+                                return r;
+                        }
+                }
+        }
+        advance(state, rec, outcome.hash);
+        return RQ_OK;
+}
+
+/* One that can't share a transaction, with transactions of its own. */
+static rq_err apply_alone(applier *a, rq_bytes records, applier_wanted wanted, void *wanted_arg,
+                          apply_output *out, size_t *ret_applied, size_t *ret_bytes) {
+        record rec;
+        store_state next = a->state;
+        size_t count = out->count, json_size = out->json.size;
+        bool gone;
+        rq_err r = read_record(records, &a->state, &rec);
+        if (r < 0)
+                return r;
+        atomic_store(&a->hi, rec.header.index);
+        r = apply_record(a, &rec, true, wanted, wanted_arg, out, &next, &gone);
+        rq_assert(!gone);
+        if (r >= 0)
+                r = commit(a, &next);
+        if (r < 0) {
+                roll_back(a);
+                output_cut(out, count, json_size);
+                return r;
+        }
+        *ret_applied = 1;
+        *ret_bytes = rec.size;
+        return RQ_OK;
+}
+
+/* As many of the records as one transaction may hold, at most `limit`. When
+ * the n-th ends the transaction by itself (OR ROLLBACK and the like), those
+ * before it are undone with it: *ret_gone_after = n - 1, nothing is applied. */
+static rq_err apply_batch(applier *a, rq_bytes records, size_t limit, applier_wanted wanted, void *wanted_arg,
+                          apply_output *out, size_t *ret_applied, size_t *ret_bytes, size_t *ret_gone_after) {
+        size_t count = out->count, json_size = out->json.size, applied = 0, bytes = 0;
+        uint64_t until_us = rq_clock_mono_us() + BATCH_TIME_US;
+        store_state next = a->state;
+        bool gone = false;
+
+        (void) files_failed(a->files, true);
+        rq_err r = begin(a);
+        while (r >= 0 && applied < limit && bytes < records.size && bytes < BATCH_RECORD_BYTES) {
+                record rec;
+                r = read_record(rq_bytes_of(records.data + bytes, records.size - bytes), &next, &rec);
+                if (r < 0 && applied > 0) {
+                        r = RQ_OK; /* those before it are good; it is met again, first */
+                        break;
+                }
+                if (r >= 0)
+                        r = apply_record(a, &rec, false, wanted, wanted_arg, out, &next, &gone);
+                if (r < 0 || gone)
+                        break;
+                applied++;
+                bytes += rec.size;
+                if (limit == BATCH_ENTRIES_MAX && rq_clock_mono_us() > until_us)
+                        break;
+        }
+        if (r >= 0 && !gone)
+                r = commit(a, &next);
+        if (r < 0 || gone) {
+                roll_back(a);
+                output_cut(out, count, json_size);
+                *ret_gone_after = gone ? applied : SIZE_MAX;
+                return r;
+        }
+        *ret_gone_after = SIZE_MAX;
+        *ret_applied = applied;
+        *ret_bytes = bytes;
+        return RQ_OK;
+}
+
+rq_err applier_run(applier *a, rq_bytes records, applier_wanted wanted, void *wanted_arg,
+                   apply_output *out, size_t *ret_applied, size_t *ret_bytes) {
+        size_t applied = 0, bytes = 0, gone_after;
+        rq_err r = apply_batch(a, records, BATCH_ENTRIES_MAX, wanted, wanted_arg, out, &applied, &bytes, &gone_after);
+        if (r >= 0 && gone_after != SIZE_MAX) {
+                /* Hazards 1: an outcome may not depend on the borders of batches. So
+                 * first those before it, as if it weren't there, then it alone. */
+                a->counters.redone++;
+                if (gone_after > 0) {
+                        size_t again = gone_after;
+                        r = apply_batch(a, records, again, wanted, wanted_arg, out, &applied, &bytes, &gone_after);
+                        /* What went well once does so again: it depends on nothing else. */
+                        rq_assert(r < 0 || (gone_after == SIZE_MAX && applied == again));
+                } else {
+                        r = apply_alone(a, records, wanted, wanted_arg, out, &applied, &bytes);
+                }
+        }
+        if (r < 0)
+                return r;
+        a->counters.batches++;
+        a->counters.entries += applied;
+        out->state = a->state;
+        out->checkpoint_index = files_checkpoint_index(a->files);
+        *ret_applied = applied;
+        *ret_bytes = bytes;
+        return RQ_OK;
+}
+
+const store_state *applier_state(const applier *a) { return &a->state; }
+uint64_t applier_hi(const applier *a) { return atomic_load(&a->hi); }
+uint64_t applier_lo(const applier *a) { return atomic_load(&a->lo); }
+
+void applier_stats_get(const applier *a, applier_stats *ret_stats) {
+        *ret_stats = (applier_stats) {
+                .entries = atomic_load(&a->counters.entries),
+                .statements = atomic_load(&a->entry.statement_count),
+                .errors = atomic_load(&a->entry.error_count),
+                .batches = atomic_load(&a->counters.batches),
+                .batches_redone = atomic_load(&a->counters.redone),
+                .transactions = atomic_load(&a->entry.transaction_count),
+        };
+}

@@ -1,0 +1,440 @@
+#include "io/applier_entry.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/checksum.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "io/stmt_rows.h"
+#include "log_entry.pb-c.h"
+
+enum { SPILL_BYTES_DEFAULT = 1024 * 1024 };
+
+/* What happens to one entry while it runs. */
+typedef struct run {
+        entry_context *c;
+        const Rq__SqlEntry *entry;
+        json_writer *json;   /* NULL: nobody waits for the answer */
+        bool alone;
+        uint64_t hash;
+        int spill_fd;
+        size_t spilled;
+        rq_err error;        /* environment: the entry has no outcome */
+        bool gone;           /* a statement ended the transaction */
+        bool failed;         /* a statement failed: with `transaction`, the end */
+        bool schema_changed; /* nothing prepared in this entry may outlive it */
+} run;
+
+/* What a single statement came to. */
+typedef struct step_result {
+        int code;            /* SQLite's primary code; SQLITE_DONE: well */
+        const char *problem; /* text for the client */
+        bool rows_begun, rows_done;
+        uint64_t elapsed_ns;
+} step_result;
+
+static rq_err prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret) {
+        return sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL) == SQLITE_OK ? RQ_OK : RQ_ENOMEM;
+}
+
+rq_err entry_context_init(entry_context *c, sqlite3 *db, files *f, const applier_options *options) {
+        c->db = db;
+        c->files = f;
+        c->foreign_keys = options->foreign_keys;
+        c->spill_bytes = options->spill_bytes > 0 ? options->spill_bytes : SPILL_BYTES_DEFAULT;
+        c->spill_dir_fd = options->spill_dir_fd;
+        rq_err r = writer_functions_install(&c->functions, db);
+        if (r >= 0)
+                r = prepare(db, "BEGIN", &c->begin);
+        if (r >= 0)
+                r = prepare(db, "COMMIT", &c->commit);
+        if (r >= 0)
+                r = prepare(db, "SAVEPOINT unit", &c->savepoint);
+        if (r >= 0)
+                r = prepare(db, "RELEASE unit", &c->release);
+        if (r >= 0)
+                r = prepare(db, "ROLLBACK TO unit", &c->rollback_to);
+        if (r >= 0)
+                r = statements_new(db, STATEMENTS_WRITER, &c->statements);
+        if (r < 0)
+                return r;
+        c->json = json_writer_new();
+        c->arena = rq_arena_new();
+        return c->json == NULL || c->arena == NULL ? RQ_ENOMEM : RQ_OK;
+}
+
+void entry_context_done(entry_context *c) {
+        c->statements = statements_free(c->statements);
+        writer_functions_done(&c->functions);
+        (void) sqlite3_finalize(c->begin);
+        (void) sqlite3_finalize(c->commit);
+        (void) sqlite3_finalize(c->savepoint);
+        (void) sqlite3_finalize(c->release);
+        (void) sqlite3_finalize(c->rollback_to);
+        c->json = json_writer_free(c->json);
+        c->arena = rq_arena_free(c->arena);
+}
+
+/* --- units: what is undone together --------------------------------------------- */
+
+static rq_err environment_error(files *f) {
+        switch (files_failed(f, false)) {
+        case FILES_FULL: return RQ_ENOSPC;
+        case FILES_MEMORY: return RQ_ENOMEM;
+        case FILES_IO:
+        case FILES_OK: break;
+        }
+        return RQ_EIO;
+}
+
+static void control(run *r, sqlite3_stmt *stmt) {
+        (void) sqlite3_step(stmt);
+        if (sqlite3_reset(stmt) != SQLITE_OK && r->error >= 0)
+                r->error = environment_error(r->c->files);
+}
+
+static void unit_begin(run *r) {
+        if (r->alone)
+                control(r, r->c->begin);
+        control(r, r->c->savepoint);
+}
+
+/* keep: what the unit did stays. */
+static void unit_end(run *r, bool keep) {
+        if (r->gone && !r->alone)
+                return; /* the whole batch is undone */
+        if (!sqlite3_get_autocommit(r->c->db)) {
+                if (!keep)
+                        control(r, r->c->rollback_to);
+                control(r, r->c->release);
+                if (r->alone)
+                        control(r, r->c->commit);
+        }
+        r->gone = false; /* alone: the statement undid its own unit, and that was all */
+}
+
+/* Hazards 5: a violation that one unit leaves could be healed by the next one,
+ * or land on it. SQLite would look only at the batch's COMMIT. */
+static bool foreign_keys_open(const entry_context *c) {
+        int open = 0, high = 0;
+        if (!c->foreign_keys)
+                return false;
+        (void) sqlite3_db_status(c->db, SQLITE_DBSTATUS_DEFERRED_FKS, &open, &high, 0);
+        return open != 0;
+}
+
+/* --- statements ----------------------------------------------------------------- */
+
+static bool spill(void *arg, json_writer *w) {
+        run *r = arg;
+        rq_bytes bytes = json_bytes(w);
+        if (bytes.size < r->c->spill_bytes)
+                return true;
+        if (r->spill_fd < 0) {
+                r->spill_fd = openat(r->c->spill_dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+                if (r->spill_fd < 0) {
+                        r->error = rq_err_from_errno(errno);
+                        return false;
+                }
+        }
+        for (size_t at = 0; at < bytes.size;) {
+                ssize_t n = pwrite(r->spill_fd, bytes.data + at, bytes.size - at, (off_t) (r->spilled + at));
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0) {
+                        r->error = n < 0 ? rq_err_from_errno(errno) : RQ_EIO;
+                        return false;
+                }
+                at += (size_t) n;
+        }
+        r->spilled += bytes.size;
+        json_reset_bytes(w);
+        return true;
+}
+
+static int step_to_end(sqlite3_stmt *stmt) {
+        int rc;
+        do
+                rc = sqlite3_step(stmt);
+        while (rc == SQLITE_ROW);
+        return rc;
+}
+
+/* Is rc an outcome, the same on all nodes, or this machine's trouble? (Safety
+ * rule 7, hazards 2.) */
+static bool is_environment(run *r, int rc) {
+        if (files_failed(r->c->files, false) != FILES_OK) {
+                r->error = environment_error(r->c->files);
+                return true;
+        }
+        switch (rc & 0xff) {
+        case SQLITE_BUSY:
+        case SQLITE_IOERR:
+        case SQLITE_CANTOPEN:
+                r->error = RQ_EIO;
+                return true;
+        case SQLITE_CORRUPT:
+                /* A virtual table's content is what statements made of it. */
+                if (rc == SQLITE_CORRUPT_VTAB)
+                        return false;
+                r->error = RQ_ECORRUPT;
+                return true;
+        default:
+                return false;
+        }
+}
+
+static bool answers_rows(const run *r, const statement *st) {
+        if (sqlite3_column_count(st->stmt) == 0)
+                return false;
+        return r->entry->mode == RQ__SQL_MODE__SQL_REQUEST || !st->readonly;
+}
+
+static void step(run *r, statement *st, bool show_rows, step_result *ret) {
+        entry_context *c = r->c;
+        uint64_t started = rq_clock_mono_ns();
+        writer_functions_begin_statement(&c->functions, st->stmt, st->uses_changes);
+        int rc;
+        if (r->json != NULL && show_rows && answers_rows(r, st)) {
+                rc = stmt_rows_run(st->stmt, r->json, false, spill, r, &ret->rows_begun);
+                ret->rows_done = rc == SQLITE_DONE;
+        } else {
+                rc = step_to_end(st->stmt);
+        }
+        ret->elapsed_ns = rq_clock_mono_ns() - started;
+        ret->code = rc == SQLITE_DONE ? SQLITE_DONE : rc & 0xff;
+        if (rc == SQLITE_DONE)
+                return;
+        if (r->error < 0 || is_environment(r, sqlite3_extended_errcode(c->db)))
+                return;
+        ret->problem = c->functions.budget_exhausted ?
+                "statement exceeded the step budget of a write (-write-step-budget)" : sqlite3_errmsg(c->db);
+}
+
+static void count_outcome(run *r, int code, int64_t changes, int64_t last_id) {
+        r->hash = rq_hash_mix(r->hash, (uint64_t) (uint32_t) code);
+        r->hash = rq_hash_mix(r->hash, (uint64_t) changes);
+        r->hash = rq_hash_mix(r->hash, (uint64_t) last_id);
+}
+
+static void answer_problem(run *r, const step_result *result, const char *problem, bool of_query) {
+        if (r->json == NULL)
+                return;
+        if (result != NULL && result->rows_begun && !result->rows_done)
+                json_rows_failed(r->json, problem);
+        else if (result == NULL || !result->rows_begun)
+                json_error_result(r->json, problem, of_query);
+}
+
+/* Runs one statement as (part of) a unit and writes its answer if it is the
+ * last of its text. Returns false if the text ends here. */
+static bool run_statement(run *r, statement *st, bind_cursor *cursor, bool last) {
+        entry_context *c = r->c;
+        bool own_unit = !r->entry->transaction;
+        char bind_problem[BIND_PROBLEM_BYTES];
+        step_result result = { .code = SQLITE_DONE };
+        int64_t changes = 0, last_id = 0;
+        bool inserted = false;
+
+        atomic_fetch_add_explicit(&c->statement_count, 1, memory_order_relaxed);
+        rq_err e = statements_bind(st->stmt, cursor, bind_problem);
+        if (e < 0) {
+                r->error = e;
+                return false;
+        }
+        if (bind_problem[0] != '\0') {
+                result.problem = bind_problem;
+                result.code = SQLITE_ERROR;
+        } else {
+                if (own_unit)
+                        unit_begin(r);
+                step(r, st, last, &result);
+                if (r->error < 0)
+                        return false;
+                if (result.code == SQLITE_DONE && st->changes_rows)
+                        changes = sqlite3_changes64(c->db);
+                if (st->changes_rows)
+                        writer_functions_changed(&c->functions, changes);
+                inserted = writer_functions_inserted(&c->functions, &last_id) && st->inserts;
+                r->gone = sqlite3_get_autocommit(c->db) != 0;
+                if (result.problem == NULL && c->functions.rowid_max_used) {
+                        result.problem = "rowid 9223372036854775807 needs a table with AUTOINCREMENT: ids after it would be random";
+                        result.code = SQLITE_FULL;
+                }
+                if (result.problem == NULL && own_unit && foreign_keys_open(c)) {
+                        result.problem = "FOREIGN KEY constraint failed";
+                        result.code = SQLITE_CONSTRAINT;
+                }
+                if (r->gone && !r->alone)
+                        return false;
+        }
+
+        count_outcome(r, result.code, result.problem == NULL ? changes : 0, result.problem == NULL && inserted ? last_id : 0);
+        if (result.problem != NULL)
+                answer_problem(r, &result, result.problem, r->entry->mode == RQ__SQL_MODE__SQL_REQUEST && st->readonly);
+        else if (r->json != NULL && last && !result.rows_done)
+                json_write_result(r->json, inserted, last_id, changes, result.elapsed_ns);
+        /* The text of an error belongs to the statement: reset only now. */
+        bool failed = result.problem != NULL;
+        statements_release(c->statements, st);
+        if (own_unit && bind_problem[0] == '\0')
+                unit_end(r, !failed);
+        r->failed |= failed;
+        return !failed && r->error >= 0;
+}
+
+/* One statement of the request: a text that may hold several. */
+static void run_text(run *r, const Rq__Statement *text) {
+        entry_context *c = r->c;
+        rq_bytes rest = rq_bytes_of(text->sql.data, text->sql.len);
+        bind_cursor cursor = { text->parameters, text->n_parameters, 0 };
+        bool any = false, go_on = true;
+
+        if (rest.size == 0)
+                return; /* no slot among the results (http-api.md 2.2) */
+        while (go_on && rest.size > 0) {
+                statement st;
+                rq_err e = statements_prepare(c->statements, rest, &st, &rest);
+                if (e < 0) {
+                        r->error = e;
+                        return;
+                }
+                if (st.problem != NULL) {
+                        if (is_environment(r, sqlite3_extended_errcode(c->db)))
+                                return;
+                        count_outcome(r, st.code, 0, 0);
+                        answer_problem(r, NULL, st.problem, false);
+                        r->failed = true;
+                        any = true;
+                        break;
+                }
+                if (st.stmt == NULL)
+                        continue;
+                any = true;
+                r->schema_changed |= st.changes_schema;
+                go_on = run_statement(r, &st, &cursor, statements_blank(rest));
+                statements_release(c->statements, &st);
+                if (r->schema_changed)
+                        statements_forget(c->statements);
+        }
+        if (!any && r->json != NULL)
+                json_empty_result(r->json, false);
+        if (r->failed)
+                atomic_fetch_add_explicit(&c->error_count, 1, memory_order_relaxed);
+}
+
+static const char *run_transaction(run *r) {
+        const char *problem = NULL;
+        atomic_fetch_add_explicit(&r->c->transaction_count, 1, memory_order_relaxed);
+        unit_begin(r);
+        for (size_t i = 0; i < r->entry->n_statements && r->error >= 0 && !r->failed && !r->gone; i++)
+                run_text(r, r->entry->statements[i]);
+        if (r->error < 0)
+                return NULL;
+        if (!r->failed && !r->gone && foreign_keys_open(r->c)) {
+                problem = "FOREIGN KEY constraint failed";
+                count_outcome(r, SQLITE_CONSTRAINT, 0, 0);
+                r->failed = true;
+        }
+        if (!r->gone || r->alone)
+                unit_end(r, !r->failed);
+        return problem;
+}
+
+/* --- entries -------------------------------------------------------------------- */
+
+static bool disallowed(const Rq__SqlEntry *entry) {
+        for (size_t i = 0; i < entry->n_statements; i++)
+                if (statements_pragma_disallowed(rq_bytes_of(entry->statements[i]->sql.data, entry->statements[i]->sql.len)))
+                        return true;
+        return false;
+}
+
+static bool origin_of(const Rq__SqlEntry *entry, rq_uuid *ret_gateway) {
+        if (entry->origin == NULL || entry->origin->incarnation.len != RQ_UUID_BYTES)
+                return false;
+        memcpy(ret_gateway->bytes, entry->origin->incarnation.data, RQ_UUID_BYTES);
+        return true;
+}
+
+static void begin_answer(run *r) {
+        static const Rq__Render plain = RQ__RENDER__INIT;
+        const Rq__Render *render = r->entry->render != NULL ? r->entry->render : &plain;
+        const json_options options = {
+                .associative = render->associative, .timings = render->timings,
+                .pretty = render->pretty, .blob_array = render->blob_array,
+        };
+        json_begin(r->json, &options);
+}
+
+/* Moves the answer from the writer to the batch's output, or to the end of its
+ * spill file. */
+static rq_err keep_answer(run *r, apply_output *out, apply_result *result) {
+        if (r->spill_fd >= 0) {
+                size_t limit = r->c->spill_bytes;
+                r->c->spill_bytes = 0; /* whatever is left */
+                (void) spill(r, r->json);
+                r->c->spill_bytes = limit;
+                if (r->error < 0)
+                        return r->error;
+                result->size = r->spilled;
+                result->spill_fd = RQ_TAKE(r->spill_fd, -1);
+                return RQ_OK;
+        }
+        rq_bytes bytes = json_bytes(r->json);
+        result->offset = out->json.size;
+        result->size = bytes.size;
+        result->spill_fd = -1;
+        return rq_buf_append_bytes(&out->json, bytes);
+}
+
+rq_err entry_run(entry_context *c, const record_header *header, rq_bytes body, bool alone,
+                 applier_wanted wanted, void *wanted_arg, apply_output *out, entry_outcome *ret_outcome) {
+        rq_arena_reset(c->arena);
+        Rq__SqlEntry *entry = rq__sql_entry__unpack(rq_arena_allocator(c->arena), body.size, body.data);
+        if (entry == NULL) {
+                /* Its checksum is right, so it was made so; the same on every node. */
+                *ret_outcome = (entry_outcome) { .hash = rq_hash_mix(0, SQLITE_FORMAT) };
+                return RQ_OK;
+        }
+
+        entry_outcome outcome = {0};
+        bool asked = origin_of(entry, &outcome.result.gateway) &&
+                     (wanted == NULL || wanted(wanted_arg, &outcome.result.gateway));
+        run r = { .c = c, .entry = entry, .json = asked ? c->json : NULL, .alone = alone, .spill_fd = -1 };
+        const char *problem = NULL;
+
+        files_set_entry_clock(c->files, header->clock_us);
+        writer_functions_begin_entry(&c->functions, header->seed, header->step_budget);
+        if (asked)
+                begin_answer(&r);
+        if (disallowed(entry)) {
+                problem = "disallowed pragma";
+                count_outcome(&r, SQLITE_AUTH, 0, 0);
+        } else if (entry->transaction) {
+                problem = run_transaction(&r);
+        } else {
+                for (size_t i = 0; i < entry->n_statements && r.error >= 0 && !r.gone; i++)
+                        run_text(&r, entry->statements[i]);
+        }
+
+        if (r.schema_changed)
+                statements_forget(c->statements);
+        rq_err e = r.error < 0 ? r.error : r.gone && !alone ? RQ_ECANCELED : RQ_OK;
+        if (e >= 0 && asked) {
+                json_end(c->json, problem);
+                e = json_failed(c->json) ? RQ_ENOMEM : keep_answer(&r, out, &outcome.result);
+        }
+        rq_closep(&r.spill_fd);
+        if (e < 0)
+                return e;
+        outcome.has_result = asked;
+        outcome.result.request_id = asked ? entry->origin->request_id : 0;
+        outcome.result.index = header->index;
+        outcome.hash = r.hash;
+        *ret_outcome = outcome;
+        return RQ_OK;
+}

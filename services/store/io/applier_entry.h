@@ -1,0 +1,48 @@
+/* One SQL entry on the writer connection: its statements, savepoints, outcome
+ * and answer. Part of the applier; whose transaction it runs in is applier.c's
+ * business, except for an entry that runs alone. */
+#ifndef RQ_STORE_APPLIER_ENTRY_H
+#define RQ_STORE_APPLIER_ENTRY_H
+
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "arena.h"
+#include "core/json_rows.h"
+#include "io/applier.h"
+#include "io/statements.h"
+#include "io/writer_functions.h"
+#include "record.h"
+
+typedef struct entry_context {
+        sqlite3 *db;
+        files *files;
+        statements *statements;
+        json_writer *json;
+        rq_arena *arena;
+        writer_functions functions; /* what random(), changes()... answer in this entry */
+        sqlite3_stmt *begin, *commit, *savepoint, *release, *rollback_to;
+        bool foreign_keys;
+        size_t spill_bytes;
+        int spill_dir_fd;
+        _Atomic uint64_t statement_count, error_count, transaction_count;
+} entry_context;
+
+rq_err entry_context_init(entry_context *c, sqlite3 *db, files *f, const applier_options *options);
+void entry_context_done(entry_context *c);
+
+typedef struct entry_outcome {
+        uint64_t hash;       /* over every statement's code, changes, last id */
+        bool has_result;
+        apply_result result; /* json went into out->json, or a spill file */
+} entry_outcome;
+
+/* Runs the entry. alone: outside any transaction, making its own, in which a
+ * statement may end the transaction; else inside the caller's.
+ * Errors: RQ_ECANCELED: the caller's transaction was ended by a statement (never
+ * if alone); RQ_ENOSPC, RQ_EIO, RQ_ENOMEM, RQ_ECORRUPT: environment. */
+rq_err entry_run(entry_context *c, const record_header *header, rq_bytes body, bool alone,
+                 applier_wanted wanted, void *wanted_arg, apply_output *out, entry_outcome *ret_outcome);
+
+#endif

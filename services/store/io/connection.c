@@ -1,0 +1,97 @@
+#include "io/connection.h"
+
+#include <stddef.h>
+
+#include "base/cleanup.h"
+#include "log/log.h"
+
+/* SQLite's own defaults, but for ATTACH: there is one database. */
+static const struct { int id, value; } limits[] = {
+        { SQLITE_LIMIT_LENGTH,              1000000000 },
+        { SQLITE_LIMIT_SQL_LENGTH,          1000000000 },
+        { SQLITE_LIMIT_COLUMN,              2000       },
+        { SQLITE_LIMIT_EXPR_DEPTH,          1000       },
+        { SQLITE_LIMIT_COMPOUND_SELECT,     500        },
+        { SQLITE_LIMIT_VDBE_OP,             250000000  },
+        { SQLITE_LIMIT_FUNCTION_ARG,        127        },
+        { SQLITE_LIMIT_ATTACHED,            0          },
+        { SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 50000      },
+        { SQLITE_LIMIT_VARIABLE_NUMBER,     32766      },
+        { SQLITE_LIMIT_TRIGGER_DEPTH,       1000       },
+        { SQLITE_LIMIT_WORKER_THREADS,      0          },
+};
+
+static const struct { int id, value; } options[] = {
+        { SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE,      1 }, /* only files' checkpoints touch the file */
+        { SQLITE_DBCONFIG_ENABLE_FKEY,           0 },
+        { SQLITE_DBCONFIG_ENABLE_TRIGGER,        1 },
+        { SQLITE_DBCONFIG_ENABLE_VIEW,           1 },
+        { SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, 0 }, /* takes pointers from SQL */
+        { SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0 },
+        { SQLITE_DBCONFIG_ENABLE_QPSG,           0 },
+        { SQLITE_DBCONFIG_TRIGGER_EQP,           0 },
+        { SQLITE_DBCONFIG_DEFENSIVE,             0 },
+        { SQLITE_DBCONFIG_WRITABLE_SCHEMA,       0 },
+        { SQLITE_DBCONFIG_LEGACY_ALTER_TABLE,    0 },
+        { SQLITE_DBCONFIG_DQS_DML,               1 },
+        { SQLITE_DBCONFIG_DQS_DDL,               1 },
+        { SQLITE_DBCONFIG_LEGACY_FILE_FORMAT,    0 },
+        { SQLITE_DBCONFIG_TRUSTED_SCHEMA,        1 },
+};
+
+/* journal_size_limit: a WAL that a long read let grow shrinks when it begins
+ * anew. secure_delete: Debian compiles it in; it doubles writes of deletes. */
+static const char pragmas_of_all[] =
+        "PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0; PRAGMA wal_autocheckpoint=0; PRAGMA cell_size_check=ON;"
+        "PRAGMA secure_delete=OFF; PRAGMA recursive_triggers=OFF; PRAGMA automatic_index=ON;"
+        "PRAGMA reverse_unordered_selects=OFF; PRAGMA ignore_check_constraints=OFF; PRAGMA analysis_limit=0;"
+        "PRAGMA synchronous=OFF;";
+static const char pragmas_of_writer[] = "PRAGMA cache_size=-16384; PRAGMA journal_size_limit=67108864;";
+static const char pragmas_of_reader[] = "PRAGMA cache_size=-2048; PRAGMA query_only=ON; PRAGMA busy_timeout=1000;";
+
+static void close_connection(sqlite3 **db) {
+        (void) sqlite3_close(*db);
+        *db = NULL;
+}
+
+rq_err connection_error(int sqlite_code) {
+        switch (sqlite_code & 0xff) {
+        case SQLITE_OK:      return RQ_OK;
+        case SQLITE_NOMEM:   return RQ_ENOMEM;
+        case SQLITE_FULL:    return RQ_ENOSPC;
+        case SQLITE_BUSY:
+        case SQLITE_LOCKED:  return RQ_EAGAIN;
+        case SQLITE_NOTADB:
+        case SQLITE_CORRUPT: return RQ_ECORRUPT;
+        default:             return RQ_EIO;
+        }
+}
+
+static int configure(sqlite3 *db, connection_kind kind) {
+        int r = SQLITE_OK;
+        for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+                (void) sqlite3_limit(db, limits[i].id, limits[i].value);
+                if (sqlite3_limit(db, limits[i].id, -1) != limits[i].value)
+                        rq_log_warning("SQLite is compiled with a lower limit (number %d) than %d: statements may fail on this node alone",
+                                       limits[i].id, limits[i].value);
+        }
+        for (size_t i = 0; i < sizeof options / sizeof options[0] && r == SQLITE_OK; i++)
+                r = sqlite3_db_config(db, options[i].id, options[i].value, NULL);
+        if (r == SQLITE_OK)
+                r = sqlite3_exec(db, pragmas_of_all, NULL, NULL, NULL);
+        if (r == SQLITE_OK)
+                r = sqlite3_exec(db, kind == CONNECTION_WRITER ? pragmas_of_writer : pragmas_of_reader, NULL, NULL, NULL);
+        return r;
+}
+
+rq_err connection_open(const char *path, const char *vfs_name, connection_kind kind, sqlite3 **ret_db) {
+        RQ_CLEANUP(close_connection) sqlite3 *db = NULL;
+        int flags = kind == CONNECTION_WRITER ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
+        int r = sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, vfs_name);
+        if (r == SQLITE_OK)
+                r = configure(db, kind);
+        if (r != SQLITE_OK)
+                return r == SQLITE_BUSY ? RQ_EIO : connection_error(r);
+        *ret_db = RQ_TAKE(db, NULL);
+        return RQ_OK;
+}

@@ -1,0 +1,300 @@
+#include "io/db_read.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "core/json_rows.h"
+#include "core/sql_text.h"
+#include "io/statements.h"
+#include "io/stmt_rows.h"
+
+enum {
+        FLUSH_BYTES   = 32 * 1024, /* then a piece is sent */
+        STEPS_TO_LOOK = 1000,      /* VDBE steps between looks at the clock and the flag */
+};
+
+static const char change_refused[] = "attempt to change database via query operation";
+static const char timed_out_text[] = "query timeout";
+
+struct db_reader {
+        sqlite3 *db;
+        const applier *applier;
+        statements *statements;
+        sqlite3_stmt *pin;
+        json_writer *json;
+        char problem[256];
+
+        /* of the run at hand */
+        const Rq__Query *query;
+        const atomic_bool *stop;
+        uint64_t deadline_us, index;
+        db_read_send send;
+        void *send_arg;
+        bool gave_up; /* send said stop, or memory is out */
+};
+
+static bool is_stopped(const db_reader *r) { return atomic_load_explicit(r->stop, memory_order_relaxed); }
+static bool is_late(const db_reader *r) { return r->deadline_us != UINT64_MAX && rq_clock_mono_us() >= r->deadline_us; }
+
+static int on_progress(void *arg) {
+        const db_reader *r = arg;
+        return r->stop != NULL && (is_stopped(r) || is_late(r));
+}
+
+rq_err db_reader_new(files *f, const applier *a, db_reader **ret_reader) {
+        db_reader *r = calloc(1, sizeof *r);
+        if (r == NULL)
+                return RQ_ENOMEM;
+        r->applier = a;
+        r->deadline_us = UINT64_MAX;
+        rq_err e = files_open_reader(f, &r->db);
+        if (e == RQ_OK)
+                e = statements_new(r->db, STATEMENTS_READER, &r->statements);
+        if (e == RQ_OK && (r->json = json_writer_new()) == NULL)
+                e = RQ_ENOMEM;
+        /* Always has one row, so that it stays open, and with it the read
+         * transaction, until it is reset: no BEGIN and COMMIT are needed. */
+        if (e == RQ_OK &&
+            sqlite3_prepare_v3(r->db, "SELECT EXISTS (SELECT 1 FROM sqlite_schema)", -1, SQLITE_PREPARE_PERSISTENT, &r->pin, NULL) != SQLITE_OK)
+                e = sqlite3_errcode(r->db) == SQLITE_NOMEM ? RQ_ENOMEM : RQ_EIO;
+        if (e < 0) {
+                (void) db_reader_free(r);
+                return e;
+        }
+        sqlite3_progress_handler(r->db, STEPS_TO_LOOK, on_progress, r);
+        *ret_reader = r;
+        return RQ_OK;
+}
+
+db_reader *db_reader_free(db_reader *r) {
+        if (r == NULL)
+                return NULL;
+        (void) sqlite3_finalize(r->pin);
+        (void) statements_free(r->statements);
+        (void) json_writer_free(r->json);
+        if (r->db != NULL)
+                (void) sqlite3_close(r->db);
+        free(r);
+        return NULL;
+}
+
+rq_bytes db_reader_json(const db_reader *r) { return json_bytes(r->json); }
+const char *db_reader_problem(const db_reader *r) { return r->problem; }
+void db_reader_interrupt(db_reader *r) { sqlite3_interrupt(r->db); }
+
+static rq_bytes sql_of(const Rq__Statement *s) { return rq_bytes_of(s->sql.data, s->sql.len); }
+
+/* --- before anything runs ------------------------------------------------------ */
+
+static bool has_disallowed_pragma(const Rq__Query *q) {
+        for (size_t i = 0; i < q->n_statements; i++)
+                if (statements_pragma_disallowed(sql_of(q->statements[i])))
+                        return true;
+        return false;
+}
+
+typedef struct scan {
+        bool changes;      /* one isn't readonly, or is refused to readers */
+        size_t rows_at;    /* number of the last one that has columns; SIZE_MAX: none */
+} scan;
+
+/* Looks at all statements of a text up to the first that can't be prepared. */
+static rq_err scan_text(db_reader *r, rq_bytes sql, scan *ret_scan) {
+        scan s = { .rows_at = SIZE_MAX };
+        for (size_t i = 0; sql.size > 0 && !s.changes; i++) {
+                statement st;
+                rq_err e = statements_prepare(r->statements, sql, &st, &sql);
+                if (e < 0)
+                        return e;
+                if (st.problem != NULL) {
+                        s.changes = st.code == SQLITE_AUTH;
+                        s.rows_at = SIZE_MAX; /* the answer will be the error */
+                        break;
+                }
+                if (st.stmt != NULL) {
+                        s.changes = !st.readonly;
+                        if (sqlite3_column_count(st.stmt) > 0)
+                                s.rows_at = i;
+                }
+                statements_release(r->statements, &st);
+        }
+        *ret_scan = s;
+        return RQ_OK;
+}
+
+static rq_err needs_log(db_reader *r, bool *ret_needed) {
+        bool needed = false;
+        for (size_t i = 0; i < r->query->n_statements && !needed; i++) {
+                scan s;
+                rq_err e = scan_text(r, sql_of(r->query->statements[i]), &s);
+                if (e < 0)
+                        return e;
+                needed = s.changes;
+        }
+        *ret_needed = needed;
+        return RQ_OK;
+}
+
+/* --- running ------------------------------------------------------------------- */
+
+static bool on_row(void *arg, json_writer *w) {
+        db_reader *r = arg;
+        rq_bytes bytes = json_bytes(w);
+        if (json_failed(w)) {
+                r->gave_up = true;
+        } else if (bytes.size >= FLUSH_BYTES) {
+                r->gave_up = !r->send(r->send_arg, r->index, bytes);
+                json_reset_bytes(w);
+        }
+        return !r->gave_up;
+}
+
+/* SQLite interrupts for the deadline only while it works long. */
+static const char *error_text(db_reader *r, int code) {
+        return (code & 0xff) == SQLITE_INTERRUPT ? timed_out_text : sqlite3_errmsg(r->db);
+}
+
+/* An error found before running is shown the same with and without rows on
+ * /db/request (http-api.md 4.2). */
+static void prepare_error(db_reader *r, const char *text) { json_error_result(r->json, text, !r->query->request_mode); }
+
+/* One of a text's statements. *ret_slot: it wrote the text's result. False:
+ * the text ends here. */
+static bool run_statement(db_reader *r, statement *st, bind_cursor *cursor, bool answer_rows, bool *ret_slot) {
+        char problem[BIND_PROBLEM_BYTES];
+        *ret_slot = true;
+        if (!st->readonly) {
+                prepare_error(r, change_refused);
+                return false;
+        }
+        if (statements_bind(st->stmt, cursor, problem) < 0)
+                (void) snprintf(problem, sizeof problem, "out of memory");
+        if (problem[0] != '\0') {
+                json_error_result(r->json, problem, true);
+                return false;
+        }
+
+        int code;
+        bool begun = false;
+        if (answer_rows) {
+                code = stmt_rows_run(st->stmt, r->json, r->query->render != NULL && r->query->render->qualify_columns, on_row, r, &begun);
+        } else {
+                do
+                        code = sqlite3_step(st->stmt);
+                while (code == SQLITE_ROW);
+        }
+        if (code == SQLITE_DONE) {
+                *ret_slot = answer_rows;
+                return true;
+        }
+        if (r->gave_up)
+                return false;
+        if (begun)
+                json_rows_failed(r->json, error_text(r, code));
+        else
+                json_error_result(r->json, error_text(r, code), true);
+        return false;
+}
+
+/* All statements of a text; the rows of the last one that has some are the
+ * text's result, and what follows it has nothing to do. */
+static rq_err run_text(db_reader *r, const Rq__Statement *in) {
+        rq_bytes rest = sql_of(in);
+        bind_cursor cursor = { .parameters = in->parameters, .count = in->n_parameters };
+        size_t rows_at = 0;
+        bool go_on = true, slot = false;
+
+        if (rest.size == 0)
+                return RQ_OK;
+        if (is_late(r)) {
+                json_error_result(r->json, timed_out_text, true);
+                return RQ_OK;
+        }
+        for (size_t i = 0; rest.size > 0 && go_on && !slot; i++) {
+                statement st;
+                rq_bytes sql = rest;
+                rq_err e = statements_prepare(r->statements, sql, &st, &rest);
+                if (e < 0)
+                        return e;
+                if (st.problem != NULL) {
+                        prepare_error(r, st.problem);
+                        return RQ_OK;
+                }
+                if (i == 0 && st.stmt != NULL && !sql_text_blank(rest)) {
+                        scan s;
+                        statements_release(r->statements, &st);
+                        e = scan_text(r, sql, &s);
+                        if (e >= 0)
+                                e = statements_prepare(r->statements, sql, &st, &rest);
+                        if (e < 0)
+                                return e;
+                        rows_at = s.rows_at;
+                }
+                if (st.stmt != NULL) {
+                        bool answer_rows = i == rows_at && sqlite3_column_count(st.stmt) > 0;
+                        go_on = run_statement(r, &st, &cursor, answer_rows, &slot);
+                        statements_release(r->statements, &st);
+                }
+        }
+        if (!slot)
+                json_empty_result(r->json, true);
+        return RQ_OK;
+}
+
+static db_read_outcome fail(db_reader *r, const char *text) {
+        (void) snprintf(r->problem, sizeof r->problem, "%s", text);
+        return DB_READ_FAILED;
+}
+
+static db_read_outcome run_pinned(db_reader *r) {
+        bool needed = false;
+        if (r->query->request_mode && needs_log(r, &needed) < 0)
+                return fail(r, "out of memory");
+        if (needed)
+                return DB_READ_NEEDS_LOG;
+        for (size_t i = 0; i < r->query->n_statements; i++) {
+                /* Many small results are sent on the way, too. */
+                if (run_text(r, r->query->statements[i]) < 0 || json_failed(r->json))
+                        return fail(r, "out of memory");
+                if (is_stopped(r) || r->gave_up || !on_row(r, r->json))
+                        return DB_READ_STOPPED;
+        }
+        json_end(r->json, NULL);
+        return json_failed(r->json) ? fail(r, "out of memory") : DB_READ_DONE;
+}
+
+db_read_outcome db_reader_run(db_reader *r, const Rq__Query *query, const atomic_bool *stop,
+                              db_read_send send, void *arg, uint64_t *ret_index) {
+        const Rq__Render *render = query->render;
+        const json_options options = {
+                .associative = render != NULL && render->associative, .timings = render != NULL && render->timings,
+                .pretty = render != NULL && render->pretty, .blob_array = render != NULL && render->blob_array,
+        };
+        r->query = query;
+        r->send = send;
+        r->send_arg = arg;
+        r->deadline_us = query->db_timeout_us == 0 ? UINT64_MAX : rq_clock_mono_us() + query->db_timeout_us;
+        r->stop = stop;
+        r->gave_up = false;
+
+        json_begin(r->json, &options);
+        db_read_outcome outcome;
+        if (has_disallowed_pragma(query)) {
+                r->index = applier_lo(r->applier);
+                json_end(r->json, "disallowed pragma");
+                outcome = json_failed(r->json) ? fail(r, "out of memory") : DB_READ_DONE;
+        } else if (sqlite3_step(r->pin) != SQLITE_ROW) {
+                outcome = is_stopped(r) ? DB_READ_STOPPED : fail(r, sqlite3_errmsg(r->db));
+        } else {
+                /* What could be seen was about to be committed before now: hazard 21. */
+                r->index = applier_hi(r->applier);
+                outcome = run_pinned(r);
+        }
+        (void) sqlite3_reset(r->pin);
+        r->stop = NULL;
+        if (outcome == DB_READ_DONE || outcome == DB_READ_NEEDS_LOG)
+                *ret_index = r->index;
+        return outcome;
+}

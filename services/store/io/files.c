@@ -1,0 +1,307 @@
+#include "io/files.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "io/checkpoint.h"
+#include "io/connection.h"
+#include "io/files_io.h"
+#include "io/recover.h"
+#include "io/runtime_record.h"
+#include "io/sqlite_memory.h"
+#include "io/vfs.h"
+#include "log/log.h"
+
+enum {
+        DEFAULT_WAL_BYTES        = 4 * 1024 * 1024,
+        DEFAULT_INTERVAL_MS      = 10 * 1000,
+        DEFAULT_WAL_BYTES_MAX    = 64 * 1024 * 1024,
+        DEFAULT_CLOSING_WAIT_MS  = 50,
+};
+
+struct files {
+        const files_io *io;
+        char *database_path;
+        runtime_record *record;
+        recovery found;
+        vfs *vfs;
+        checkpoint *checkpoint;
+        sqlite3 *writer;
+
+        /* The writer's thread */
+        runtime_state published; /* what the runtime record says, also without one */
+        bool opened;             /* published means something */
+        bool memory_counted;
+        uint64_t memory_failures; /* of the writer's thread, when last cleared */
+
+        atomic_uint_fast64_t database_bytes, wal_bytes, wal_frames, writer_held_us_max;
+};
+
+void files_prepare_process(void) {
+        (void) sqlite_memory_prepare();
+}
+
+/* Opening */
+
+static checkpoint_limits limits_of(const files_options *o) {
+        return (checkpoint_limits) {
+                .wal_bytes = o->checkpoint_wal_bytes > 0 ? o->checkpoint_wal_bytes : DEFAULT_WAL_BYTES,
+                .interval_us = UINT64_C(1000) * (o->checkpoint_interval_ms > 0 ? o->checkpoint_interval_ms : DEFAULT_INTERVAL_MS),
+                .wal_bytes_max = o->wal_bytes_max > 0 ? o->wal_bytes_max : DEFAULT_WAL_BYTES_MAX,
+                .closing_wait_us = UINT64_C(1000) * (o->closing_wait_ms > 0 ? o->closing_wait_ms : DEFAULT_CLOSING_WAIT_MS),
+        };
+}
+
+static void open_record(files *f, int run_dir_fd, const char *boot_id) {
+        rq_err r;
+        if (run_dir_fd < 0)
+                return;
+        r = runtime_record_open(run_dir_fd, boot_id, &f->record);
+        if (r < 0)
+                (void) rq_log_error(r, "Cannot open %s in the runtime folder; after a crash the store will replay from its checkpoint",
+                                    RUNTIME_RECORD_NAME);
+}
+
+static rq_err open_checkpoint(files *f, const files_options *options, int folder_fd) {
+        checkpoint_setup setup = {
+                .limits = limits_of(options),
+                .io = f->io,
+                .folder_fd = folder_fd,
+                .database_fd = f->found.database_fd,
+                .wal_fd = f->found.wal_fd,
+                .intent_fd = f->found.intent_fd,
+                .database_path = f->database_path,
+                .index = vfs_wal_index(f->vfs),
+                .record = f->record,
+                .state = f->found.state,
+                .generation = f->found.last.generation,
+        };
+        return checkpoint_new(&setup, &f->checkpoint);
+}
+
+/* SQLite recovers the WAL as it was left; it must find what was announced. */
+static rq_err open_database(files *f) {
+        wal_index *index = vfs_wal_index(f->vfs);
+        rq_err r = connection_open(f->database_path, vfs_writer_name(f->vfs), CONNECTION_WRITER, &f->writer);
+        if (r < 0)
+                return r;
+        r = connection_error(sqlite3_exec(f->writer, "PRAGMA schema_version", NULL, NULL, NULL));
+        if (r < 0)
+                return r;
+        if (!wal_index_known(index))
+                return RQ_EVERSION;
+        return wal_index_position(index).frames == f->found.keep.frames ? RQ_OK : RQ_EDIVERGED;
+}
+
+static void files_freep(files **f) {
+        *f = files_free(*f);
+}
+
+static void update_sizes(files *f, const wal_position *at) {
+        const wal_extent extent = { .frames = at->frames, .page_size = at->page_size };
+        atomic_store(&f->wal_frames, at->frames);
+        atomic_store(&f->wal_bytes, wal_extent_bytes(&extent));
+        if (at->pages > 0)
+                atomic_store(&f->database_bytes, (uint64_t) at->pages * at->page_size);
+}
+
+static void publish(files *f, const store_state *state) {
+        wal_position at = wal_index_position(vfs_wal_index(f->vfs));
+        const state_file *on_disk = checkpoint_state(f->checkpoint);
+        f->published = (runtime_state) {
+                .position = *state,
+                .extent = { .frames = at.frames, .page_size = at.page_size },
+                .generation = on_disk->generation,
+                .disk_id = on_disk->disk_id,
+        };
+        if (at.frames > 0)
+                memcpy(f->published.extent.salts, at.salts, WAL_SALTS_BYTES);
+        runtime_record_put(f->record, &f->published);
+        update_sizes(f, &at);
+}
+
+static rq_err open_parts(files *f, const files_options *options, int folder_fd, const char *folder_path, rq_buf *problem) {
+        uint64_t began_us = rq_clock_mono_us();
+        rq_err r = recover(f->io, folder_fd, folder_path, f->record, &f->found, problem);
+        if (r < 0)
+                return r;
+        r = vfs_new(f->io, folder_fd, f->found.database_fd, f->found.wal_fd, &f->vfs);
+        if (r == RQ_OK)
+                r = open_checkpoint(f, options, folder_fd);
+        if (r == RQ_OK)
+                r = open_database(f);
+        if (r < 0) {
+                (void) rq_buf_printf(problem, "%s: cannot be opened: %s", f->database_path, rq_err_text(r));
+                return r;
+        }
+        atomic_store(&f->database_bytes, f->found.state.database.bytes);
+        vfs_set_clock(f->vfs, f->found.position.clock_us);
+        publish(f, &f->found.position);
+        f->opened = true;
+        rq_log_info("Opened %s at index %" PRIu64 ": %s (checkpoint at index %" PRIu64 ", %u frames in the WAL) in %" PRIu64 " us",
+                    f->database_path, f->found.position.index, recover_way_text(f->found.way), checkpoint_index(f->checkpoint),
+                    f->found.keep.frames, rq_clock_mono_us() - began_us);
+        return RQ_OK;
+}
+
+rq_err files_open_with(const files_options *options, int folder_fd, const char *folder_path, int run_dir_fd,
+                       files **ret_files, store_state *ret_state, rq_buf *ret_problem) {
+        RQ_CLEANUP(files_freep) files *f = calloc(1, sizeof *f);
+        rq_err r;
+        if (f == NULL)
+                return RQ_ENOMEM;
+        f->io = options->io != NULL ? options->io : &files_io_kernel;
+        f->found = RECOVERY_EMPTY;
+        f->memory_counted = sqlite_memory_prepare();
+        if (!f->memory_counted)
+                rq_log_warning("SQLite was used before its allocator could be counted");
+        if (asprintf(&f->database_path, "%s/%s", folder_path, DATABASE_FILE_NAME) < 0) {
+                f->database_path = NULL;
+                return RQ_ENOMEM;
+        }
+        rq_buf_done(ret_problem);
+        open_record(f, run_dir_fd, options->boot_id);
+        r = open_parts(f, options, folder_fd, folder_path, ret_problem);
+        if (r < 0)
+                return r;
+        *ret_state = f->found.position;
+        *ret_files = RQ_TAKE(f, NULL);
+        return RQ_OK;
+}
+
+rq_err files_open(int folder_fd, const char *folder_path, int run_dir_fd, files **ret_files, store_state *ret_state,
+                  rq_buf *ret_problem) {
+        const files_options defaults = {0};
+        return files_open_with(&defaults, folder_fd, folder_path, run_dir_fd, ret_files, ret_state, ret_problem);
+}
+
+/* Closing */
+
+/* Only at a commit that the caller has named: otherwise *state* would call the
+ * file by another index than it has. */
+static bool may_close(const files *f) {
+        wal_position at;
+        if (f->writer == NULL || !f->opened || !sqlite3_get_autocommit(f->writer))
+                return false;
+        at = wal_index_position(vfs_wal_index(f->vfs));
+        return at.frames == f->published.extent.frames &&
+               (at.frames == 0 || memcmp(at.salts, f->published.extent.salts, WAL_SALTS_BYTES) == 0);
+}
+
+/* The WAL has done its work: without it the next start has nothing to check. */
+static void empty_wal(files *f) {
+        wal_position at = wal_index_position(vfs_wal_index(f->vfs));
+        if (at.frames != at.copied || f->io->truncate(f->io->context, f->found.wal_fd, 0) < 0)
+                return;
+        f->published.extent = (wal_extent) {0};
+        f->published.generation = checkpoint_state(f->checkpoint)->generation;
+        runtime_record_put(f->record, &f->published);
+}
+
+/* A statement left behind would keep the connection, and with it the VFS. They
+ * can't be finalized here: those that sqlite3_next_stmt knows may belong to a
+ * virtual table, which finalizes its own. */
+static void close_writer(files *f) {
+        int rc = sqlite3_close(f->writer);
+        rq_assert(rc == SQLITE_OK);
+        f->writer = NULL;
+}
+
+files *files_free(files *f) {
+        if (f == NULL)
+                return NULL;
+        if (f->checkpoint != NULL && may_close(f) &&
+            checkpoint_step(f->checkpoint, &f->published.position, true) == RQ_OK) {
+                rq_log_info("Closed %s at index %" PRIu64, f->database_path, f->published.position.index);
+                empty_wal(f);
+        }
+        checkpoint_free(f->checkpoint);
+        close_writer(f);
+        vfs_free(f->vfs);
+        recovery_done(&f->found);
+        runtime_record_free(f->record);
+        free(f->database_path);
+        free(f);
+        return NULL;
+}
+
+/* Connections */
+
+rq_err files_open_writer(files *f, sqlite3 **ret_db) {
+        f->memory_failures = sqlite_memory_failures();
+        *ret_db = f->writer;
+        return RQ_OK;
+}
+
+rq_err files_open_reader(files *f, sqlite3 **ret_db) {
+        return connection_open(f->database_path, vfs_reader_name(f->vfs), CONNECTION_READER, ret_db);
+}
+
+void files_set_entry_clock(files *f, uint64_t clock_us) {
+        vfs_set_clock(f->vfs, clock_us);
+}
+
+files_failure files_failed(files *f, bool clear) {
+        vfs_failure storage = vfs_failed(f->vfs, clear);
+        uint64_t memory = sqlite_memory_failures();
+        bool no_memory = f->memory_counted ? memory != f->memory_failures
+                                           : (sqlite3_errcode(f->writer) & 0xff) == SQLITE_NOMEM;
+        if (clear)
+                f->memory_failures = memory;
+        if (storage == VFS_IO)
+                return FILES_IO;
+        if (storage == VFS_FULL)
+                return FILES_FULL;
+        return no_memory ? FILES_MEMORY : FILES_OK;
+}
+
+/* Commits and checkpoints */
+
+void files_committed(files *f, const store_state *state) {
+        publish(f, state);
+}
+
+rq_err files_checkpoint(files *f, const store_state *state, bool force) {
+        uint64_t began_us = rq_clock_mono_us(), held_us;
+        rq_err r;
+        /* The record must reach as far as an intent: recovery by it would cut
+         * off frames that are in the file. */
+        publish(f, state);
+        r = checkpoint_step(f->checkpoint, state, force);
+        held_us = rq_clock_mono_us() - began_us;
+        if (held_us > atomic_load(&f->writer_held_us_max))
+                atomic_store(&f->writer_held_us_max, held_us);
+        return r;
+}
+
+uint32_t files_checkpoint_wait_ms(const files *f, const store_state *state) {
+        return checkpoint_wait_ms(f->checkpoint, state);
+}
+
+bool files_broken(const files *f) {
+        return checkpoint_broken(f->checkpoint);
+}
+
+uint64_t files_checkpoint_index(const files *f) {
+        return checkpoint_index(f->checkpoint);
+}
+
+void files_stats_get(const files *f, files_stats *ret_stats) {
+        checkpoint_counts counts = checkpoint_counts_get(f->checkpoint);
+        *ret_stats = (files_stats) {
+                .database_bytes = atomic_load(&f->database_bytes),
+                .wal_bytes = atomic_load(&f->wal_bytes),
+                .wal_frames = atomic_load(&f->wal_frames),
+                .checkpoints = counts.count,
+                .checkpoint_us_last = counts.us_last,
+                .checkpoint_us_max = counts.us_max,
+                .writer_held_us_max = atomic_load(&f->writer_held_us_max),
+        };
+}

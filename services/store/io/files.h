@@ -1,0 +1,104 @@
+/* The database file, its WAL, *state*, intents and the runtime record: opening
+ * after any kind of end, connections, checkpoints at a known index. Knows
+ * nothing of SQL requests or messages. Rules: architecture.md safety rule 2,
+ * hazards 13-16, 19. Formats: docs/disk-format-store.md.
+ *
+ * Threads: files_open, files_close: the loop's. Everything with "writer" in its
+ * comment: the writer's thread only. */
+#ifndef RQ_STORE_FILES_H
+#define RQ_STORE_FILES_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "core/store_state.h"
+
+typedef struct files files;
+
+struct files_io;
+
+/* {0} is what production uses. */
+typedef struct files_options {
+        uint64_t checkpoint_wal_bytes;   /* in the WAL alone: start a checkpoint; 0: 4 MiB */
+        uint32_t checkpoint_interval_ms; /* or after that time; 0: 10 s */
+        uint64_t wal_bytes_max;          /* the writer is held to empty a WAL that large; 0: 64 MiB */
+        uint32_t closing_wait_ms;        /* and waits for readers that long; 0: 50 ms */
+        const struct files_io *io;       /* kernel calls; NULL: files_io_kernel */
+        const char *boot_id;             /* NULL: the kernel's */
+} files_options;
+
+/* In main, before anything else uses SQLite: counts failed allocations, so
+ * that files_failed can tell them from a statement's own SQLITE_NOMEM. Also done
+ * by files_open; if that is too late, every SQLITE_NOMEM counts as failure. */
+void files_prepare_process(void);
+
+/* Recovers what is there (finishes an intent's checkpoint, or cuts the WAL to
+ * the runtime record of the same boot, or drops the WAL) and opens.
+ * ret_state: where the database stands. *ret_problem: one sentence for the
+ * operator, with file and offset, on failure (owned by the caller).
+ * Errors: RQ_EDIVERGED (file, state, WAL don't fit one another: nothing was
+ * changed or deleted), RQ_ECORRUPT, RQ_EVERSION, RQ_EBUSY (another program has
+ * the database open), RQ_EIO, RQ_ENOSPC, RQ_ENOMEM. folder_fd must stay open
+ * until files_free; run_dir_fd may be -1 (a crash then costs the WAL). */
+rq_err files_open(int folder_fd, const char *folder_path, int run_dir_fd,
+                  files **ret_files, store_state *ret_state, rq_buf *ret_problem);
+
+rq_err files_open_with(const files_options *options, int folder_fd, const char *folder_path, int run_dir_fd,
+                       files **ret_files, store_state *ret_state, rq_buf *ret_problem);
+
+/* Closing checkpoint if the writer's connection is still open and *state*
+ * can be written; then frees. Readers must be closed, the writer's statements
+ * finalized; an open transaction on the writer is rolled back, and the closing
+ * checkpoint left out then. */
+files *files_free(files *f);
+
+/* One writer connection and any number of readers (query_only, shared nothing
+ * but the file). Pragmas, limits and db_config are set to our own values. The
+ * caller closes readers with sqlite3_close. */
+rq_err files_open_writer(files *f, sqlite3 **ret_db); /* owned by files */
+rq_err files_open_reader(files *f, sqlite3 **ret_db);
+
+/* The clock that date functions on the writer connection see (VFS clock);
+ * writer. Microseconds since 1970. */
+void files_set_entry_clock(files *f, uint64_t clock_us);
+
+/* A real failure of storage or memory was recorded by the VFS shim since the
+ * last call with clear=true (hazards 2): FULL, IOERR, NOMEM with this set are
+ * not outcomes. Writer. */
+typedef enum files_failure { FILES_OK, FILES_FULL, FILES_IO, FILES_MEMORY } files_failure;
+files_failure files_failed(files *f, bool clear);
+
+/* After each COMMIT of the writer, before anybody is told: writes the runtime
+ * record. Writer. */
+void files_committed(files *f, const store_state *state);
+
+/* Between batches: starts or finishes a checkpoint as the WAL's size and the
+ * time ask for. Copying and syncs happen on files' own thread; the writer is
+ * held only when the WAL has to begin anew (files_options.wal_bytes_max).
+ * force: make one at this state now (shutdown, tests). Writer.
+ * No transaction or statement may be open on the writer.
+ * Errors: RQ_EIO, RQ_ENOSPC: storage failed; stop applying, try again later (but
+ * see files_broken). RQ_EAGAIN: with force only: readers hold it up. */
+rq_err files_checkpoint(files *f, const store_state *state, bool force);
+
+/* How long the writer may idle before it has to call files_checkpoint again;
+ * UINT32_MAX: until the next commit. Writer. */
+uint32_t files_checkpoint_wait_ms(const files *f, const store_state *state);
+
+/* A sync failed or the copying broke: nothing more becomes durable until the
+ * files are freed and opened anew (the process restarted). Any thread. */
+bool files_broken(const files *f);
+
+/* Durable without the log: may be read by any thread. */
+uint64_t files_checkpoint_index(const files *f);
+
+/* For /status: sizes in bytes, counts. Any thread. */
+typedef struct files_stats {
+        uint64_t database_bytes, wal_bytes, wal_frames;
+        uint64_t checkpoints, checkpoint_us_last, checkpoint_us_max, writer_held_us_max;
+} files_stats;
+void files_stats_get(const files *f, files_stats *ret_stats);
+
+#endif

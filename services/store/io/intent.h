@@ -1,0 +1,45 @@
+/* *intent*: what a checkpoint is about to do to the database file, durable
+ * before it begins. Two slots, so that a torn write leaves the older one: each
+ * generation takes the slot that the one before didn't. Format:
+ * docs/disk-format-store.md. */
+#ifndef RQ_STORE_INTENT_H
+#define RQ_STORE_INTENT_H
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "core/store_state.h"
+#include "io/files_io.h"
+#include "io/wal_check.h"
+
+#define INTENT_FILE_NAME "intent"
+
+enum {
+        INTENT_SLOTS      = 2,
+        INTENT_SLOT_BYTES = 4096, /* a slot is a page of its own: writing one can't tear the other */
+        INTENT_BYTES      = 128,  /* used of it */
+};
+
+typedef struct intent {
+        uint64_t generation; /* 1, 2, …; slot = generation % 2 */
+        rq_uuid disk_id;
+        store_state position; /* of the database once the extent is in the file */
+        wal_extent extent;
+} intent;
+
+void intent_encode(const intent *in, uint8_t ret_bytes[static INTENT_BYTES]);
+
+/* Errors: RQ_ENOENT (never written), RQ_ECORRUPT, RQ_EVERSION (version or kind). */
+rq_err intent_decode(const uint8_t bytes[static INTENT_BYTES], intent *ret_intent);
+
+/* Creates the file with empty slots, synced (its name isn't). */
+rq_err intent_create(const files_io *io, int folder_fd);
+
+/* The newest intent; generation 0: none was ever written. Errors: RQ_ENOENT (no
+ * such file), RQ_ECORRUPT (more than a torn write explains), RQ_EVERSION,
+ * RQ_EIO; *ret_problem gets a sentence. */
+rq_err intent_read(const files_io *io, int folder_fd, int *ret_fd, intent *ret_intent, rq_buf *ret_problem);
+
+/* Durable when it returns. Errors: RQ_EIO, RQ_ENOSPC. */
+rq_err intent_write(const files_io *io, int fd, const intent *in);
+
+#endif

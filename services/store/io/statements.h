@@ -1,0 +1,67 @@
+/* Statements of one connection: a cache of prepared ones by SQL text (LRU,
+ * bounded), what the authorizer learned when each was prepared, and binding of
+ * a client's parameters. One thread uses one cache. */
+#ifndef RQ_STORE_STATEMENTS_H
+#define RQ_STORE_STATEMENTS_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "value.pb-c.h"
+
+typedef struct statements statements;
+
+/* Which rules the authorizer applies (docs/sql.md). */
+typedef enum statements_rules {
+        STATEMENTS_WRITER, /* allow list: equal on all nodes */
+        STATEMENTS_READER, /* may not change anything, or the connection's state */
+} statements_rules;
+
+/* Installs the authorizer and, on a writer, the deterministic functions'
+ * allow list on db; db outlives it. Errors: RQ_ENOMEM. */
+rq_err statements_new(sqlite3 *db, statements_rules rules, statements **ret);
+statements *statements_free(statements *s); /* finalizes all; before sqlite3_close */
+
+typedef struct statement {
+        sqlite3_stmt *stmt;   /* NULL: nothing to run (blank or comment) */
+        bool readonly;        /* changes nothing, or only EXPLAINs */
+        bool inserts;         /* INSERT or REPLACE at the top level */
+        bool changes_rows;    /* INSERT, UPDATE, DELETE; false: DDL and others, 0 changes */
+        bool uses_changes;    /* calls changes() */
+        bool changes_schema;  /* DDL, ANALYZE, REINDEX */
+        const char *problem;  /* prepare failed: text for the client, valid until the next call; stmt is NULL */
+        int code;             /* then SQLite's primary code (SQLITE_AUTH: refused by our rules) */
+} statement;
+
+/* The first statement of sql; *ret_rest is what follows it. The statement is
+ * borrowed until statements_release(), which resets it and clears bindings.
+ * A real lack of memory is RQ_ENOMEM; everything a client can cause is in
+ * ret->problem with RQ_OK. */
+rq_err statements_prepare(statements *s, rq_bytes sql, statement *ret, rq_bytes *ret_rest);
+void statements_release(statements *s, statement *st);
+
+/* Drops every prepared statement: the schema changed, or was rolled back. (A
+ * cached one would be prepared anew by SQLite itself, past our rules.) */
+void statements_forget(statements *s);
+
+/* "disallowed pragma" (http-api.md 4.9): journal_mode =, wal_autocheckpoint =,
+ * wal_checkpoint, synchronous =, query_only = in any spelling, anywhere in the
+ * text: the whole request is refused. Pure text scan. */
+bool statements_pragma_disallowed(rq_bytes sql);
+
+/* Nothing to run in sql: blanks, comments, semicolons. Pure text scan. */
+bool statements_blank(rq_bytes sql);
+
+/* Binding: http-api.md 2.4. parameters from *at on belong to what is left of
+ * the request's statement; *at advances by what this one consumed. *ret_problem
+ * is "" or a text for the client. */
+typedef struct bind_cursor {
+        Rq__Parameter **parameters;
+        size_t count, at;
+} bind_cursor;
+enum { BIND_PROBLEM_BYTES = 256 };
+rq_err statements_bind(sqlite3_stmt *stmt, bind_cursor *cursor, char problem[static BIND_PROBLEM_BYTES]);
+
+#endif

@@ -1,0 +1,353 @@
+#include "reads.h"
+
+#include <stdlib.h>
+
+#include "arena.h"
+#include "base/assert.h"
+#include "base/clock.h"
+#include "core/wait_applied.h"
+#include "log/log.h"
+#include "messages.h"
+
+enum {
+        REQUESTS_MAX       = 16384,
+        SPARES_MAX         = 64,
+        FIRST_CREDIT_BYTES = 256 * 1024,         /* where a query says nothing */
+        WAIT_US            = 10 * 1000 * 1000,   /* likewise */
+        ALONE_US           = 3 * 1000 * 1000,    /* without a word of consensus: level none is served anyway */
+};
+#define WAIT_US_MAX (UINT64_C(3600) * 1000 * 1000)
+
+typedef struct read_request {
+        request base;
+        wait_item wait;
+        read_job job;
+        rq_arena *arena;
+        uint64_t index;
+        bool in_pool, behind_gate;
+        struct read_request *next_spare;
+} read_request;
+
+struct reads {
+        const applier *applier;
+        read_pool *pool;
+        rq_wake wake;
+        rq_timer deadlines, tend;
+        bool tending, stopping;
+
+        wait_applied waiting, gated; /* gated: until the gate's index is known */
+        bool gate_known, alone;
+        uint64_t gate_index, alone_at_us;
+
+        read_request *spares;
+        uint32_t spare_count;
+        reads_stats stats;
+};
+
+static void request_free(reads *r, read_request *q) {
+        rq_assert(!q->wait.waiting && !q->in_pool);
+        request_remove(&q->base);
+        r->stats.count--;
+        if (r->spare_count < SPARES_MAX) {
+                rq_arena_reset(q->arena);
+                q->next_spare = r->spares;
+                r->spares = q;
+                r->spare_count++;
+                return;
+        }
+        (void) rq_arena_free(q->arena);
+        free(q);
+}
+
+static read_request *request_new(reads *r) {
+        read_request *q = r->spares;
+        if (q != NULL) {
+                rq_arena *arena = q->arena;
+                r->spares = q->next_spare;
+                r->spare_count--;
+                *q = (read_request) { .arena = arena };
+        } else {
+                q = calloc(1, sizeof *q);
+                if (q != NULL && (q->arena = rq_arena_new()) == NULL) {
+                        free(q);
+                        q = NULL;
+                }
+        }
+        if (q == NULL)
+                return NULL;
+        q->base.kind = REQUEST_READ;
+        r->stats.count++;
+        return q;
+}
+
+static void refuse(reads *r, gateway *gw, uint64_t id, Rq__RequestFailed__Reason reason, const char *text) {
+        r->stats.refused++;
+        send_failed(gw->link, id, RQ__REQUEST_FAILED__OUTCOME__REFUSED, reason, 0, text);
+}
+
+static void refuse_and_free(reads *r, read_request *q, Rq__RequestFailed__Reason reason, const char *text) {
+        refuse(r, q->base.gateway, q->base.id, reason, text);
+        request_free(r, q);
+}
+
+/* --- waiting and running ------------------------------------------------------- */
+
+static void run_now(reads *r, read_request *q) {
+        if (read_pool_submit(r->pool, &q->job) < 0) {
+                refuse_and_free(r, q, RQ__REQUEST_FAILED__REASON__OVERLOADED, "too many reads are waiting");
+                return;
+        }
+        q->in_pool = true;
+        r->stats.started++;
+        if (q->job.queued && !r->tending) {
+                r->tending = true;
+                rq_timer_set(&r->tend, READ_TEND_US);
+        }
+}
+
+static void set_deadlines(reads *r) {
+        uint64_t next_us = wait_applied_next_deadline(&r->waiting), gated_us = wait_applied_next_deadline(&r->gated);
+        if (gated_us < next_us)
+                next_us = gated_us;
+        if (!r->gate_known && !r->alone && r->alone_at_us < next_us && r->gated.count > 0)
+                next_us = r->alone_at_us;
+        if (next_us == UINT64_MAX) {
+                rq_timer_cancel(&r->deadlines);
+                return;
+        }
+        uint64_t now_us = rq_clock_mono_us();
+        rq_timer_set(&r->deadlines, next_us > now_us ? next_us - now_us : 0);
+}
+
+static read_request *of_wait(wait_item *item) { return RQ_LIST_ENTRY(item, read_request, wait); }
+
+/* Where q stands now: behind the gate, behind its index, or at the pool. True:
+ * it waits. */
+static bool advance(reads *r, read_request *q, uint64_t deadline_us) {
+        if (q->behind_gate && r->gate_known && q->index < r->gate_index)
+                q->index = r->gate_index;
+        if (q->behind_gate && !r->gate_known && !r->alone) {
+                wait_applied_add(&r->gated, &q->wait, 0, deadline_us);
+                return true;
+        }
+        if (applier_lo(r->applier) < q->index) {
+                wait_applied_add(&r->waiting, &q->wait, q->index, deadline_us);
+                return true;
+        }
+        run_now(r, q);
+        return false;
+}
+
+static void open_gate(reads *r) {
+        wait_item *item;
+        while ((item = wait_applied_ready(&r->gated, UINT64_MAX)) != NULL)
+                (void) advance(r, of_wait(item), item->deadline_us);
+        set_deadlines(r);
+}
+
+static void on_deadlines(void *arg) {
+        reads *r = arg;
+        uint64_t now_us = rq_clock_mono_us();
+        wait_item *item;
+        if (!r->gate_known && !r->alone && now_us >= r->alone_at_us) {
+                r->alone = true;
+                rq_log_notice("No word from rq-consensus: serving reads of level none from what is here");
+                open_gate(r);
+        }
+        while ((item = wait_applied_expired(&r->waiting, now_us)) != NULL)
+                refuse_and_free(r, of_wait(item), RQ__REQUEST_FAILED__REASON__TIMEOUT,
+                                "timed out waiting until this node has applied what the read asks for");
+        while ((item = wait_applied_expired(&r->gated, now_us)) != NULL)
+                refuse_and_free(r, of_wait(item), RQ__REQUEST_FAILED__REASON__TIMEOUT,
+                                "timed out waiting until this node knows what is committed");
+        set_deadlines(r);
+}
+
+static void on_tend(void *arg) {
+        reads *r = arg;
+        r->tending = read_pool_tend(r->pool);
+        if (r->tending)
+                rq_timer_set(&r->tend, READ_TEND_US);
+}
+
+rq_err reads_start(reads *r, gateway *gw, const read_ask *ask) {
+        if (request_find(gw, ask->request_id) != NULL)
+                return RQ_OK;
+        if (r->stopping) {
+                refuse(r, gw, ask->request_id, RQ__REQUEST_FAILED__REASON__STOPPING, "this node is stopping");
+                return RQ_OK;
+        }
+        read_request *q = r->stats.count < REQUESTS_MAX ? request_new(r) : NULL;
+        if (q == NULL) {
+                refuse(r, gw, ask->request_id, RQ__REQUEST_FAILED__REASON__OVERLOADED, "too many reads are under way");
+                return RQ_OK;
+        }
+        const Rq__Query *query = rq__query__unpack(rq_arena_allocator(q->arena), ask->query.size, ask->query.data);
+        if (query == NULL) {
+                request_free(r, q);
+                return RQ_EPROTO;
+        }
+        if (request_add(&q->base, gw, ask->request_id) < 0) {
+                refuse(r, gw, ask->request_id, RQ__REQUEST_FAILED__REASON__OVERLOADED, "out of memory");
+                request_free(r, q);
+                return RQ_OK;
+        }
+
+        uint64_t timeout_us = ask->timeout_us > 0 ? ask->timeout_us : query->timeout_us > 0 ? query->timeout_us : WAIT_US;
+        q->job.query = query;
+        q->job.credit = query->credit_bytes > 0 ? query->credit_bytes : FIRST_CREDIT_BYTES;
+        q->index = ask->index > query->min_index ? ask->index : query->min_index;
+        q->behind_gate = !ask->ordered || r->gate_known;
+        if (advance(r, q, rq_clock_mono_us() + (timeout_us > WAIT_US_MAX ? WAIT_US_MAX : timeout_us)))
+                set_deadlines(r);
+        return RQ_OK;
+}
+
+void reads_applied(reads *r) {
+        wait_item *item;
+        uint64_t applied = applier_lo(r->applier);
+        if (r->waiting.count == 0)
+                return;
+        while ((item = wait_applied_ready(&r->waiting, applied)) != NULL)
+                run_now(r, of_wait(item));
+        set_deadlines(r);
+}
+
+void reads_commit_known(reads *r, uint64_t commit_index) {
+        if (r->gate_known)
+                return;
+        r->gate_known = true;
+        r->gate_index = commit_index;
+        open_gate(r);
+}
+
+void reads_credit(reads *r, request *req, uint64_t bytes) {
+        read_request *q = RQ_LIST_ENTRY(req, read_request, base);
+        if (q->in_pool)
+                read_pool_credit(r->pool, &q->job, bytes);
+        else if (__builtin_add_overflow(q->job.credit, bytes, &q->job.credit))
+                q->job.credit = UINT64_MAX;
+}
+
+void reads_cancel(reads *r, request *req) {
+        read_request *q = RQ_LIST_ENTRY(req, read_request, base);
+        r->stats.cancelled++;
+        request_remove(&q->base);
+        wait_applied_remove(&r->waiting, &q->wait);
+        wait_applied_remove(&r->gated, &q->wait);
+        if (q->in_pool && !read_pool_cancel(r->pool, &q->job))
+                return; /* its last event frees it */
+        q->in_pool = false;
+        request_free(r, q);
+}
+
+/* --- what the pool says ----------------------------------------------------------- */
+
+static void answer(reads *r, read_request *q, const read_event *e) {
+        gateway *gw = q->base.gateway;
+        const result_piece piece = { .request_id = q->base.id, .index = e->index, .last = e->kind == READ_LAST };
+        switch (e->kind) {
+        case READ_PIECE:
+        case READ_LAST:
+                r->stats.sent_bytes += e->size;
+                send_result(gw->link, &piece, rq_bytes_of(e->bytes, e->size));
+                break;
+        case READ_NEEDS_LOG:
+                refuse(r, gw, q->base.id, RQ__REQUEST_FAILED__REASON__NEEDS_LOG, "the request holds a write");
+                break;
+        case READ_STARVED:
+                r->stats.starved++;
+                refuse(r, gw, q->base.id, RQ__REQUEST_FAILED__REASON__TIMEOUT, "the client takes the result too slowly");
+                break;
+        case READ_STOPPED:
+                refuse(r, gw, q->base.id, RQ__REQUEST_FAILED__REASON__STOPPING, "this node is stopping");
+                break;
+        case READ_FAILED: {
+                char text[256];
+                (void) snprintf(text, sizeof text, "%.*s", (int) e->size, (const char *) e->bytes);
+                r->stats.failed++;
+                refuse(r, gw, q->base.id, RQ__REQUEST_FAILED__REASON__STORE_FAILED, text);
+                break;
+        }
+        }
+}
+
+static void on_events(void *arg) {
+        reads *r = arg;
+        for (read_event *e = read_pool_take(r->pool), *next; e != NULL; e = next) {
+                next = e->next;
+                read_request *q = RQ_LIST_ENTRY(e->job, read_request, job);
+                if (q->base.gateway != NULL)
+                        answer(r, q, e);
+                if (e->kind != READ_PIECE) {
+                        q->in_pool = false;
+                        request_free(r, q);
+                }
+                free(e);
+        }
+}
+
+/* --- life --------------------------------------------------------------------------- */
+
+rq_err reads_new(rq_loop *loop, files *f, const applier *a, uint32_t threads_max, reads **ret_reads) {
+        reads *r = calloc(1, sizeof *r);
+        if (r == NULL)
+                return RQ_ENOMEM;
+        *r = (reads) { .applier = a, .wake.fd = -1, .alone_at_us = rq_clock_mono_us() + ALONE_US };
+        wait_applied_init(&r->waiting);
+        wait_applied_init(&r->gated);
+        rq_err e = rq_wake_init(&r->wake, loop, on_events, r);
+        if (e >= 0)
+                e = rq_timer_init(&r->deadlines, loop, on_deadlines, r);
+        if (e >= 0)
+                e = rq_timer_init(&r->tend, loop, on_tend, r);
+        if (e >= 0)
+                e = read_pool_new(f, a, threads_max, &r->wake, &r->pool);
+        if (e < 0)
+                return reads_free(r), e;
+        *ret_reads = r;
+        return RQ_OK;
+}
+
+void reads_stop(reads *r) {
+        wait_applied *lists[] = { &r->waiting, &r->gated };
+        wait_item *item;
+        r->stopping = true;
+        for (size_t i = 0; i < 2; i++)
+                while ((item = wait_applied_ready(lists[i], UINT64_MAX)) != NULL)
+                        refuse_and_free(r, of_wait(item), RQ__REQUEST_FAILED__REASON__STOPPING, "this node is stopping");
+}
+
+void reads_interrupt(reads *r) { read_pool_interrupt(r->pool); }
+uint32_t reads_count(const reads *r) { return r->stats.count; }
+
+reads *reads_free(reads *r) {
+        if (r == NULL)
+                return NULL;
+        /* Events that nobody took are lost with the pool: what they would have
+         * freed was freed by whoever removed the gateways, or is done here. */
+        if (r->pool != NULL) {
+                read_pool_interrupt(r->pool);
+                while (r->stats.count > 0 && read_pool_settle(r->pool))
+                        on_events(r);
+                r->pool = read_pool_free(r->pool);
+        }
+        while (r->spares != NULL) {
+                read_request *q = r->spares;
+                r->spares = q->next_spare;
+                (void) rq_arena_free(q->arena);
+                free(q);
+        }
+        rq_timer_done(&r->deadlines);
+        rq_timer_done(&r->tend);
+        if (r->wake.fd >= 0)
+                rq_wake_done(&r->wake);
+        free(r);
+        return NULL;
+}
+
+void reads_stats_get(reads *r, reads_stats *ret_stats) {
+        *ret_stats = r->stats;
+        ret_stats->waiting = r->waiting.count + r->gated.count;
+        read_pool_stats_get(r->pool, &ret_stats->pool);
+}

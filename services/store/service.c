@@ -1,0 +1,325 @@
+#include "service.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "dispatch.h"
+#include "log/log.h"
+#include "log/log_fields.h"
+#include "messages.h"
+
+enum {
+        STREAM_WINDOW_BYTES = 16 * 1024 * 1024, /* proto/README.md */
+        TICK_US             = 1000 * 1000,
+        REFETCH_US          = 100 * 1000,       /* between two FETCH after a batch that didn't fit */
+        STOP_APPLY_US       = 5 * 1000 * 1000,  /* for what is queued, at the end */
+        STOP_READS_US       = 2 * 1000 * 1000,  /* for what is running */
+        STOP_EXTEND_US      = 30 * 1000 * 1000,
+};
+
+/* --- what it says of itself ------------------------------------------------------- */
+
+char *store_condition(store *s, char *text, size_t size) {
+        apply_status status;
+        apply_thread_status(s->writer, &status);
+        unsigned long long index = s->state.index, next = status.failed_index, commit = s->commit_index;
+        if (s->stopping)
+                (void) snprintf(text, size, "stopping, at entry %llu", index);
+        else if (status.condition == APPLY_STOPPED)
+                (void) snprintf(text, size, "stopped: cannot apply entry %llu: %s; reads go on", next, rq_err_text(status.error));
+        else if (status.condition == APPLY_RETRYING && status.error == RQ_ENOSPC)
+                (void) snprintf(text, size, "stopped: disk full, at entry %llu; goes on when there is space", next);
+        else if (status.condition == APPLY_RETRYING)
+                (void) snprintf(text, size, "stopped: %s, at entry %llu; trying again", rq_err_text(status.error), next);
+        else if (s->consensus == NULL)
+                (void) snprintf(text, size, "waiting for rq-consensus, at entry %llu", index);
+        else if (s->commit_index == 0)
+                (void) snprintf(text, size, "waiting to learn what is committed, at entry %llu", index);
+        else if (index + 1000 < commit)
+                (void) snprintf(text, size, "catching up, at entry %llu of %llu", index, commit);
+        else
+                (void) snprintf(text, size, "applying, at entry %llu", index);
+        return text;
+}
+
+static void tell_status(store *s) {
+        char text[sizeof s->status];
+        (void) store_condition(s, text, sizeof text);
+        if (strcmp(text, s->status) == 0)
+                return;
+        memcpy(s->status, text, sizeof text);
+        rq_service_ready(s->service, "%s", text);
+}
+
+/* --- the stream of committed records ------------------------------------------------ */
+
+/* Only when all that was taken is applied: FETCH says what was, and consensus
+ * answers for entries below it whose results it doesn't know. */
+static void fetch_if_wanted(store *s) {
+        apply_status status;
+        if (!s->fetch_wanted || s->consensus == NULL || s->stopping)
+                return;
+        apply_thread_status(s->writer, &status);
+        if (status.queued_records > 0 || applier_lo(apply_thread_applier(s->writer)) != s->state.index)
+                return;
+        s->fetch_wanted = false;
+        s->told_checkpoint_index = files_checkpoint_index(s->files);
+        send_fetch(s->consensus, &s->state, s->told_checkpoint_index);
+        commit_stream_asked(&s->stream, s->state.index, s->state.term);
+}
+
+static void on_refetch(void *arg) {
+        store *s = arg;
+        s->fetch_wanted = true;
+        fetch_if_wanted(s);
+}
+
+rq_err store_committed(store *s, const committed_batch *batch, uint64_t commit_index, rq_bytes records) {
+        if (s->stopping)
+                return RQ_OK;
+        switch (commit_stream_judge(&s->stream, batch)) {
+        case STREAM_IGNORE:
+                return RQ_OK;
+        case STREAM_ASK_AGAIN:
+                rq_log_info("A batch behind entry %llu doesn't follow entry %llu: asking again",
+                            (unsigned long long) batch->previous_index, (unsigned long long) s->stream.index);
+                commit_stream_reset(&s->stream);
+                s->stream.id = batch->stream_id;
+                rq_timer_set(&s->refetch, REFETCH_US);
+                return RQ_OK;
+        case STREAM_TAKE:
+                break;
+        }
+
+        uint64_t last_term, newest_clock_us;
+        apply_status status;
+        rq_err r = commit_stream_check(batch, records, &last_term, &newest_clock_us);
+        if (r < 0)
+                return r;
+        apply_thread_status(s->writer, &status);
+        if (status.queued_bytes > 0 && status.queued_bytes + records.size > 2 * STREAM_WINDOW_BYTES)
+                return RQ_EPROTO; /* twice the window without our APPLIED */
+        if (batch->count > 0) {
+                r = apply_thread_submit(s->writer, records, batch->count, newest_clock_us);
+                if (r < 0)
+                        return r;
+                commit_stream_taken(&s->stream, batch->first_index + batch->count - 1, last_term);
+        }
+        if (s->commit_index < commit_index)
+                s->commit_index = commit_index;
+        reads_commit_known(s->reads, commit_index);
+        return RQ_OK;
+}
+
+void store_consensus_up(store *s, ipc_link *link) {
+        if (s->consensus != NULL) /* its process is another, or it has lost the link before we did */
+                ipc_link_close(s->consensus);
+        s->consensus = link;
+        commit_stream_reset(&s->stream);
+        s->fetch_wanted = true;
+        fetch_if_wanted(s);
+}
+
+void store_consensus_down(store *s, ipc_link *link) {
+        if (s->consensus != link)
+                return;
+        s->consensus = NULL;
+        commit_stream_reset(&s->stream);
+        rq_timer_cancel(&s->refetch);
+}
+
+static void tell_applied(store *s, bool went_on) {
+        uint64_t checkpoint_index = files_checkpoint_index(s->files);
+        if (!went_on && checkpoint_index == s->told_checkpoint_index)
+                return;
+        s->told_checkpoint_index = checkpoint_index;
+        /* Before FETCH it would mean nothing to consensus. */
+        if (s->consensus != NULL && s->stream.phase != STREAM_NONE)
+                send_applied(s->consensus, &s->state, checkpoint_index);
+}
+
+/* --- gateways ----------------------------------------------------------------------------- */
+
+void store_gateway_up(store *s, ipc_link *link) {
+        gateway *gw;
+        if (gateways_add(&s->gateways, link, &gw) < 0) {
+                ipc_link_close(link);
+                return;
+        }
+        apply_thread_gateway(s->writer, &gw->incarnation, true);
+        results_gateway_up(s->results, gw);
+}
+
+void store_gateway_down(store *s, ipc_link *link) {
+        gateway *gw = gateways_of_link(link);
+        request *req;
+        if (gw == NULL)
+                return;
+        while ((req = request_any(gw)) != NULL) {
+                if (req->kind == REQUEST_READ)
+                        reads_cancel(s->reads, req);
+                else
+                        results_cancel(s->results, req);
+        }
+        rq_uuid incarnation = gw->incarnation;
+        gateways_remove(gw);
+        if (gateways_find(&s->gateways, &incarnation) == NULL)
+                apply_thread_gateway(s->writer, &incarnation, false);
+}
+
+/* --- news of the writer's thread ---------------------------------------------------------- */
+
+static void stop_if_done(store *s) {
+        if (s->stopping && s->finished && reads_count(s->reads) == 0)
+                rq_task_post(&s->stopped);
+}
+
+static void on_applied(void *arg) {
+        store *s = arg;
+        apply_status status;
+        bool went_on = false;
+        for (apply_output *out = apply_thread_take(s->writer), *next; out != NULL; out = next) {
+                next = out->next;
+                out->next = NULL;
+                results_deliver(s->results, out);
+                s->state = out->state;
+                went_on = true;
+                apply_thread_recycle(s->writer, out);
+        }
+        tell_applied(s, went_on);
+        reads_applied(s->reads);
+        fetch_if_wanted(s);
+
+        apply_thread_status(s->writer, &status);
+        if (status.condition != APPLY_WORKING)
+                tell_status(s);
+        if (status.condition == APPLY_STOPPED && files_broken(s->files)) {
+                rq_log_warning("The database's files must be opened anew: restarting");
+                rq_service_fail(s->service, RQ_EXIT_FAILURE);
+        }
+        s->finished = status.condition == APPLY_ENDED;
+        stop_if_done(s);
+}
+
+static void on_tick(void *arg) {
+        store *s = arg;
+        results_tick(s->results);
+        tell_status(s);
+        if (s->stopping && rq_clock_mono_us() >= s->stop_by_us)
+                reads_interrupt(s->reads);
+        stop_if_done(s);
+        rq_timer_set(&s->tick, s->stopping ? TICK_US / 20 : TICK_US);
+}
+
+static void on_stopped(void *arg) {
+        store *s = arg;
+        rq_service_stopped(s->service);
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+static rq_err open_files(store *s) {
+        RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
+        const char *path = rq_service_folder_path(s->service);
+        rq_err r = files_open_with(&s->config.files, rq_service_folder_fd(s->service), path,
+                                   rq_service_run_dir_fd(s->service), &s->files, &s->state, &problem);
+        if (r >= 0)
+                return RQ_OK;
+        bool mismatch = r == RQ_EDIVERGED || r == RQ_ECORRUPT || r == RQ_EVERSION;
+        const char *const fields[] = { r == RQ_ENOSPC ? RQ_MSG_DISK_FULL : RQ_MSG_STORE_MISMATCH, NULL };
+        return rq_log_error_(r, mismatch || r == RQ_ENOSPC ? fields : NULL, "Cannot open the database in %s: %.*s", path,
+                             (int) problem.size, (const char *) problem.data);
+}
+
+static rq_err start_parts(store *s) {
+        rq_loop *loop = rq_service_loop(s->service);
+        const applier_options options = {
+                .foreign_keys = s->config.foreign_keys, .spill_dir_fd = rq_service_folder_fd(s->service),
+        };
+        const ipc_identity self = { .role = IPC_STORE, .incarnation = *rq_service_incarnation(s->service) };
+        const ipc_handlers handlers = dispatch_handlers(s);
+
+        rq_err r = rq_wake_init(&s->applied, loop, on_applied, s);
+        if (r >= 0)
+                r = rq_timer_init(&s->tick, loop, on_tick, s);
+        if (r >= 0)
+                r = rq_timer_init(&s->refetch, loop, on_refetch, s);
+        if (r >= 0)
+                r = rq_task_init(&s->stopped, loop, on_stopped, s);
+        if (r >= 0)
+                r = results_new(&s->gateways, &s->results);
+        if (r >= 0)
+                r = files_open_reader(s->files, &s->status_db);
+        if (r >= 0)
+                r = apply_thread_new(s->files, &s->state, &options, &s->applied, &s->writer);
+        if (r >= 0)
+                r = reads_new(loop, s->files, apply_thread_applier(s->writer), s->config.readers_max, &s->reads);
+        if (r < 0)
+                return rq_log_error(r, "Cannot start");
+        r = ipc_listen(loop, rq_service_run_dir_fd(s->service), IPC_SOCKET_STORE, &self, &handlers, &s->listener);
+        return r < 0 ? rq_log_error(r, "Cannot listen on %s", IPC_SOCKET_STORE) : RQ_OK;
+}
+
+static void store_free(void *state) {
+        store *s = state;
+        if (s == NULL)
+                return;
+        /* The links first: their end takes the requests out of everything else. */
+        s->listener = ipc_listener_free(s->listener);
+        s->reads = reads_free(s->reads);
+        s->results = results_free(s->results);
+        gateways_done(&s->gateways);
+        s->writer = apply_thread_free(s->writer);
+        if (s->status_db != NULL)
+                (void) sqlite3_close(s->status_db);
+        rq_task_done(&s->stopped);
+        rq_timer_done(&s->tick);
+        rq_timer_done(&s->refetch);
+        if (s->applied.event != NULL)
+                rq_wake_done(&s->applied);
+        s->files = files_free(s->files);
+        free(s);
+}
+
+static rq_err store_start(rq_service *service, void **ret_state) {
+        /* 'localtime' and strftime mean UTC on every node (architecture.md, safety rule 3). */
+        (void) setenv("TZ", "UTC", 1);
+        tzset();
+        files_prepare_process();
+
+        store *s = calloc(1, sizeof *s);
+        if (s == NULL)
+                return RQ_ENOMEM;
+        s->service = service;
+        gateways_init(&s->gateways);
+        store_config_read(rq_service_config(service), &s->config);
+        rq_err r = open_files(s);
+        if (r >= 0)
+                r = start_parts(s);
+        if (r < 0) {
+                store_free(s);
+                return r;
+        }
+        rq_timer_set(&s->tick, TICK_US);
+        tell_status(s);
+        *ret_state = s;
+        return RQ_OK;
+}
+
+static void store_shutdown(void *state) {
+        store *s = state;
+        s->stopping = true;
+        s->stop_by_us = rq_clock_mono_us() + STOP_READS_US;
+        rq_service_extend(s->service, STOP_EXTEND_US);
+        reads_stop(s->reads);
+        apply_thread_finish(s->writer, STOP_APPLY_US);
+        rq_timer_set(&s->tick, TICK_US / 20);
+        tell_status(s);
+        stop_if_done(s);
+}
+
+const rq_service_def store_service = {
+        .name = "rq-store", .folder = "store", .start = store_start, .shutdown = store_shutdown, .free = store_free,
+};

@@ -1,0 +1,54 @@
+/* The store service: owns the parts and passes events between them. */
+#ifndef RQ_STORE_SERVICE_H
+#define RQ_STORE_SERVICE_H
+
+#include "config.h"
+#include "core/commit_stream.h"
+#include "gateways.h"
+#include "io/apply_thread.h"
+#include "io/files.h"
+#include "ipc/ipc_endpoint.h"
+#include "reads.h"
+#include "results.h"
+#include "service/service.h"
+
+extern const rq_service_def store_service;
+
+typedef struct store {
+        rq_service *service;
+        store_config config;
+        files *files;
+        apply_thread *writer;
+        reads *reads;
+        results *results;
+        gateways gateways;
+        sqlite3 *status_db;      /* the loop's own, for figures of /status */
+        ipc_listener *listener;
+        rq_wake applied;         /* the writer's thread has news */
+        rq_timer tick, refetch;
+        rq_task stopped;         /* behind what the last turn has to send */
+
+        ipc_link *consensus;     /* NULL: not connected */
+        commit_stream stream;
+        store_state state;       /* as of the last output that was taken */
+        uint64_t commit_index;   /* as consensus said last; 0: not yet */
+        uint64_t told_checkpoint_index;
+        bool fetch_wanted;
+        bool stopping, finished; /* finished: the writer's thread has ended */
+        uint64_t stop_by_us;
+        char status[192];        /* as last told to the supervisor */
+} store;
+
+/* For dispatch. */
+
+/* Errors: RQ_EPROTO, RQ_ECORRUPT, RQ_EVERSION, RQ_ENOMEM: close the link. */
+rq_err store_committed(store *s, const committed_batch *batch, uint64_t commit_index, rq_bytes records);
+void store_consensus_up(store *s, ipc_link *link);
+void store_consensus_down(store *s, ipc_link *link);
+void store_gateway_up(store *s, ipc_link *link);
+void store_gateway_down(store *s, ipc_link *link);
+
+/* One line: what the store does now. Returns text. */
+char *store_condition(store *s, char *text, size_t size);
+
+#endif

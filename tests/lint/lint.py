@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Rules of the tree that a compiler doesn't check: who may include whom, who may
+call the kernel, names of files, dead files, and unit tests that are missing.
+
+docs/style.md gives the reasons. Ends with "N passed, M failed"; a failure names file and line.
+"""
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SOURCES = sorted(p for top in ("common", "proto", "services") for p in (ROOT / top).rglob("*.[ch]"))
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
+problems = []
+checks = 0
+
+
+def rel(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def check(ok, text):
+    global checks
+    checks += 1
+    if not ok:
+        problems.append(text)
+
+
+def includes(path):
+    text = path.read_text()
+    for m in INCLUDE.finditer(text):
+        yield text.count("\n", 0, m.start()) + 1, m.group(1), m.group(2)
+
+
+def include_direction():
+    """common <- proto <- services; a service never includes another."""
+    services = {p.name for p in (ROOT / "services").iterdir() if p.is_dir()}
+    for path in SOURCES:
+        top = rel(path).split("/")
+        for line, kind, name in includes(path):
+            where = f"{rel(path)}:{line}: includes {name}"
+            if kind == "<":
+                continue
+            if top[0] == "common":
+                check(not name.endswith(".pb-c.h") and "services" not in name and not (ROOT / "proto" / name).exists(),
+                      f"{where}, but common knows neither messages nor services")
+            elif top[0] == "proto":
+                check((ROOT / "common" / name).exists() and name.startswith("base/") or (ROOT / "proto" / name).exists()
+                      or name.endswith(".pb-c.h"), f"{where}, but proto knows common/base only")
+            else:
+                other = [s for s in services - {top[1]} if name.startswith(f"{s}/") or f"/{s}/" in name]
+                check(not other, f"{where}: a service never includes another")
+
+
+RAFT_MAY = {"stdint.h", "stdbool.h", "stddef.h", "string.h", "assert.h", "base/err.h"}
+
+
+def raft_is_pure():
+    for path in SOURCES:
+        if not rel(path).startswith("services/consensus/raft/"):
+            continue
+        for line, _, name in includes(path):
+            own = (path.parent / pathlib.Path(name).name).exists()
+            check(name in RAFT_MAY or own, f"{rel(path)}:{line}: the raft core may not include {name}")
+
+
+KERNEL = {"unistd.h", "fcntl.h", "time.h", "pthread.h", "sys/socket.h", "sys/stat.h", "sys/mman.h", "sys/random.h", "event2/event.h",
+          "sqlite3.h"}
+
+
+def core_is_pure():
+    """services/*/core decides; files, sockets, clocks and threads are io's."""
+    for path in SOURCES:
+        if re.match(r"services/[a-z]+/core/", rel(path)):
+            for line, kind, name in includes(path):
+                check(not (kind == "<" and name in KERNEL), f"{rel(path)}:{line}: core/ may not include <{name}>")
+
+
+def file_names():
+    for path in SOURCES:
+        check(path.stem not in {"util", "utils", "misc", "helper", "helpers", "common"}, f"{rel(path)}: a name that says nothing")
+
+
+def no_dead_files():
+    """Every header is included by somebody; every source is built by a CMakeLists."""
+    used = set()
+    for path in list(SOURCES) + sorted((ROOT / "tests").rglob("*.[ch]")):
+        used.update(pathlib.Path(name).name for _, _, name in includes(path))
+    cmake = "\n".join(p.read_text() for p in ROOT.rglob("CMakeLists.txt") if "build" not in rel(p).split("/")[0])
+    for path in SOURCES:
+        if path.suffix == ".h":
+            check(path.name in used, f"{rel(path)}: included by nobody")
+        else:
+            check(path.name in cmake or f"{path.parent.name}/*.c" in cmake, f"{rel(path)}: built by nothing")
+
+
+def core_is_tested():
+    """A source in core/ or raft/ has a unit test that includes its header."""
+    tested = set()
+    for path in (ROOT / "tests").rglob("*.c"):
+        tested.update(pathlib.Path(name).stem for _, _, name in includes(path))
+        tested.add(path.stem.removeprefix("test_"))
+    for path in SOURCES:
+        if path.suffix == ".c" and re.match(r"services/[a-z]+/(core|raft)/", rel(path)):
+            ok = path.stem in tested or (path.parent.name == "raft" and "raft" in tested)
+            check(ok, f"{rel(path)}: no unit test in tests/unit")
+
+
+def raft_links_nothing():
+    """The core may need of the world only what a compiler inserts."""
+    allowed = {"memcpy", "memmove", "memset", "memcmp", "__assert_fail", "__stack_chk_fail"}
+    archives = list((ROOT / "build").rglob("librq_raft.a"))
+    for archive in archives:
+        out = subprocess.run(["nm", "-u", archive], capture_output=True, text=True, check=True).stdout
+        names = {line.split()[-1] for line in out.splitlines() if re.match(r"\s+U ", line)}
+        defined = subprocess.run(["nm", "--defined-only", archive], capture_output=True, text=True, check=True).stdout
+        own = {line.split()[-1] for line in defined.splitlines() if len(line.split()) == 3}
+        extra = {re.sub(r"_chk$", "", n).removeprefix("__") if n.endswith("_chk") else n for n in names} - own - allowed
+        check(not extra, f"librq_raft.a needs {', '.join(sorted(extra))}")
+        data = [line for line in defined.splitlines() if re.search(r" [DdBb] ", line)]
+        check(not data, f"librq_raft.a holds writable data: {data}")
+
+
+def paths_of_one_machine():
+    pattern = re.compile(r"(^|[\s\"'(=])/(work|farm|root|home/[a-z]+)/")
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
+    for name in filter(None, listed):
+        path = ROOT / name
+        if path.suffix in {".bin", ".png"} or not path.is_file() or name == "tests/lint/lint.py":
+            continue
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        m = pattern.search(text)
+        check(m is None, f"{name}: a path of one machine: {m.group(0) if m else ''}")
+
+
+def main():
+    for rule in (include_direction, raft_is_pure, core_is_pure, file_names, no_dead_files, core_is_tested,
+                 raft_links_nothing, paths_of_one_machine):
+        rule()
+    for text in problems:
+        print(text)
+    print(f"{checks - len(problems)} passed, {len(problems)} failed")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,571 @@
+/* The whole gateway in front of a fake node: ways, answers, failures, links that
+ * break, streams, and the documents. */
+#include "harness.h"
+
+#include <fcntl.h>
+
+#define SELECTED "{\"results\":[{\"columns\":[\"1\"],\"types\":[\"integer\"],\"values\":[[1]]}]}"
+
+static harness *h;
+
+static void job_copy_fake(harness *t, const void *arg) { memcpy((void *) (uintptr_t) arg, &t->fake, sizeof t->fake); }
+
+static fake_node fake_now(void) {
+        static fake_node copy;
+        harness_do(h, job_copy_fake, &copy);
+        return copy;
+}
+
+static void job_metrics(harness *t, const void *arg) { *(metrics *) (uintptr_t) arg = t->gw->metrics; }
+
+static metrics metrics_now(void) {
+        metrics m = {0};
+        harness_do(h, job_metrics, &m);
+        return m;
+}
+
+static void job_set_leader(harness *t, const void *arg) {
+        t->fake.no_leader = !*(const bool *) arg;
+        fake_send_node_state(&t->fake);
+}
+
+static void set_leader(bool there) {
+        harness_do(h, job_set_leader, &there);
+        (void) usleep(30000); /* the state is on its way */
+}
+
+static void job_set_mute(harness *t, const void *arg) { t->fake.mute = *(const bool *) arg; }
+static void set_mute(bool mute) { harness_do(h, job_set_mute, &mute); }
+
+/* --- ways ------------------------------------------------------------------- */
+
+static void writes_are_proposed(void **state) {
+        (void) state;
+        fake_node before = fake_now();
+        expect_part(h, "POST", "/db/execute", "[[\"INSERT INTO x VALUES(?,?)\",1,\"a\"],\"INSERT INTO y\"]", 200, "\"rows_affected\":1}]}");
+        fake_node f = fake_now();
+        assert_int_equal(f.proposes, before.proposes + 1);
+        assert_int_equal(f.last_budget, 1234567);
+        assert_int_equal(f.last_statement_count, 2);
+        assert_int_equal(f.last_parameter_count, 2);
+        assert_in_range(f.last_timeout_us, 29000000, 30000000);
+        expect_part(h, "POST", "/db/execute?timeout=5s", "[\"SELECT 1\"]", 200, "last_insert_id");
+        assert_in_range(fake_now().last_timeout_us, 4000000, 5000000);
+}
+
+static void levels_choose_the_way(void **state) {
+        static const struct { const char *target; bool query; unsigned level; } ways[] = {
+                { "/db/query?q=SELECT", false, 1 }, { "/db/query?q=SELECT&level=NONE", true, 0 }, { "/db/query?q=SELECT&level=weak", false, 1 },
+                { "/db/query?q=SELECT&level=linearizable", false, 2 }, { "/db/query?q=SELECT&level=strong", false, 3 },
+                { "/db/query?q=SELECT&level=auto", false, 1 }, { "/db/query?q=SELECT&level=bogus", false, 1 },
+                { "/db/query?q=SELECT&level=none&freshness=1s", true, 0 }, /* the leader is fresh */
+        };
+        (void) state;
+        for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+                fake_node before = fake_now();
+                expect_answer(h, "GET", ways[i].target, NULL, 200, SELECTED);
+                fake_node f = fake_now();
+                assert_int_equal(f.queries - before.queries, ways[i].query);
+                assert_int_equal(f.reads - before.reads, !ways[i].query);
+                if (!ways[i].query)
+                        assert_int_equal(f.last_level, ways[i].level);
+        }
+}
+
+static void requests_go_by_first_words(void **state) {
+        (void) state;
+        fake_node before = fake_now();
+        expect_answer(h, "POST", "/db/request", "[\"SELECT 1\"]", 200, SELECTED);
+        expect_part(h, "POST", "/db/request", "[\"SELECT 1\",\"INSERT\"]", 200, "last_insert_id");
+        fake_node f = fake_now();
+        assert_int_equal(f.reads - before.reads, 1);
+        assert_int_equal(f.proposes - before.proposes, 1);
+        /* A write in a read's clothes: the store says so, and it is proposed. */
+        before = f;
+        expect_part(h, "POST", "/db/request", "[\"WITH x AS (SELECT 1) INSERT INTO y SELECT * FROM x\"]", 200, "last_insert_id");
+        expect_part(h, "POST", "/db/request?level=none", "[\"PRAGMA writes\"]", 200, "last_insert_id");
+        f = fake_now();
+        assert_int_equal(f.reads - before.reads, 1);
+        assert_int_equal(f.queries - before.queries, 1);
+        assert_int_equal(f.proposes - before.proposes, 2);
+}
+
+static void min_index_is_passed_on(void **state) {
+        (void) state;
+        expect_answer(h, "GET", "/db/query?q=SELECT&level=none&min_index=4711&timeout=2s", NULL, 200, SELECTED);
+        fake_node f = fake_now();
+        assert_int_equal(f.last_min_index, 4711);
+        assert_in_range(f.last_timeout_us, 1000000, 2000000);
+        expect_answer(h, "GET", "/db/query?q=SELECT&level=linearizable&linearizable_timeout=1500ms", NULL, 200, SELECTED);
+        assert_int_equal(fake_now().last_timeout_us, 1500000);
+}
+
+/* --- answers ---------------------------------------------------------------- */
+
+static void tails(void **state) {
+        (void) state;
+        reply r = ask(h, "POST", "/db/execute?raft_index&timings", "[\"INSERT\"]");
+        double seconds = 0;
+        unsigned long long index = 0;
+        const char *tail = strstr(reply_text(&r), "}],");
+        assert_non_null(tail);
+        assert_int_equal(sscanf(tail, "}],\"time\":%lf,\"raft_index\":%llu}", &seconds, &index), 2);
+        assert_true(seconds > 0 && seconds < 10 && index > 0);
+        reply_done(&r);
+        r = ask(h, "GET", "/db/query?q=SELECT&raft_index", NULL); /* not through the log */
+        assert_string_equal(reply_text(&r), SELECTED);
+        reply_done(&r);
+        r = ask(h, "POST", "/db/execute?raft_index&pretty", "[\"INSERT\"]");
+        assert_non_null(strstr(reply_text(&r), "}],\n    \"raft_index\": "));
+        assert_string_equal(reply_text(&r) + r.body.size - 2, "\n}");
+        reply_done(&r);
+}
+
+static void bodies_are_checked(void **state) {
+        (void) state;
+        expect_answer(h, "POST", "/db/execute", "", 400, "invalid JSON body\n");
+        expect_answer(h, "POST", "/db/query?q=SELECT%201", NULL, 400, "invalid JSON body\n");
+        expect_answer(h, "POST", "/db/request", "[]", 400, "no statements\n");
+        expect_answer(h, "POST", "/db/query", "{}", 400, "invalid request\n");
+        expect_answer(h, "POST", "/db/query", "[[\"SELECT ?\",[256]]]", 400, "unsupported type 256\n");
+        expect_answer(h, "POST", "/db/execute", "[\"PRAGMA journal_mode=WAL\"]", 200, "{\"results\":[],\"error\":\"disallowed pragma\"}");
+        expect_answer(h, "POST", "/db/execute?pretty", "[\"INSERT\",\"PRAGMA synchronous=OFF\"]", 200,
+                      "{\n    \"results\": [],\n    \"error\": \"disallowed pragma\"\n}");
+}
+
+static void text_bodies(void **state) {
+        static const struct { const char *path, *type; int status; } requests[] = {
+                { "/db/query", "text/plain", 200 }, { "/db/query", "text/plain; charset=utf-8", 200 }, { "/db/request", "TEXT/plain", 200 },
+                { "/db/query", "application/json", 400 }, { "/db/query", "xtext/plain", 400 },
+        };
+        (void) state;
+        for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
+                char header[128];
+                client *c = client_new(h);
+                (void) snprintf(header, sizeof header, "Content-Type: %s\r\n", requests[i].type);
+                client_request(c, "POST", requests[i].path, header, "SELECT 1");
+                reply r = client_reply(c);
+                assert_int_equal(r.status, requests[i].status);
+                reply_done(&r);
+                client_free(c);
+        }
+}
+
+static void sql_preview(void **state) {
+        (void) state;
+        expect_answer(h, "GET", "/db/sql?q=SELECT%20random()", NULL, 200,
+                      "{\"results\":[{\"original\":\"SELECT random()\",\"rewritten\":\"SELECT random()\"}]}");
+        expect_answer(h, "POST", "/db/sql?pretty", "[\"A <b>\",[\"C\",1]]", 200,
+                      "{\n    \"results\": [\n        {\n            \"original\": \"A \\u003cb\\u003e\",\n"
+                      "            \"rewritten\": \"A \\u003cb\\u003e\"\n        },\n        {\n            \"original\": \"C\",\n"
+                      "            \"rewritten\": \"C\"\n        }\n    ]\n}");
+        expect_answer(h, "GET", "/db/sql", NULL, 400, "query not specified\n");
+        expect_answer(h, "POST", "/db/sql", "[]", 400, "no statements\n");
+        expect_part(h, "GET", "/db/sql?timings&q=A", NULL, 200, ",\"time\":");
+}
+
+static void checks_come_in_order(void **state) {
+        (void) state;
+        expect_answer(h, "GET", "/nothing?timeout=x", NULL, 400, "timeout is not a valid duration\n");
+        expect_answer(h, "GET", "/readyz?q=", NULL, 400, "query parameter not set\n");
+        expect_answer(h, "GET", "/nothing", NULL, 404, "");
+        expect_answer(h, "PUT", "/nothing", NULL, 404, "");
+        expect_answer(h, "GET", "/db/execute", NULL, 405, "");
+        expect_answer(h, "POST", "/db/execute?retries=x", "garbage", 400, "retries is not a valid integer\n");
+}
+
+static void not_yet_is_said(void **state) {
+        static const struct { const char *method, *target; } requests[] = {
+                { "GET", "/db/backup" }, { "POST", "/db/load" }, { "POST", "/boot" }, { "POST", "/snapshot" }, { "POST", "/reap" },
+                { "DELETE", "/remove" }, { "POST", "/db/execute?queue" },
+        };
+        (void) state;
+        for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++)
+                expect_part(h, requests[i].method, requests[i].target, "x", 501, "not available yet");
+        expect_part(h, "GET", "/console/", NULL, 404, "not available yet");
+        expect_answer(h, "GET", "/boot", NULL, 405, "");
+}
+
+/* --- failures --------------------------------------------------------------- */
+
+static void failures_by_outcome(void **state) {
+        (void) state;
+        expect_answer(h, "POST", "/db/execute", "[\"FAIL 0 1 x\"]", 503, "leader not found\n");
+        expect_answer(h, "GET", "/db/query?q=FAIL%200%206%20x&level=none", NULL, 200, "{\"results\":[],\"error\":\"stale read\"}");
+        expect_part(h, "POST", "/db/execute", "[\"FAIL 2 4 x\"]", 504, "outcome is unknown");
+        expect_part(h, "POST", "/db/execute", "[\"FAIL 3 0 x\"]", 500, "committed at index 77");
+        expect_part(h, "POST", "/db/execute", "[\"FAIL 1 0 x\"]", 503, "nothing was done");
+        expect_part(h, "POST", "/db/execute", "[\"FAIL 0 9 too large\"]", 400, "too large");
+        reply r = ask(h, "POST", "/db/execute", "[\"FAIL 0 3 full\"]");
+        assert_int_equal(r.status, 503);
+        assert_string_equal(reply_header(&r, "Retry-After"), "1");
+        reply_done(&r);
+}
+
+static void nothing_hangs(void **state) {
+        (void) state;
+        uint64_t start = rq_clock_mono_us();
+        expect_part(h, "POST", "/db/execute?timeout=300ms", "[\"HANG\"]", 504, "outcome is unknown");
+        expect_part(h, "GET", "/db/query?q=HANG&timeout=300ms", NULL, 504, "not finished");
+        expect_part(h, "POST", "/db/execute?timeout=1ns", "[\"INSERT\"]", 503, "before anything was done");
+        expect_part(h, "POST", "/db/execute?db_timeout=1ns", "[\"INSERT\"]", 503, "before anything was done");
+        assert_true(rq_clock_mono_us() - start < 3000000);
+        assert_true(fake_now().cancels >= 2);
+        client *c = client_new(h);
+        client_request(c, "GET", "/db/query?q=HALF&timeout=300ms&level=none", "", NULL);
+        reply r = client_reply(c); /* an answer that can't be completed is cut, visibly */
+        assert_int_equal(r.status, 200);
+        assert_true(r.cut);
+        reply_done(&r);
+        client_free(c);
+}
+
+static void without_a_leader(void **state) {
+        (void) state;
+        set_leader(false);
+        expect_answer(h, "POST", "/db/execute", "[\"INSERT\"]", 503, "leader not found\n");
+        expect_answer(h, "GET", "/db/query?q=SELECT", NULL, 503, "leader not found\n");
+        expect_answer(h, "GET", "/db/query?q=SELECT&level=none", NULL, 200, SELECTED);
+        expect_answer(h, "GET", "/db/query?q=SELECT&level=none&freshness=1ns", NULL, 200, "{\"results\":[],\"error\":\"stale read\"}");
+        expect_answer(h, "POST", "/db/execute?redirect", "[\"INSERT\"]", 500, "leader not found\n");
+        expect_answer(h, "GET", "/leader", NULL, 503, "leader not found\n");
+        expect_answer(h, "POST", "/leader?wait", NULL, 503, "leader not found\n");
+        expect_answer(h, "GET", "/readyz", NULL, 503, "[+]node ok\n[+]leader does not exist");
+        expect_answer(h, "GET", "/readyz?noleader", NULL, 200, "[+]node ok");
+        set_leader(true);
+        expect_answer(h, "GET", "/readyz", NULL, 200, "[+]node ok\n[+]leader ok\n[+]store ok\n[+]db ok");
+}
+
+static void too_many_requests(void **state) {
+        (void) state;
+        enum { COUNT = 40 };
+        client *all[COUNT];
+        for (int i = 0; i < COUNT; i++) {
+                all[i] = client_new(h);
+                client_request(all[i], "POST", "/db/execute?timeout=2s", "", "[\"HANG\"]");
+        }
+        (void) usleep(200000);
+        reply r = ask(h, "POST", "/db/execute", "[\"INSERT\"]");
+        assert_int_equal(r.status, 503);
+        assert_string_equal(reply_header(&r, "Retry-After"), "1");
+        reply_done(&r);
+        for (int i = 0; i < COUNT; i++)
+                client_free(all[i]);
+        (void) usleep(2300000); /* a write is waited for also when its client is gone */
+        expect_part(h, "POST", "/db/execute", "[\"INSERT\"]", 200, "last_insert_id");
+        assert_int_equal(metrics_now().gateway.requests_in_flight, 0);
+}
+
+/* --- streams ---------------------------------------------------------------- */
+
+static void a_large_result_flows(void **state) {
+        (void) state;
+        enum { PIECES = 500 };
+        client *c = client_new(h);
+        client_request(c, "POST", "/db/query?level=none", "", "[\"BIG 500\"]");
+        reply r = client_reply(c);
+        assert_int_equal(r.status, 200);
+        assert_false(r.cut);
+        assert_int_equal(r.body.size, PIECES * FAKE_PIECE_BYTES + 1);
+        assert_string_equal(reply_text(&r) + r.body.size - 4, "\"}]}");
+        reply_done(&r);
+        client_request(c, "GET", "/readyz?noleader", "", NULL);
+        r = client_reply(c);
+        assert_int_equal(r.status, 200);
+        reply_done(&r);
+        client_free(c);
+}
+
+static void job_queued(harness *t, const void *arg) {
+        size_t total = 0;
+        exchange *ex;
+        for (uint32_t cursor = 0; (ex = exchange_next(&t->gw->exchanges, &cursor)) != NULL;)
+                total += http_conn_queued(ex->conn);
+        *(size_t *) (uintptr_t) arg = total;
+}
+
+/* A client that doesn't read holds its own result back, and little memory. */
+static void a_slow_reader_is_bounded_and_cancelled(void **state) {
+        (void) state;
+        fake_node before = fake_now();
+        client *c = client_new(h);
+        const int small_size = 4096;
+        (void) setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small_size, sizeof small_size);
+        client_request(c, "POST", "/db/query?level=none", "", "[\"BIG 20000\"]");
+        (void) usleep(500000);
+        size_t queued = 0;
+        harness_do(h, job_queued, &queued);
+        assert_in_range(queued, 1, 600 * 1024);
+        uint64_t sent = fake_now().sent_bytes - before.sent_bytes;
+        assert_true(sent < 40 * 1024 * 1024); /* with what the kernel holds */
+        (void) usleep(200000);
+        assert_int_equal(fake_now().sent_bytes - before.sent_bytes, sent);
+        client_free(c);
+        (void) usleep(300000);
+        fake_node f = fake_now();
+        assert_int_equal(f.cancels, before.cancels + 1);
+        assert_int_equal(metrics_now().gateway.requests_in_flight, 0);
+}
+
+static void a_client_that_hangs_up_cancels_its_read(void **state) {
+        (void) state;
+        fake_node before = fake_now();
+        client *c = client_new(h);
+        client_request(c, "GET", "/db/query?q=HANG", "", NULL);
+        (void) usleep(50000);
+        client_free(c);
+        (void) usleep(1500000);
+        assert_int_equal(fake_now().cancels, before.cancels + 1);
+}
+
+/* --- links ------------------------------------------------------------------ */
+
+static void job_drop_links(harness *t, const void *arg) {
+        (void) arg;
+        t->fake.dropped = false;
+}
+
+static void reads_are_sent_again(void **state) {
+        (void) state;
+        harness_do(h, job_drop_links, NULL);
+        expect_part(h, "GET", "/db/query?q=DROP_STORE&level=none", NULL, 200, "last_insert_id");
+        harness_wait_linked(h);
+        harness_do(h, job_drop_links, NULL);
+        expect_part(h, "GET", "/db/query?q=DROP_CONSENSUS", NULL, 200, "last_insert_id");
+        harness_wait_linked(h);
+        assert_true(metrics_now().gateway.reads_sent_again >= 2);
+}
+
+static void writes_are_never_sent_again(void **state) {
+        (void) state;
+        fake_node before = fake_now();
+        harness_do(h, job_drop_links, NULL);
+        expect_part(h, "POST", "/db/execute?timeout=700ms", "[\"DROP_CONSENSUS\"]", 504, "rq-consensus was restarted");
+        harness_wait_linked(h);
+        assert_int_equal(fake_now().proposes, before.proposes + 1);
+}
+
+/* As if it were not running: nobody finds its socket. */
+static void job_close_consensus(harness *t, const void *arg) {
+        (void) arg;
+        (void) renameat(t->dir_fd, IPC_SOCKET_CONSENSUS, t->dir_fd, "away");
+        ipc_link_close(t->fake.consensus_link);
+}
+
+static void job_open_consensus(harness *t, const void *arg) {
+        (void) arg;
+        (void) renameat(t->dir_fd, "away", t->dir_fd, IPC_SOCKET_CONSENSUS);
+}
+
+static void a_restarting_consensus_is_waited_for(void **state) {
+        (void) state;
+        harness_do(h, job_close_consensus, NULL);
+        (void) usleep(50000);
+        expect_part(h, "POST", "/db/execute?timeout=400ms", "[\"INSERT\"]", 503, "rq-consensus does not answer");
+        expect_answer(h, "GET", "/db/query?q=SELECT&level=none", NULL, 200, SELECTED);
+        expect_part(h, "GET", "/readyz", NULL, 503, "leader does not exist");
+        client *c = client_new(h);
+        client_request(c, "POST", "/db/execute", "", "[\"INSERT\"]");
+        (void) usleep(300000);
+        harness_do(h, job_open_consensus, NULL);
+        reply r = client_reply(c);
+        assert_int_equal(r.status, 200);
+        reply_done(&r);
+        client_free(c);
+        harness_wait_linked(h);
+}
+
+/* --- documents -------------------------------------------------------------- */
+
+static void status_document(void **state) {
+        (void) state;
+        reply r = ask(h, "GET", "/status", NULL);
+        assert_int_equal(r.status, 200);
+        static const char *const parts[] = {
+                "\"leader\":{\"addr\":\"127.0.0.1:4002\",\"node_id\":\"n1\"}", "\"ready\":true", "\"open\":{}", "\"db_applied_index\":7",
+                "\"nodes\":[{\"addr\":\"127.0.0.1:4002\",\"id\":\"n1\",\"suffrage\":\"voter\"}]", "\"commit_index\":9007199254740993",
+                "\"auth\":\"disabled\"", "\"https\":\"false\"", "\"uptime\":", "\"pid\":",
+        };
+        for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+                assert_non_null(strstr(reply_text(&r), parts[i]));
+        assert_null(strstr(reply_text(&r), "\"vars\""));
+        reply_done(&r);
+        expect_answer(h, "GET", "/status?key=store.raft.term", NULL, 200, "9223372036854775807");
+        expect_answer(h, "GET", "/status?key=store.raft.state.foo", NULL, 200, "\"Leader\"");
+        expect_answer(h, "GET", "/status?key=nothing.here&pretty", NULL, 200, "{}");
+        expect_part(h, "GET", "/status?pretty", NULL, 200, "\n    \"store\": {\n        \"addr\"");
+}
+
+static void status_without_answers(void **state) {
+        (void) state;
+        uint64_t start = rq_clock_mono_us();
+        set_mute(true);
+        expect_part(h, "GET", "/status", NULL, 200, "\"no answer from the service\"");
+        expect_answer(h, "GET", "/status?key=store.leader.node_id", NULL, 200, "\"n1\"");
+        set_mute(false);
+        assert_true(rq_clock_mono_us() - start < 4000000);
+}
+
+static void services_of_the_launcher(void **state) {
+        static const char text[] = "{\"children\":{\"rq-store\":{\"pid\":5,\"restarts\":2}}}";
+        (void) state;
+        int fd = openat(h->dir_fd, "launcher.json", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        assert_int_equal(write(fd, text, sizeof text - 1), sizeof text - 1);
+        (void) close(fd);
+        expect_answer(h, "GET", "/status?key=services.children.rq-store.restarts", NULL, 200, "2");
+}
+
+static void nodes_and_leader(void **state) {
+        (void) state;
+        static const char element[] = "{\"id\":\"n1\",\"api_addr\":\"http://127.0.0.1:4001\",\"addr\":\"127.0.0.1:4002\",\"version\":\"10\","
+                                      "\"voter\":true,\"reachable\":true,\"leader\":true,\"time\":0.";
+        char text[512];
+        (void) snprintf(text, sizeof text, "{\"n1\":%s", element);
+        expect_part(h, "GET", "/nodes", NULL, 200, text);
+        expect_part(h, "GET", "/nodes?ver=3&nonvoters", NULL, 200, text);
+        (void) snprintf(text, sizeof text, "{\"nodes\":[%s", element);
+        expect_part(h, "GET", "/nodes?ver=2", NULL, 200, text);
+        expect_part(h, "GET", "/leader", NULL, 200, element);
+        expect_answer(h, "POST", "/leader", NULL, 200, "");
+        expect_answer(h, "POST", "/leader?wait", NULL, 500, "stepdown: cannot find peer\n");
+
+        static const struct { const char *body; int status; const char *text; } bodies[] = {
+                { "{\"id\":\"n1\"}", 500, "stepdown: cannot step down to the current Leader\n" },
+                { "{\"id\":\"zz\"}", 500, "stepdown: node not found in cluster\n" },
+                { "{b", 400, "invalid JSON: " }, { "{\"id\":5}", 400, "invalid JSON: " }, { "{}", 200, "" },
+        };
+        for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+                client *c = client_new(h);
+                client_request(c, "POST", "/leader", "Content-Type: application/json\r\n", bodies[i].body);
+                reply r = client_reply(c);
+                assert_int_equal(r.status, bodies[i].status);
+                assert_int_equal(strncmp(reply_text(&r), bodies[i].text, strlen(bodies[i].text)), 0);
+                reply_done(&r);
+                client_free(c);
+        }
+        expect_answer(h, "POST", "/leader", "{\"id\":\"n1\"}", 200, ""); /* no content type: not read */
+}
+
+static void vars_document(void **state) {
+        (void) state;
+        expect_part(h, "GET", "/debug/vars", NULL, 200, "{\n\"cmdline\": [\"rq-gateway\"],\n\"http\": {");
+        expect_part(h, "GET", "/debug/vars", NULL, 200, "\"db\": {\"executions\": 3}");
+        expect_part(h, "GET", "/debug/vars?key=http", NULL, 200, "\"leader_not_found\": ");
+        expect_answer(h, "GET", "/debug/vars?key=x", NULL, 200, "{\n\n}\n");
+        expect_part(h, "GET", "/licenses", NULL, 200, "SQLite");
+        expect_answer(h, "GET", "/", NULL, 302, "<a href=\"/console/\">Found</a>.\n\n");
+        expect_answer(h, "POST", "/", "", 302, "");
+}
+
+static void job_not_ready(harness *t, const void *arg) {
+        t->fake.not_ready = *(const bool *) arg;
+        fake_send_node_state(&t->fake);
+}
+
+static void readiness(void **state) {
+        (void) state;
+        bool not_ready = true, ready = false;
+        expect_answer(h, "GET", "/readyz", NULL, 200, "[+]node ok\n[+]leader ok\n[+]store ok\n[+]db ok");
+        expect_answer(h, "GET", "/readyz?sync", NULL, 200, "[+]node ok\n[+]leader ok\n[+]store ok\n[+]sync ok\n[+]db ok");
+        harness_do(h, job_not_ready, &not_ready);
+        (void) usleep(30000);
+        expect_answer(h, "GET", "/readyz?timeout=200ms", NULL, 503, "[+]node ok\n[+]leader ok\n[+]store not ready");
+        /* Leader known, about to be ready: answered when it is. */
+        client *c = client_new(h);
+        client_request(c, "GET", "/readyz", "", NULL);
+        (void) usleep(100000);
+        harness_do(h, job_not_ready, &ready);
+        reply r = client_reply(c);
+        assert_int_equal(r.status, 200);
+        reply_done(&r);
+        client_free(c);
+}
+
+static void job_follow(harness *t, const void *arg) {
+        node_view *view = &t->gw->node;
+        view->role = *(const bool *) arg ? ROLE_FOLLOWER : ROLE_LEADER;
+        (void) strcpy(view->leader_api_addr, "10.1.2.3:4001");
+}
+
+static void redirections(void **state) {
+        (void) state;
+        bool follower = true, leader = false;
+        expect_part(h, "POST", "/db/execute?redirect", "[\"INSERT\"]", 200, "last_insert_id"); /* the leader serves itself */
+        harness_do(h, job_follow, &follower);
+        reply r = ask(h, "POST", "/db/execute?redirect&pretty&x=%41%2B", "[\"INSERT\"]");
+        assert_int_equal(r.status, 301);
+        assert_string_equal(reply_header(&r, "Location"), "http://10.1.2.3:4001/db/execute?redirect&pretty&x=%41%2B");
+        reply_done(&r);
+        r = ask(h, "GET", "/db/query?q=SELECT&redirect&level=none", NULL);
+        assert_int_equal(r.status, 200);
+        reply_done(&r);
+        harness_do(h, job_follow, &leader);
+}
+
+/* --- the end ---------------------------------------------------------------- */
+
+static void job_on_stopped(void *arg) { ((harness *) arg)->stopped = true; }
+
+static void job_stop(harness *t, const void *arg) {
+        (void) arg;
+        gateway_stop(t->gw, job_on_stopped, t);
+}
+
+static void job_copy_stopped(harness *t, const void *arg) { *(bool *) (uintptr_t) arg = t->stopped; }
+
+/* Last: what is in work is finished, idle connections end. */
+static void stopping(void **state) {
+        (void) state;
+        bool stopped = true;
+        client *idle = client_new(h), *busy = client_new(h);
+        client_request(idle, "GET", "/readyz?noleader", "", NULL);
+        reply r = client_reply(idle);
+        reply_done(&r);
+        client_request(busy, "GET", "/db/query?q=HANG&timeout=700ms", "", NULL);
+        (void) usleep(50000);
+        harness_do(h, job_stop, NULL);
+        assert_false(client_fill(idle));
+        harness_do(h, job_copy_stopped, &stopped);
+        assert_false(stopped);
+        r = client_reply(busy);
+        assert_int_equal(r.status, 504);
+        assert_string_equal(reply_header(&r, "Connection"), "close");
+        reply_done(&r);
+        assert_false(client_fill(busy));
+        (void) usleep(50000);
+        harness_do(h, job_copy_stopped, &stopped);
+        assert_true(stopped);
+        client_free(idle);
+        client_free(busy);
+}
+
+static void tune(harness *t) { t->config.max_inflight = 40; }
+
+static int open_harness(void **state) {
+        (void) state;
+        rq_log_open("test_gateway", RQ_LOG_PLAIN, LOG_ERR);
+        h = harness_new(tune);
+        return 0;
+}
+
+static int close_harness(void **state) {
+        (void) state;
+        harness_free(h);
+        return 0;
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(writes_are_proposed), cmocka_unit_test(levels_choose_the_way), cmocka_unit_test(requests_go_by_first_words),
+                cmocka_unit_test(min_index_is_passed_on), cmocka_unit_test(tails), cmocka_unit_test(bodies_are_checked),
+                cmocka_unit_test(text_bodies), cmocka_unit_test(sql_preview), cmocka_unit_test(checks_come_in_order),
+                cmocka_unit_test(not_yet_is_said), cmocka_unit_test(failures_by_outcome), cmocka_unit_test(nothing_hangs),
+                cmocka_unit_test(without_a_leader), cmocka_unit_test(too_many_requests), cmocka_unit_test(a_large_result_flows),
+                cmocka_unit_test(a_slow_reader_is_bounded_and_cancelled), cmocka_unit_test(a_client_that_hangs_up_cancels_its_read),
+                cmocka_unit_test(reads_are_sent_again), cmocka_unit_test(writes_are_never_sent_again),
+                cmocka_unit_test(a_restarting_consensus_is_waited_for), cmocka_unit_test(status_document),
+                cmocka_unit_test(status_without_answers), cmocka_unit_test(services_of_the_launcher), cmocka_unit_test(nodes_and_leader),
+                cmocka_unit_test(vars_document), cmocka_unit_test(readiness), cmocka_unit_test(redirections), cmocka_unit_test(stopping),
+        };
+        return cmocka_run_group_tests(tests, open_harness, close_harness);
+}
