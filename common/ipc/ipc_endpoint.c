@@ -16,7 +16,7 @@ enum {
         LINKS_MAX          = 64,
         BACKLOG            = 64,
         RETRY_US_MIN       = 5000,
-        RETRY_US_MAX       = 500000,
+        RETRY_US_MAX       = 100000, /* a restart is to be noticed soon; a try costs little */
         SOCKET_BUFFER_BYTES = 1024 * 1024,
 };
 

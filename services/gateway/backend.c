@@ -188,7 +188,8 @@ static size_t write_tail(const exchange *ex, const message_result *result, char 
                 (void) json_seconds(rq_clock_mono_ns() - ex->started_ns, seconds);
                 n += (size_t) snprintf(tail + n, TAIL_BYTES_MAX - n, "%s\"time\"%s%s", before, colon, seconds);
         }
-        if (ex->params.raft_index && result->via_log && result->index > 0)
+        bool via_log = result->via_log || (ex->way == WAY_READ && ex->level == READ_STRONG);
+        if (ex->params.raft_index && via_log && result->index > 0)
                 n += (size_t) snprintf(tail + n, TAIL_BYTES_MAX - n, "%s\"raft_index\"%s%llu", before, colon,
                                        (unsigned long long) result->index);
         if (ex->params.pretty)

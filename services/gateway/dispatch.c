@@ -44,7 +44,9 @@ static void refuse_inflight(gateway *gw, http_conn *conn) {
 static void begin_exchange(gateway *gw, http_conn *conn, const route *r, const params *p, rq_bytes target) {
         const http_request *request = http_conn_request(conn);
         exchange *ex;
-        if (gw->exchanges.used_count >= gw->config->max_inflight || exchange_new(gw, conn, &ex) < 0) {
+        /* Who asks how we are is answered also under too much load. */
+        bool limited = r->op == OP_EXECUTE || r->op == OP_QUERY || r->op == OP_REQUEST || r->op == OP_SQL;
+        if ((limited && gw->exchanges.used_count >= gw->config->max_inflight) || exchange_new(gw, conn, &ex) < 0) {
                 refuse_inflight(gw, conn);
                 return;
         }

@@ -93,13 +93,14 @@ static void refuse_and_free(reads *r, read_request *q, Rq__RequestFailed__Reason
 /* --- waiting and running ------------------------------------------------------- */
 
 static void run_now(reads *r, read_request *q) {
-        if (read_pool_submit(r->pool, &q->job) < 0) {
+        bool waits;
+        if (read_pool_submit(r->pool, &q->job, &waits) < 0) {
                 refuse_and_free(r, q, RQ__REQUEST_FAILED__REASON__OVERLOADED, "too many reads are waiting");
                 return;
         }
         q->in_pool = true;
         r->stats.started++;
-        if (q->job.queued && !r->tending) {
+        if (waits && !r->tending) {
                 r->tending = true;
                 rq_timer_set(&r->tend, READ_TEND_US);
         }

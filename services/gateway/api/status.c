@@ -13,6 +13,8 @@
 #include "base/clock.h"
 #include "io/run_file.h"
 
+#define NO_ANSWER "no answer from the service"
+
 static void set_text(json_t *object, const char *key, const char *text) {
         (void) json_object_set_new(object, key, json_string(text));
 }
@@ -57,7 +59,7 @@ static void add_cluster(json_t *root, const gateway *gw) {
 }
 
 static void add_http(json_t *root, const gateway *gw) {
-        json_t *http = add_object(root, "http"), *queue, *cluster;
+        json_t *http = add_object(root, "http"), *cluster;
         char text[32];
         set_text(http, "bind_addr", http_server_address(gw->http));
         set_text(http, "auth", "disabled");
@@ -66,8 +68,7 @@ static void add_http(json_t *root, const gateway *gw) {
         cluster = add_object(http, "cluster");
         set_text(cluster, "local_node_addr", gw->config->raft_adv_addr);
         set_text(cluster, "timeout", rq_duration_text(TIMEOUT_DEFAULT_S * INT64_C(1000000000), text, sizeof text));
-        queue = add_object(http, "queue");
-        (void) queue;
+        (void) add_object(http, "queue");
         set_text(add_object(http, "tls"), "enabled", "false");
         set_number(http, "connections", gw->metrics.gateway.connections_open);
         set_number(http, "connections_max", gw->config->max_connections);
@@ -120,16 +121,18 @@ static void add_services(json_t *root, const gateway *gw) {
 static void merge_document(json_t *store, json_t *root, const char *service, json_t *document) {
         const char *error = json_string_value(json_object_get(document, "error"));
         if (document == NULL)
-                error = "no answer from the service";
-        if (error != NULL) {
+                error = NO_ANSWER;
+        if (error != NULL)
                 set_text(add_object(json_object_get(root, "services"), service), "error", error);
-                return;
-        }
-        json_t *vars = json_incref(json_object_get(document, "vars")); /* is /debug/vars' */
-        (void) json_object_del(document, "vars");
-        (void) json_object_update_recursive(store, document);
-        if (vars != NULL)
-                (void) json_object_set_new(document, "vars", vars);
+        else
+                (void) json_object_update_recursive(store, document);
+}
+
+/* The same under the name that clients of rqlite look for. */
+static void copy_member(json_t *object, const char *from, const char *to) {
+        json_t *value = json_object_get(object, from);
+        if (value != NULL && json_object_get(object, to) == NULL)
+                (void) json_object_set(object, to, value);
 }
 
 static void set_missing_text(json_t *object, const char *key, const char *text) {
@@ -144,6 +147,9 @@ static void add_store(json_t *root, const exchange *ex) {
 
         merge_document(store, root, "consensus", ex->documents[DOCUMENT_CONSENSUS]);
         merge_document(store, root, "store", ex->documents[DOCUMENT_STORE]);
+        copy_member(store, "applied_index", "db_applied_index");
+        copy_member(store, "applied_index", "fsm_index");
+        copy_member(store, "applied_term", "fsm_term");
         /* What clients find the leader by is there in any case, and right as of
          * now: the documents may be older than the last change. */
         set_text(store, "node_id", gw->config->node_id);
@@ -157,11 +163,11 @@ static void add_store(json_t *root, const exchange *ex) {
         if (json_object_get(store, "open") == NULL)
                 (void) json_object_set_new(store, "open", ex->documents[DOCUMENT_STORE] != NULL ? json_object() : json_false());
         if (json_object_get(store, "sqlite3") == NULL)
-                set_text(add_object(store, "sqlite3"), "error", "no answer from the service");
+                set_text(add_object(store, "sqlite3"), "error", NO_ANSWER);
         if (json_object_get(store, "raft") == NULL)
-                set_text(add_object(store, "raft"), "error", "no answer from the service");
+                set_text(add_object(store, "raft"), "error", NO_ANSWER);
 
-        extensions = json_object_get(json_object_get(store, "sqlite3"), "loaded_extensions");
+        extensions = json_object_get(json_object_get(store, "sqlite3"), "extensions");
         json_t *section = add_object(root, "extensions");
         set_text(section, "dir", "");
         (void) json_object_set_new(section, "names", json_is_array(extensions) ? json_incref(extensions) : json_array());
@@ -255,8 +261,9 @@ void vars_complete(exchange *ex) {
         add_counters(root, "gateway", m, metrics_gateway_at);
         (void) add_object(root, "db");
         (void) add_object(root, "store");
-        for (int i = 0; i < 2; i++)
-                (void) json_object_update_recursive(root, json_object_get(ex->documents[i], "vars"));
+        (void) json_object_update(json_object_get(root, "db"), json_object_get(ex->documents[DOCUMENT_STORE], "counters"));
+        (void) json_object_update(json_object_get(root, "store"), json_object_get(ex->documents[DOCUMENT_STORE], "checkpoints"));
+        (void) json_object_update(json_object_get(root, "store"), json_object_get(ex->documents[DOCUMENT_CONSENSUS], "counters"));
 
         rq_err r = print_vars(root, ex->params.key, ex->params.has_key && ex->params.key.size > 0, &document);
         if (r < 0)

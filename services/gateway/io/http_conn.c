@@ -210,6 +210,9 @@ static int on_headers_complete(http_parser *parser) {
         return 0;
 }
 
+/* All was said, and nothing more is listened to. */
+static bool is_lingering(const http_conn *conn) { return conn->linger_after && conn->answer == ANSWER_DONE; }
+
 static int on_body(http_parser *parser, const char *at, size_t size) {
         http_conn *conn = conn_of(parser);
         conn->body_bytes += size;
@@ -218,13 +221,16 @@ static int on_body(http_parser *parser, const char *at, size_t size) {
                 conn->server->handlers.on_body(conn->server->handlers.arg, conn, rq_bytes_of(at, size));
         else if (conn->answer == ANSWER_DONE && conn->body_bytes > HTTP_DISCARD_BYTES_MAX)
                 conn->close_after = conn->linger_after = true;
-        return conn->state == CONN_DEAD || conn->linger_after;
+        /* A body that nobody wants to read has a limit, too. */
+        if (conn->answer == ANSWER_NONE && conn->state == CONN_BODY && conn->body_bytes > conn->server->limits.body_bytes_max)
+                return refuse(conn, 413);
+        return conn->state == CONN_DEAD || is_lingering(conn);
 }
 
 static int on_message_complete(http_parser *parser) {
         http_conn *conn = conn_of(parser);
         http_parser_pause(parser, 1); /* what follows is the next request: not before this one is answered */
-        if (conn->state == CONN_DEAD || conn->linger_after)
+        if (conn->state == CONN_DEAD || is_lingering(conn))
                 return 0;
         conn->state = CONN_WAIT;
         if (conn->answer == ANSWER_DONE) {
@@ -246,27 +252,39 @@ static const http_parser_settings settings = {
         .on_message_complete = on_message_complete,
 };
 
+static void answer_refused(http_conn *conn, unsigned status) {
+        static const struct { unsigned status; const char *text; } texts[] = {
+                { 400, "400 Bad Request: malformed HTTP" }, { 405, "" }, { 413, "413 Payload Too Large" },
+                { 431, "431 Request Header Fields Too Large" },
+        };
+        size_t i = 0;
+        while (i + 1 < sizeof texts / sizeof texts[0] && texts[i].status != status)
+                i++;
+        conn->keep_alive = conn->no_body = false;
+        conn->close_after = conn->linger_after = true;
+        http_answer_text(conn, texts[i].status, texts[i].text);
+}
+
 static void refuse_malformed(http_conn *conn, enum http_errno error) {
         metrics *m = conn->server->metrics;
         unsigned status = conn->refusal != 0 ? conn->refusal : error == HPE_HEADER_OVERFLOW ? 431 : error == HPE_INVALID_METHOD ? 405 : 400;
         if (status == 431)
                 m->gateway.header_limit++;
+        else if (status == 413)
+                m->gateway.body_limit++;
         else
                 m->gateway.bad_requests++;
 
-        conn->keep_alive = false;
-        conn->close_after = conn->linger_after = true;
-        if (conn->answer != ANSWER_NONE) { /* the body went wrong behind the answer */
-                if (conn->answer == ANSWER_STREAMING)
-                        http_answer_cut(conn);
-                return;
-        }
-        bool was_told = conn->told;
-        if (was_told)
+        if (conn->answer == ANSWER_NONE) {
                 tell_gone(conn);
-        conn->no_body = false;
-        http_answer_text(conn, status, status == 431 ? "431 Request Header Fields Too Large"
-                                                     : status == 405 ? "" : "400 Bad Request: malformed HTTP");
+                answer_refused(conn, status);
+        } else if (conn->answer == ANSWER_STREAMING) { /* the body went wrong behind the answer */
+                m->gateway.answers_cut++;
+                conn_lost(conn);
+        } else {
+                conn->close_after = conn->linger_after = true;
+                server_dirty(conn->server, conn);
+        }
 }
 
 static bool wants_input(const http_conn *conn) {
@@ -276,13 +294,13 @@ static bool wants_input(const http_conn *conn) {
 /* Parses until a request is in work. Returns how many bytes were used. */
 static size_t parse(http_conn *conn, const uint8_t *data, size_t size) {
         size_t used = 0;
-        while (used < size && wants_input(conn) && !(conn->close_after && conn->answer == ANSWER_DONE && conn->linger_after)) {
+        while (used < size && wants_input(conn) && !is_lingering(conn)) {
                 used += http_parser_execute(&conn->parser, &settings, (const char *) data + used, size - used);
                 enum http_errno error = HTTP_PARSER_ERRNO(&conn->parser);
                 if (error == HPE_PAUSED) {
                         http_parser_pause(&conn->parser, 0);
                 } else if (error != HPE_OK) {
-                        if (conn->state != CONN_DEAD && !(conn->linger_after && conn->answer == ANSWER_DONE))
+                        if (conn->state != CONN_DEAD && !is_lingering(conn))
                                 refuse_malformed(conn, error);
                         return size;
                 }

@@ -5,17 +5,16 @@
 #include <stdlib.h>
 #include <yajl/yajl_parse.h>
 
-#include "base/assert.h"
 #include "core/sql_hint.h"
-#include "io/json_filter.h"
+#include "io/json_pool.h"
+#include "io/json_string.h"
 #include "io/statement.h"
 #include "io/utf8.h"
 
 enum {
         DEPTH_MAX          = 10000,     /* of nesting; deeper is no JSON to us */
-        POOL_BYTES         = 4096,      /* for yajl's own small objects */
-        POOL_ALIGN         = 16,
         NUMBER_BYTES       = 64,        /* longer literals take the slow way */
+        NUMBER_BYTES_MAX   = 4096,      /* longer ones are no JSON to us: the parser starts anew with every piece */
         IDLE_BYTES_MAX     = 64 * 1024, /* of scratch kept between bodies */
         FEW_KEYS           = 8,
 };
@@ -38,8 +37,10 @@ typedef struct named { uint64_t hash; size_t at, size, name_size; bool dropped; 
 
 struct json_body {
         yajl_handle parser;
-        yajl_alloc_funcs allocator;
-        json_filter filter;
+        json_string string;            /* the parser sees "" for each: io/json_string.h */
+        bool in_string;
+        bool after_string;             /* its closing quote is what comes next */
+        size_t number_bytes;           /* of a literal cut by the end of a piece */
         rq_buf *out;
 
         place place, before_bytes;
@@ -58,47 +59,8 @@ struct json_body {
         named *named;
         size_t named_count, named_capacity;
 
-        size_t pool_used;
-        _Alignas(POOL_ALIGN) unsigned char pool[POOL_BYTES];
+        json_pool pool;
 };
-
-/* --- memory of yajl: a few small objects for each body ---------------------- */
-
-typedef struct pool_head { _Alignas(POOL_ALIGN) size_t size; } pool_head;
-
-static bool in_pool(const json_body *b, const void *p) {
-        return (const unsigned char *) p >= b->pool && (const unsigned char *) p < b->pool + POOL_BYTES;
-}
-
-static void *pool_malloc(void *arg, size_t size) {
-        json_body *b = arg;
-        size_t rounded = (size + POOL_ALIGN - 1) & ~(size_t) (POOL_ALIGN - 1);
-        if (rounded < size || rounded > POOL_BYTES - sizeof(pool_head) || POOL_BYTES - sizeof(pool_head) - rounded < b->pool_used)
-                return malloc(size);
-        pool_head *head = (pool_head *) (void *) (b->pool + b->pool_used);
-        head->size = rounded;
-        b->pool_used += sizeof *head + rounded;
-        return head + 1;
-}
-
-static void pool_free(void *arg, void *p) {
-        if (!in_pool(arg, p))
-                free(p);
-}
-
-static void *pool_realloc(void *arg, void *p, size_t size) {
-        if (p == NULL)
-                return pool_malloc(arg, size);
-        if (!in_pool(arg, p))
-                return realloc(p, size);
-        size_t had = ((pool_head *) p - 1)->size;
-        if (size <= had)
-                return p;
-        void *moved = malloc(size); /* what grows, grows again */
-        if (moved != NULL)
-                memcpy(moved, p, had);
-        return moved;
-}
 
 /* --- saying what is wrong --------------------------------------------------- */
 
@@ -325,6 +287,8 @@ static int put_byte(json_body *b, const char *text, size_t size) {
 
 static int on_number(void *arg, const char *text, size_t size) {
         json_body *b = arg;
+        if (size > NUMBER_BYTES_MAX)
+                return stop(b, INVALID_JSON);
         value v = { .kind = VALUE_INTEGER };
         int stopped;
         if (b->place == IN_BYTES && b->pending[0] == '\0')
@@ -394,8 +358,10 @@ static int put_text(json_body *b, rq_bytes text) {
 
 static int on_string(void *arg, const unsigned char *data, size_t size) {
         json_body *b = arg;
-        rq_bytes text = rq_bytes_of(data, size);
+        rq_bytes text = json_string_value(&b->string);
         int r;
+        (void) data;
+        (void) size;
         if (b->place == IN_LIST)
                 return begin_statement(b) && put_sql(b, text) && end_statement(b);
         if (b->place == IN_STATEMENT && b->elements == 0 && b->pending[0] == '\0') {
@@ -407,9 +373,11 @@ static int on_string(void *arg, const unsigned char *data, size_t size) {
 
 static int on_key(void *arg, const unsigned char *data, size_t size) {
         json_body *b = arg;
+        (void) data;
+        (void) size;
         if (b->place != IN_OBJECT)
                 return 1;
-        rq_bytes name = rq_bytes_of(data, size);
+        rq_bytes name = json_string_value(&b->string);
         rq_err r = clean(b, &name);
         b->name.size = 0;
         if (r >= 0)
@@ -515,11 +483,38 @@ static const yajl_callbacks callbacks = {
 
 static bool is_over(const json_body *b) { return b->complete || b->err < 0 || b->result.problem[0] != '\0'; }
 
-static bool parse(void *arg, rq_bytes piece) {
-        json_body *b = arg;
-        if (yajl_parse(b->parser, piece.data, piece.size) == yajl_status_error)
+static bool is_of_number(uint8_t c) {
+        return (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.' || c == 'e' || c == 'E';
+}
+
+/* All but the inside of strings: up to and with the quote that opens one. */
+static size_t parse_structure(json_body *b, rq_bytes piece) {
+        size_t skip = b->after_string ? 1 : 0;
+        const uint8_t *quote = memchr(piece.data + skip, '"', piece.size - skip);
+        size_t size = quote != NULL ? (size_t) (quote - piece.data) + 1 : piece.size, number = 0;
+        b->after_string = false;
+        while (number < size && is_of_number(piece.data[size - 1 - number]))
+                number++;
+        b->number_bytes = number == size ? b->number_bytes + number : number;
+        if (b->number_bytes > NUMBER_BYTES_MAX || yajl_parse(b->parser, piece.data, size) == yajl_status_error)
                 (void) stop(b, INVALID_JSON);
-        return !is_over(b);
+        b->in_string = quote != NULL;
+        if (b->in_string) /* the one before was handed over just now */
+                json_string_begin(&b->string);
+        return size;
+}
+
+static size_t parse_string(json_body *b, rq_bytes piece) {
+        json_string_state state;
+        size_t used;
+        rq_err r = json_string_feed(&b->string, piece, &used, &state);
+        if (r < 0)
+                (void) fail(b, r);
+        else if (state == JSON_STRING_BAD)
+                (void) stop(b, INVALID_JSON);
+        b->in_string = state == JSON_STRING_OPEN;
+        b->after_string = state == JSON_STRING_CLOSED;
+        return used;
 }
 
 static void drop_parser(json_body *b) {
@@ -532,7 +527,6 @@ rq_err json_body_new(json_body **ret_body) {
         json_body *b = calloc(1, sizeof *b);
         if (b == NULL)
                 return RQ_ENOMEM;
-        b->allocator = (yajl_alloc_funcs) { .malloc = pool_malloc, .realloc = pool_realloc, .free = pool_free, .ctx = b };
         *ret_body = b;
         return RQ_OK;
 }
@@ -544,6 +538,7 @@ json_body *json_body_free(json_body *b) {
         rq_buf_done(&b->name);
         rq_buf_done(&b->bytes);
         rq_buf_done(&b->scratch);
+        json_string_done(&b->string);
         free(b->named);
         free(b);
         return NULL;
@@ -551,7 +546,7 @@ json_body *json_body_free(json_body *b) {
 
 rq_err json_body_begin(json_body *b, rq_buf *out) {
         json_body_abandon(b);
-        b->pool_used = 0;
+        yajl_alloc_funcs allocator = json_pool_begin(&b->pool);
         b->out = out;
         b->place = AT_TOP;
         b->depth = 0;
@@ -560,24 +555,25 @@ rq_err json_body_begin(json_body *b, rq_buf *out) {
         b->err = RQ_OK;
         b->pending[0] = '\0';
         b->result = (json_body_result) { .all_may_be_read = true };
-        json_filter_init(&b->filter, parse, b);
-        b->parser = yajl_alloc(&callbacks, &b->allocator, b);
+        b->in_string = b->after_string = false;
+        b->number_bytes = 0;
+        b->parser = yajl_alloc(&callbacks, &allocator, b);
         if (b->parser == NULL)
                 return RQ_ENOMEM;
-        /* Strings are made valid UTF-8 here, not refused there. */
-        (void) yajl_config(b->parser, yajl_dont_validate_strings, 1);
         (void) yajl_config(b->parser, yajl_allow_trailing_garbage, 1);
         return RQ_OK;
 }
 
 rq_err json_body_feed(json_body *b, rq_bytes piece) {
-        if (!is_over(b))
-                (void) json_filter_feed(&b->filter, piece);
+        while (piece.size > 0 && !is_over(b)) {
+                size_t used = b->in_string ? parse_string(b, piece) : parse_structure(b, piece);
+                piece = rq_bytes_of(piece.data + used, piece.size - used);
+        }
         return b->err;
 }
 
 rq_err json_body_end(json_body *b, json_body_result *ret_result) {
-        if (!is_over(b) && json_filter_end(&b->filter) && yajl_complete_parse(b->parser) == yajl_status_error)
+        if (!is_over(b) && !b->in_string && yajl_complete_parse(b->parser) == yajl_status_error)
                 (void) stop(b, INVALID_JSON);
         if (!is_over(b))
                 (void) stop(b, INVALID_JSON); /* ended early */
@@ -598,6 +594,8 @@ void json_body_abandon(json_body *b) {
                 rq_buf_done(&b->bytes);
         if (b->scratch.capacity > IDLE_BYTES_MAX)
                 rq_buf_done(&b->scratch);
+        if (b->string.text.capacity > IDLE_BYTES_MAX)
+                json_string_done(&b->string);
         if (b->named_capacity > IDLE_BYTES_MAX / sizeof *b->named) {
                 free(b->named);
                 b->named = NULL;

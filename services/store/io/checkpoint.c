@@ -189,17 +189,20 @@ static uint64_t frames_bytes(const wal_position *at, uint32_t frames) {
 }
 
 /* The WAL is too large. Most of it is moved beside the writer first, so that it
- * waits for little; if it writes faster than that, for all. Readers may make the
- * waiting vain: not again before the WAL has grown by a quarter. */
+ * waits for little; if it writes faster than that, for all. Readers may have made
+ * the waiting vain: not again before the WAL has grown by a quarter. */
 static bool must_close(checkpoint *c, const wal_position *at) {
         const checkpoint_limits *limits = &c->setup.limits;
         uint64_t all = frames_bytes(at, at->frames), rest = frames_bytes(at, at->frames - at->copied);
         if (all < limits->wal_bytes_max)
                 c->closing_above_bytes = limits->wal_bytes_max;
-        if (rest == 0 || all < c->closing_above_bytes || (rest > limits->wal_bytes && all < 2 * limits->wal_bytes_max))
-                return false;
-        c->closing_above_bytes = all + limits->wal_bytes_max / 4;
-        return true;
+        return rest > 0 && all >= c->closing_above_bytes && (rest <= limits->wal_bytes || all >= 2 * limits->wal_bytes_max);
+}
+
+/* Done what could be done, or readers hold it up. */
+static void closing_over(checkpoint *c) {
+        wal_position at = wal_index_position(c->setup.index);
+        c->closing_above_bytes = frames_bytes(&at, at.frames) + c->setup.limits.wal_bytes_max / 4;
 }
 
 static bool want(checkpoint *c, const wal_position *at, const store_state *state, bool force) {
@@ -260,8 +263,10 @@ static void finish(checkpoint *c, const state_file *state) {
         (void) atomic_fetch_add(&c->count, 1);
         rq_log_debug("Checkpoint at index %" PRIu64 ": frames %u to %u, %" PRIu64 " us%s", state->position.index, c->task.from + 1,
                      c->task.intent.extent.frames, took_us, c->closing ? ", writer held" : "");
-        if (c->closing)
+        if (c->closing && c->task.intent.extent.frames == wal_index_position(c->setup.index).frames) {
                 await_readers_in_wal(c);
+                closing_over(c);
+        }
 }
 
 /* Begins or ends one. RQ_EAGAIN: under way. RQ_ENOENT: nothing to do. */
@@ -282,8 +287,8 @@ static rq_err advance(checkpoint *c, const store_state *state, bool force) {
         r = collect(c, force || c->closing, &done);
         if (r == RQ_OK)
                 finish(c, &done);
-        else if (r == RQ_EAGAIN)
-                c->closing = false; /* readers hold it up: not the writer, too */
+        else if (r == RQ_EAGAIN && c->closing)
+                closing_over(c);
         return r;
 }
 

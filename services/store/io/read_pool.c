@@ -402,7 +402,7 @@ bool read_pool_settle(read_pool *p) {
         return there;
 }
 
-rq_err read_pool_submit(read_pool *p, read_job *job) {
+rq_err read_pool_submit(read_pool *p, read_job *job, bool *ret_waits) {
         rq_err r = RQ_OK;
         job->next = NULL;
         job->worker = NULL;
@@ -436,6 +436,8 @@ rq_err read_pool_submit(read_pool *p, read_job *job) {
         (void) pthread_mutex_unlock(&p->mutex);
         if (w != NULL)
                 (void) pthread_cond_signal(&w->changed);
+        if (r >= 0 && ret_waits != NULL)
+                *ret_waits = w == NULL;
         return r;
 }
 

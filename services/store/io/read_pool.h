@@ -68,8 +68,9 @@ void read_pool_interrupt(read_pool *p);
 /* Waits until an event is there; false: none is, and nothing runs or is queued. */
 bool read_pool_settle(read_pool *p);
 
-/* Errors: RQ_EFULL. */
-rq_err read_pool_submit(read_pool *p, read_job *job);
+/* *ret_waits (may be NULL): all threads are busy; see read_pool_tend(). Errors:
+ * RQ_EFULL. */
+rq_err read_pool_submit(read_pool *p, read_job *job, bool *ret_waits);
 
 void read_pool_credit(read_pool *p, read_job *job, uint64_t bytes);
 

@@ -130,9 +130,9 @@ static void clear(runtime_record *record) {
         const uint8_t *last = newest(record);
         size_t first = last == record->slots ? 1 : 0;
         memset(record->slots + first * SLOT_BYTES, 0, SLOT_BYTES);
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        atomic_signal_fence(memory_order_seq_cst);
         memset(record->slots + (1 - first) * SLOT_BYTES, 0, SLOT_BYTES);
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        atomic_signal_fence(memory_order_seq_cst);
 }
 
 void runtime_record_put(runtime_record *record, const runtime_state *state) {
@@ -158,14 +158,15 @@ void runtime_record_put(runtime_record *record, const runtime_state *state) {
         rq_put_u32(bytes + CRC_OFFSET, rq_crc32c(0, bytes + BODY_OFFSET, RECORD_BYTES - BODY_OFFSET));
 
         /* The slot is void from the first store to the last: the checksum goes
-         * first and comes last, and the compiler may not move it. */
+         * first and comes last. The order of the instructions is all that counts
+         * (a kill comes between two of them), so it is a fence for the compiler. */
         slot = record->slots + record->sequence % SLOTS * SLOT_BYTES;
         memset(slot, 0, BODY_OFFSET);
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        atomic_signal_fence(memory_order_seq_cst);
         memcpy(slot + BODY_OFFSET, bytes + BODY_OFFSET, RECORD_BYTES - BODY_OFFSET);
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        atomic_signal_fence(memory_order_seq_cst);
         memcpy(slot, bytes, BODY_OFFSET);
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        atomic_signal_fence(memory_order_seq_cst);
         if (atomic_load(&record->dead))
                 clear(record);
 }

@@ -127,17 +127,18 @@ static rq_err decode_sections(rq_bytes bytes, state_file *state, size_t *offset)
         uint32_t seen = 0;
         while (*offset < end) {
                 const uint8_t *head = bytes.data + *offset;
-                uint32_t size;
+                size_t size, padded;
                 rq_err r;
                 if (end - *offset < SECTION_BYTES)
                         return RQ_ECORRUPT;
                 size = rq_get_u32(head + 8);
-                if (size > end - *offset - SECTION_BYTES)
+                padded = size + (-size & 7u);
+                if (padded > end - *offset - SECTION_BYTES)
                         return RQ_ECORRUPT;
                 r = decode_section(rq_get_u32(head), rq_get_u32(head + 4), rq_bytes_of(head + SECTION_BYTES, size), state, &seen);
                 if (r < 0)
                         return r;
-                *offset += SECTION_BYTES + size + (-size & 7u);
+                *offset += SECTION_BYTES + padded;
         }
         return *offset == end && seen == needed ? RQ_OK : RQ_ECORRUPT;
 }

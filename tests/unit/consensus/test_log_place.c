@@ -145,7 +145,7 @@ static void test_replaced_entries_are_gone(void **state) {
         /* Across a segment's beginning: the later segments go. */
         place = open_at_end(&f.io);
         append(&place, 31, 31, 3, 3, SEGMENT_BYTES - 5000);
-        append(&place, 32, 40, 3, 3, 8);
+        append(&place, 32, 34, 3, 3, 8);
         assert_int_equal(place.firsts.size / sizeof(uint64_t), 2);
         append(&place, 31, 33, 4, 3, 64); /* 31 began the second */
         append(&place, 5, 40, 4, 1, 64);
@@ -166,10 +166,10 @@ static void test_full_disk_stalls_and_recovers(void **state) {
         while (log_spare_ready(place.spare) == 0)
                 (void) usleep(1000);
         f.full = true;
-        append(&place, 2, 2, 1, 1, SEGMENT_BYTES - 10000); /* takes the last spare */
+        append(&place, 2, 2, 1, 1, SEGMENT_BYTES - 4400); /* takes the last spare */
 
         rq_buf records = {0};
-        put_records(&records, 3, 3, 1, SEGMENT_BYTES - 10000);
+        put_records(&records, 3, 3, 1, SEGMENT_BYTES - 4400);
         log_write write = write_of(&records, 3, 3, 1, 1);
         rq_err r;
         while ((r = log_place_add(&place, &write)) == RQ_EAGAIN)
@@ -193,15 +193,33 @@ static void test_full_disk_stalls_and_recovers(void **state) {
         r = r < 0 ? r : log_place_sync(&place);
         assert_int_equal(r, RQ_ENOSPC);
         f.writes_full = false;
-        assert_int_equal(add_and_sync(&place, &small), RQ_OK);
+        while ((r = add_and_sync(&place, &small)) == RQ_ENOSPC)
+                ;
+        assert_int_equal(r, RQ_OK);
         log_place_close(&place);
         log_recovered log = recover(&f.io, 9);
         assert_int_equal(log.last_index, 9);
-        check_readable(&log, 3, 3, NULL, SEGMENT_BYTES - 10000);
+        check_readable(&log, 3, 3, NULL, SEGMENT_BYTES - 4400);
         check_readable(&log, 4, 9, NULL, 50);
         log_recovered_done(&log);
         rq_buf_done(&records);
         rq_buf_done(&more);
+}
+
+/* Segments become spares: making them anew each time would take minutes. */
+static void recycle_all(void) {
+        int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY), serial = 0;
+        DIR *dir = fdopendir(fd);
+        assert_non_null(dir);
+        for (const struct dirent *e; (e = readdir(dir)) != NULL;) {
+                uint64_t index;
+                char name[32];
+                if (!segment_name_parse(e->d_name, &index))
+                        continue;
+                (void) snprintf(name, sizeof name, "spare-%010d", 900000 + serial++);
+                assert_int_equal(renameat(dir_fd, e->d_name, dir_fd, name), 0);
+        }
+        (void) closedir(dir);
 }
 
 /* What was confirmed is there after any failure, and the log can go on. */
@@ -211,7 +229,7 @@ static void test_every_call_fails_once(void **state) {
         for (long n = 0; !reached_end; n++) {
                 static fault_io f;
                 fault_io_init(&f);
-                empty_dir(dir_fd);
+                recycle_all();
                 log_place place = open_at_end(&f.io);
                 while (log_spare_ready(place.spare) == 0)
                         (void) usleep(200); /* making spares has its own test: they are retried */

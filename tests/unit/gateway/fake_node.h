@@ -200,7 +200,7 @@ static inline rq_err fake_on_status(void *arg, ipc_link *link, const ipc_frame *
         fake_node *f = arg;
         static const char consensus[] = "{\"nodes\":[{\"id\":\"n1\",\"addr\":\"127.0.0.1:4002\",\"suffrage\":\"voter\"}],"
                 "\"raft\":{\"state\":\"Leader\",\"term\":9223372036854775807,\"commit_index\":9007199254740993}}";
-        static const char store[] = "{\"db_applied_index\":7,\"fsm_index\":7,\"sqlite3\":{\"version\":\"3.40.1\"},\"vars\":{\"db\":{\"executions\":3}}}";
+        static const char store[] = "{\"applied_index\":7,\"applied_term\":2,\"sqlite3\":{\"version\":\"3.40.1\"},\"counters\":{\"executions\":3}}";
         const char *text = link == f->consensus_link ? consensus : store;
         if (!f->mute)
                 (void) ipc_link_send(link, IPC_STATUS, frame->request_id, (rq_bytes) {0}, rq_bytes_text(text));

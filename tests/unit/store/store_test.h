@@ -29,7 +29,7 @@ typedef struct place {
         rq_buf problem;
 } place;
 
-static void place_make_folder(char *ret_path, size_t size, int *ret_fd) {
+static inline void place_make_folder(char *ret_path, size_t size, int *ret_fd) {
         const char *base = getenv("TMPDIR");
         (void) snprintf(ret_path, size, "%s/rq-store-XXXXXX", base != NULL ? base : "/tmp");
         assert_non_null(mkdtemp(ret_path));
@@ -37,7 +37,7 @@ static void place_make_folder(char *ret_path, size_t size, int *ret_fd) {
         assert_true(*ret_fd >= 0);
 }
 
-static void place_remove_folder(const char *path, int fd) {
+static inline void place_remove_folder(const char *path, int fd) {
         DIR *dir = opendir(path);
         struct dirent *entry;
         assert_non_null(dir);
@@ -49,31 +49,31 @@ static void place_remove_folder(const char *path, int fd) {
         assert_int_equal(rmdir(path), 0);
 }
 
-static place *place_new(void) {
+static inline place *place_new(void) {
         place *p = calloc(1, sizeof *p);
         place_make_folder(p->folder, sizeof p->folder, &p->folder_fd);
         place_make_folder(p->run, sizeof p->run, &p->run_fd);
         return p;
 }
 
-static rq_err place_try_open(place *p) {
+static inline rq_err place_try_open(place *p) {
         rq_err r = files_open_with(&p->options, p->folder_fd, p->folder, p->run_fd, &p->files, &p->at, &p->problem);
         if (r == RQ_OK)
                 assert_int_equal(files_open_writer(p->files, &p->writer), RQ_OK);
         return r;
 }
 
-static void place_open(place *p) {
+static inline void place_open(place *p) {
         if (place_try_open(p) != RQ_OK)
                 fail_msg("%.*s", (int) p->problem.size, (const char *) p->problem.data);
 }
 
-static void place_close(place *p) {
+static inline void place_close(place *p) {
         p->files = files_free(p->files);
         p->writer = NULL;
 }
 
-static void place_free(place *p) {
+static inline void place_free(place *p) {
         place_close(p);
         rq_buf_done(&p->problem);
         place_remove_folder(p->folder, p->folder_fd);
@@ -81,13 +81,13 @@ static void place_free(place *p) {
         free(p);
 }
 
-static void sql(sqlite3 *db, const char *text) {
+static inline void sql(sqlite3 *db, const char *text) {
         char *error = NULL;
         if (sqlite3_exec(db, text, NULL, NULL, &error) != SQLITE_OK)
                 fail_msg("%s: %s", text, error);
 }
 
-static int64_t number(sqlite3 *db, const char *text) {
+static inline int64_t number(sqlite3 *db, const char *text) {
         sqlite3_stmt *s;
         int64_t n;
         assert_int_equal(sqlite3_prepare_v2(db, text, -1, &s, NULL), SQLITE_OK);
@@ -98,7 +98,7 @@ static int64_t number(sqlite3 *db, const char *text) {
 }
 
 /* One entry: applied, committed, told. */
-static void entry(place *p, const char *text) {
+static inline void entry(place *p, const char *text) {
         sql(p->writer, text);
         p->at.index++;
         files_committed(p->files, &p->at);

@@ -345,7 +345,7 @@ typedef struct bad_disk {
         files_io io;
         atomic_int write_errno, sync_errno;
         atomic_uint syncs;
-        sem_t *hold; /* a sync of a file waits for it */
+        _Atomic(sem_t *) hold; /* a sync of a file waits for it */
 } bad_disk;
 
 static ssize_t bad_pwrite(void *context, int fd, const void *data, size_t size, off_t offset) {
@@ -356,10 +356,11 @@ static ssize_t bad_pwrite(void *context, int fd, const void *data, size_t size, 
 
 static int bad_sync(void *context, int fd) {
         bad_disk *d = context;
+        sem_t *hold = d->hold;
         (void) fd;
         (void) atomic_fetch_add(&d->syncs, 1);
-        if (d->hold != NULL)
-                (void) sem_wait(d->hold);
+        if (hold != NULL)
+                (void) sem_wait(hold);
         errno = d->sync_errno;
         return errno != 0 ? -1 : 0;
 }

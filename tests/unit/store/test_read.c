@@ -320,7 +320,7 @@ static void test_pieces_flow_only_with_credit(void **state) {
         Rq__Query *q = query_of(&(const asked) { .sql = { MANY_ROWS } });
         read_job job = { .query = q, .credit = 100000 };
         pooled_open(&p, *state, 2);
-        assert_int_equal(read_pool_submit(p.pool, &job), RQ_OK);
+        assert_int_equal(read_pool_submit(p.pool, &job, NULL), RQ_OK);
         TURN_UNTIL(&p, p.bytes == 100000);
         turn(&p, 50);
         assert_int_equal(p.bytes, 100000);
@@ -340,7 +340,7 @@ static void test_one_large_value_comes_in_pieces(void **state) {
         Rq__Query *q = query_of(&(const asked) { .sql = { "SELECT printf('%.*c', 1000000, 'x')" } });
         read_job job = { .query = q, .credit = UINT64_MAX };
         pooled_open(&p, *state, 1);
-        assert_int_equal(read_pool_submit(p.pool, &job), RQ_OK);
+        assert_int_equal(read_pool_submit(p.pool, &job, NULL), RQ_OK);
         TURN_UNTIL(&p, p.ended == 1);
         assert_true(p.bytes > 1000000);
         assert_true(p.largest <= READ_PIECE_BYTES_MAX);
@@ -355,7 +355,7 @@ static void test_cancel_ends_a_statement_and_a_wait_for_credit(void **state) {
         read_job jobs[] = { { .query = endless, .credit = 1 }, { .query = rows, .credit = 1 } };
         pooled_open(&p, *state, 1);
         for (uint32_t i = 0; i < 2; i++) {
-                assert_int_equal(read_pool_submit(p.pool, &jobs[i]), RQ_OK);
+                assert_int_equal(read_pool_submit(p.pool, &jobs[i], NULL), RQ_OK);
                 turn(&p, 30);
                 assert_int_equal(p.ended, i);
                 assert_false(read_pool_cancel(p.pool, &jobs[i]));
@@ -367,6 +367,12 @@ static void test_cancel_ends_a_statement_and_a_wait_for_credit(void **state) {
         query_free(rows);
 }
 
+static bool runs(pooled *p) {
+        read_pool_stats stats;
+        read_pool_stats_get(p->pool, &stats);
+        return stats.requests > 0;
+}
+
 static void test_a_queued_job_is_cancelled_at_once(void **state) {
         pooled p;
         Rq__Query *endless = query_of(&(const asked) { .sql = { FOR_EVER } });
@@ -374,10 +380,11 @@ static void test_a_queued_job_is_cancelled_at_once(void **state) {
         read_job running = { .query = endless, .credit = 1 }, first = { .query = one, .credit = 1000 },
                  second = { .query = one, .credit = 1000 }, third = { .query = one, .credit = 1000 };
         pooled_open(&p, *state, 1);
-        assert_int_equal(read_pool_submit(p.pool, &running), RQ_OK);
-        assert_int_equal(read_pool_submit(p.pool, &first), RQ_OK);
-        assert_int_equal(read_pool_submit(p.pool, &second), RQ_OK);
-        assert_int_equal(read_pool_submit(p.pool, &third), RQ_OK);
+        assert_int_equal(read_pool_submit(p.pool, &running, NULL), RQ_OK);
+        TURN_UNTIL(&p, runs(&p)); /* a thread that has just begun takes it from the queue */
+        assert_int_equal(read_pool_submit(p.pool, &first, NULL), RQ_OK);
+        assert_int_equal(read_pool_submit(p.pool, &second, NULL), RQ_OK);
+        assert_int_equal(read_pool_submit(p.pool, &third, NULL), RQ_OK);
         assert_true(read_pool_cancel(p.pool, &second));
         assert_true(read_pool_cancel(p.pool, &third));
         assert_false(read_pool_cancel(p.pool, &running));
@@ -400,9 +407,9 @@ static void test_threads_are_added_when_all_are_held(void **state) {
         pooled_open(&p, *state, HELD + 1);
         for (int i = 0; i < HELD; i++) {
                 held[i] = (read_job) { .query = rows, .credit = 1 };
-                assert_int_equal(read_pool_submit(p.pool, &held[i]), RQ_OK);
+                assert_int_equal(read_pool_submit(p.pool, &held[i], NULL), RQ_OK);
         }
-        assert_int_equal(read_pool_submit(p.pool, &quick), RQ_OK);
+        assert_int_equal(read_pool_submit(p.pool, &quick, NULL), RQ_OK);
         TURN_UNTIL(&p, p.ended == 1);
         assert_int_equal(p.last_kind, READ_LAST);
         read_pool_stats_get(p.pool, &stats);
@@ -428,7 +435,7 @@ static void test_reads_beside_commits_are_consistent(void **state) {
                 uint64_t bytes = p.bytes;
                 for (int k = 0; k < 3; k++) {
                         jobs[k] = (read_job) { .query = q, .credit = 100000 };
-                        assert_int_equal(read_pool_submit(p.pool, &jobs[k]), RQ_OK);
+                        assert_int_equal(read_pool_submit(p.pool, &jobs[k], NULL), RQ_OK);
                 }
                 transaction(b, "UPDATE pair SET a = a + 1", "UPDATE pair SET b = b + 1");
                 assert_int_equal(run_queued(b, 0), RQ_OK);

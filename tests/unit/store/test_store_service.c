@@ -1,0 +1,382 @@
+/* rq-store as a process, with its neighbours faked at the sockets. */
+#include "store_node.h"
+
+#include <sys/resource.h>
+
+#define COUNT_IS(n) "{\"results\":[{\"columns\":[\"count(*)\"],\"types\":[\"integer\"],\"values\":[[" #n "]]}]"
+#define FOR_EVER "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+#define MANY_ROWS "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 200000) SELECT x FROM c"
+
+static void test_writes_are_applied_answered_and_read_back(void **state) {
+        node *n = *state;
+        assert_int_equal(n->fetched_from, 1);
+        assert_true(n->fetched_fresh);
+        node_log(n, RECORD_NOOP, (rq_bytes) {0}, rq_clock_wall_us());
+        uint64_t create = node_append(n, "CREATE TABLE t (id INTEGER PRIMARY KEY, v)", RQ__SQL_MODE__SQL_EXECUTE);
+        uint64_t insert = node_append(n, "INSERT INTO t (v) VALUES ('a'), ('b')", RQ__SQL_MODE__SQL_EXECUTE);
+        node_commit(n);
+        node_assert_text(n, create, "{\"results\":[{}]");
+        node_assert_text(n, insert, "{\"results\":[{\"last_insert_id\":2,\"rows_affected\":2}]");
+        assert_int_equal(node_wait(n, insert)->index, 3);
+        assert_true(node_wait(n, insert)->via_log);
+        NODE_UNTIL(n, n->applied == 3);
+
+        uint64_t query = node_query(n, "SELECT count(*) FROM t");
+        node_assert_text(n, query, COUNT_IS(2));
+        assert_int_equal(node_wait(n, query)->index, 3);
+        query = node_query(n, "SELECT count(*) FROM t", .at = true, .index = 3);
+        node_assert_text(n, query, COUNT_IS(2));
+}
+
+static void test_an_error_of_sql_is_an_answer(void **state) {
+        node *n = *state;
+        node_assert_text(n, node_write(n, "INSERT INTO nope VALUES (1)"), "{\"results\":[{\"error\":\"no such table: nope\"}]");
+        node_assert_text(n, node_query(n, "SELECT * FROM nope"), "{\"results\":[{\"error\":\"no such table: nope\"}]");
+}
+
+static void test_after_kill_it_asks_for_what_is_missing(void **state) {
+        node *n = *state;
+        (void) node_write(n, "CREATE TABLE t (v)");
+        for (int i = 0; i < 50; i++)
+                (void) node_write(n, "INSERT INTO t VALUES (1)");
+        NODE_UNTIL(n, n->applied == 51);
+        uint64_t hash = n->outcome_hash;
+        node_kill(n);
+        uint64_t missed = node_append(n, "INSERT INTO t VALUES (2)", RQ__SQL_MODE__SQL_EXECUTE);
+        n->commit_index = n->last_index;
+        n->fetches = 0;
+        node_spawn(n);
+        NODE_UNTIL(n, n->fetches == 1);
+        assert_int_equal(n->fetched_from, 52); /* nothing that was applied is lost or done again */
+        assert_int_equal(n->fetched_term, 1);
+        assert_false(n->fetched_fresh);
+        node_assert_text(n, missed, "{\"results\":[{\"last_insert_id\":51,\"rows_affected\":1}]");
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM t"), COUNT_IS(51));
+        NODE_UNTIL(n, n->applied == 52);
+        assert_int_not_equal(n->outcome_hash, hash);
+}
+
+static void test_kills_at_any_moment_lose_nothing(void **state) {
+        node *n = *state;
+        (void) node_write(n, "CREATE TABLE t (v)");
+        for (int round = 0; round < 8; round++) {
+                for (int i = 0; i < 200; i++)
+                        (void) node_append(n, "INSERT INTO t VALUES (zeroblob(500))", RQ__SQL_MODE__SQL_EXECUTE);
+                node_commit(n);
+                node_run(n, (uint64_t) round * 2);
+                uint64_t applied = n->applied;
+                node_kill(n);
+                n->fetches = 0;
+                node_spawn(n);
+                NODE_UNTIL(n, n->fetches > 0);
+                assert_true(n->fetched_from > applied);
+                assert_true(n->fetched_from <= n->last_index + 1);
+                NODE_UNTIL(n, ipc_connector_link(n->gateway) != NULL);
+        }
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM t", .min_index = 1601), COUNT_IS(1600));
+}
+
+static void test_stopping_makes_a_checkpoint(void **state) {
+        node *n = *state;
+        (void) node_write(n, "CREATE TABLE t (v)");
+        uint64_t last = node_write(n, "INSERT INTO t VALUES (1)");
+        (void) node_wait(n, last);
+        assert_int_equal(node_stop(n), 0);
+        n->fetches = 0;
+        node_spawn(n);
+        NODE_UNTIL(n, n->fetches == 1);
+        assert_int_equal(n->fetched_from, 3);
+        assert_int_equal(n->fetched_checkpoint, 2);
+}
+
+static void test_stopping_ends_what_runs(void **state) {
+        node *n = *state;
+        uint64_t query = node_query(n, FOR_EVER);
+        node_run(n, 50);
+        uint64_t start_us = rq_clock_mono_us();
+        assert_int_equal(node_stop(n), 0);
+        assert_true(rq_clock_mono_us() - start_us < 20000000);
+        node_assert_refused(n, query, RQ__REQUEST_FAILED__REASON__STOPPING);
+}
+
+static void test_a_foreign_database_file_is_not_opened(void **state) {
+        node *n = *state;
+        char path[96];
+        (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
+        assert_int_equal(node_stop(n), 0);
+        (void) snprintf(path, sizeof path, "%s/store/db.sqlite", n->dir);
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        assert_int_equal(pwrite(fd, "x", 1, 24), 1); /* the change counter */
+        (void) close(fd);
+        node_spawn(n);
+        int status = node_reap(n);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+}
+
+static void test_a_batch_that_does_not_follow_is_asked_for_again(void **state) {
+        node *n = *state;
+        (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
+        (void) node_append(n, "INSERT INTO t VALUES (1)", RQ__SQL_MODE__SQL_EXECUTE);
+        uint64_t last = node_append(n, "INSERT INTO t VALUES (2)", RQ__SQL_MODE__SQL_EXECUTE);
+        n->commit_index = n->last_index;
+        node_send_batch(n, 3, 3, 2); /* without entry 2 */
+        (void) node_wait(n, last);
+        assert_int_equal(n->fetches, 2);
+        assert_int_equal(n->fetched_from, 2);
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM t"), COUNT_IS(2));
+        /* The same once more, as if of an earlier stream: ignored. */
+        rq_uuid id = n->stream_id;
+        n->stream_id = rq_uuid_random();
+        node_send_batch(n, 3, 3, 2);
+        n->stream_id = id;
+        node_assert_text(n, node_write(n, "DELETE FROM t"), "{\"results\":[{\"rows_affected\":2}]");
+        assert_int_equal(n->fetches, 2);
+}
+
+static void test_reads_wait_for_their_index(void **state) {
+        node *n = *state;
+        (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
+        uint64_t at = node_query(n, "SELECT count(*) FROM t", .at = true, .index = 3, .timeout_us = 20000000);
+        uint64_t min = node_query(n, "SELECT count(*) FROM t", .min_index = 2, .timeout_us = 20000000);
+        uint64_t never = node_query(n, "SELECT 1", .at = true, .index = 99, .timeout_us = 100000);
+        node_assert_refused(n, never, RQ__REQUEST_FAILED__REASON__TIMEOUT);
+        assert_false(node_answer_of(n, at)->done);
+        assert_false(node_answer_of(n, min)->done);
+        (void) node_write(n, "INSERT INTO t VALUES (1)");
+        node_assert_text(n, min, COUNT_IS(1));
+        assert_false(node_answer_of(n, at)->done);
+        (void) node_write(n, "INSERT INTO t VALUES (1)");
+        node_assert_text(n, at, COUNT_IS(2));
+}
+
+static void test_after_a_start_nothing_is_read_before_what_is_committed(void **state) {
+        node *n = *state;
+        (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
+        node_kill(n);
+        n->mute = true;
+        n->fetches = 0;
+        node_spawn(n);
+        NODE_UNTIL(n, n->fetches == 1);
+        NODE_UNTIL(n, ipc_connector_link(n->gateway) != NULL);
+        (void) node_append(n, "INSERT INTO t VALUES (1)", RQ__SQL_MODE__SQL_EXECUTE);
+        n->commit_index = n->last_index;
+        uint64_t before = node_query(n, "SELECT count(*) FROM t", .timeout_us = 20000000);
+        node_run(n, 300);
+        assert_false(node_answer_of(n, before)->done);
+        node_send_batch(n, 2, 1, 1); /* the commit index alone */
+        node_run(n, 300);
+        assert_false(node_answer_of(n, before)->done);
+        node_send_batch(n, 2, 2, 1);
+        node_assert_text(n, before, COUNT_IS(1));
+}
+
+static void test_without_consensus_level_none_is_served_after_a_while(void **state) {
+        node *n = *state;
+        uint64_t start_us = rq_clock_mono_us();
+        node_spawn(n);
+        node_connect_gateway(n);
+        uint64_t query = node_query(n, "SELECT count(*) FROM sqlite_schema", .timeout_us = 20000000);
+        node_assert_text(n, query, COUNT_IS(0));
+        assert_true(rq_clock_mono_us() - start_us >= 2900000);
+        start_us = rq_clock_mono_us();
+        (void) node_wait(n, node_query(n, "SELECT 1"));
+        assert_true(rq_clock_mono_us() - start_us < 1000000);
+        assert_non_null(strstr(node_status(n), "waiting for rq-consensus"));
+}
+
+static void test_a_slow_client_gets_no_more_than_its_credit(void **state) {
+        node *n = *state;
+        uint64_t query = node_query(n, MANY_ROWS, .credit = 100000);
+        node_answer *a = node_answer_of(n, query);
+        NODE_UNTIL(n, a->text.size == 100000);
+        node_run(n, 100);
+        assert_int_equal(a->text.size, 100000);
+        (void) node_wait(n, node_query(n, "SELECT 1")); /* others are served meanwhile */
+        node_credit(n, query, 50000);
+        NODE_UNTIL(n, a->text.size == 150000);
+        n->auto_credit = 1;
+        node_credit(n, query, 64 * 1024);
+        (void) node_wait(n, query);
+        assert_false(a->failed);
+        assert_true(a->largest <= 64 * 1024);
+        assert_true(a->text.size > 1000000);
+        assert_memory_equal(a->text.data + a->text.size - 11, "[200000]]}]", 11);
+}
+
+static void test_cancel_ends_a_read(void **state) {
+        node *n = *state;
+        uint64_t running = node_query(n, FOR_EVER), blocked = node_query(n, MANY_ROWS, .credit = 1000);
+        NODE_UNTIL(n, node_answer_of(n, blocked)->text.size == 1000);
+        assert_null(strstr(node_status(n), "\"reads\":0,"));
+        node_cancel(n, running);
+        node_cancel(n, blocked);
+        NODE_UNTIL(n, strstr(node_status(n), "\"in_use\":0,") != NULL);
+        NODE_UNTIL(n, strstr(node_status(n), "\"reads\":0,") != NULL);
+        assert_false(node_answer_of(n, running)->done);
+        assert_int_equal(node_answer_of(n, blocked)->text.size, 1000);
+}
+
+static void test_a_gateway_that_goes_takes_its_reads_along(void **state) {
+        node *n = *state;
+        for (int i = 0; i < 4; i++)
+                (void) node_query(n, FOR_EVER);
+        (void) node_query(n, "SELECT 1", .min_index = 99, .timeout_us = 60000000);
+        NODE_UNTIL(n, strstr(node_status(n), "\"reads\":5,") != NULL);
+        n->gateway = ipc_connector_free(n->gateway);
+        node_connect_gateway(n);
+        NODE_UNTIL(n, strstr(node_status(n), "\"reads\":0,") != NULL);
+}
+
+static void test_refusals(void **state) {
+        node *n = *state;
+        (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
+        node_assert_text(n, node_query(n, "PRAGMA journal_mode=DELETE"), "{\"results\":[],\"error\":\"disallowed pragma\"");
+        node_assert_text(n, node_query(n, "DELETE FROM t"), "{\"results\":[{\"error\":\"attempt to change database via query operation\"}]");
+        node_assert_refused(n, node_query(n, "DELETE FROM t", .request_mode = true), RQ__REQUEST_FAILED__REASON__NEEDS_LOG);
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM t", .request_mode = true), COUNT_IS(0));
+        node_assert_text(n, node_query(n, FOR_EVER, .db_timeout_us = 50000), "{\"results\":[{\"error\":\"query timeout\"}]");
+}
+
+static void test_a_large_result_of_a_write_flows_with_credits(void **state) {
+        node *n = *state;
+        (void) node_write(n, "CREATE TABLE t (v)");
+        (void) node_wait(n, node_write(n, "INSERT INTO t WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 3000) SELECT printf('%.*c', 1000, 'x') FROM c"));
+        uint64_t id = node_append(n, "UPDATE t SET v = v || 'y' RETURNING v", RQ__SQL_MODE__SQL_REQUEST);
+        uint64_t gone = node_append(n, "UPDATE t SET v = v || 'y' RETURNING v", RQ__SQL_MODE__SQL_REQUEST);
+        uint64_t medium = node_append(n, "SELECT v FROM t LIMIT 150", RQ__SQL_MODE__SQL_REQUEST);
+        node_commit(n);
+        node_answer *a = node_answer_of(n, id);
+        NODE_UNTIL(n, a->text.size == 256 * 1024);
+        (void) node_wait(n, medium); /* within the first credit: whole */
+        assert_true(node_answer_of(n, medium)->pieces > 1);
+        node_cancel(n, gone);
+        node_run(n, 100);
+        assert_int_equal(a->text.size, 256 * 1024);
+        assert_non_null(strstr(node_status(n), "\"results_flowing\":1,"));
+        n->auto_credit = 1;
+        node_credit(n, id, 64 * 1024);
+        (void) node_wait(n, id);
+        assert_true(a->via_log && !a->failed);
+        assert_true(a->largest <= 64 * 1024);
+        assert_true(a->text.size > 3000000);
+        assert_memory_equal(a->text.data + a->text.size - 8, "xxy\"]]}]", 8);
+        assert_non_null(strstr(node_status(n), "\"results_flowing\":0,"));
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM t WHERE length(v) = 1002"), COUNT_IS(3000));
+}
+
+static void test_a_gateway_that_comes_back_gets_its_results(void **state) {
+        node *n = *state;
+        (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
+        n->gateway = ipc_connector_free(n->gateway);
+        uint64_t missed = node_write(n, "INSERT INTO t VALUES (1)");
+        NODE_UNTIL(n, n->applied == 2);
+        node_connect_gateway(n);
+        node_assert_text(n, missed, "{\"results\":[{\"last_insert_id\":1,\"rows_affected\":1}]");
+}
+
+static void test_a_record_of_another_database_stops_applying_but_not_reads(void **state) {
+        node *n = *state;
+        (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
+        n->database_id = rq_uuid_random();
+        (void) node_write(n, "INSERT INTO t VALUES (1)");
+        NODE_UNTIL(n, strstr(node_status(n), "\"stopped: cannot apply entry 2") != NULL);
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM t"), COUNT_IS(0));
+        assert_int_equal(node_stop(n), 0);
+}
+
+static void limit_file_size(node *n, rlim_t bytes) {
+        const struct rlimit limit = { .rlim_cur = bytes, .rlim_max = RLIM_INFINITY };
+        assert_int_equal(prlimit(n->pid, RLIMIT_FSIZE, &limit, NULL), 0);
+}
+
+static void test_when_the_disk_is_full_it_waits_and_goes_on(void **state) {
+        node *n = *state;
+        (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
+        limit_file_size(n, 100000);
+        uint64_t id = node_write(n, "INSERT INTO t VALUES (zeroblob(500000))");
+        NODE_UNTIL(n, strstr(node_status(n), "\"stopped: ") != NULL);
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM t"), COUNT_IS(0));
+        assert_false(node_answer_of(n, id)->done);
+        limit_file_size(n, RLIM_INFINITY);
+        node_assert_text(n, id, "{\"results\":[{\"last_insert_id\":1,\"rows_affected\":1}]");
+        NODE_UNTIL(n, strstr(node_status(n), "\"applying, at entry 2\"") != NULL);
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM t"), COUNT_IS(1));
+}
+
+static void test_garbage_from_consensus_closes_the_link_only(void **state) {
+        node *n = *state;
+        (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
+        (void) node_append(n, "INSERT INTO t VALUES (1)", RQ__SQL_MODE__SQL_EXECUTE);
+        n->log.data[n->ends[0] + 30] ^= 1; /* in the header */
+        n->mute = true;
+        n->commit_index = n->last_index;
+        node_feed(n);
+        NODE_UNTIL(n, n->fetches == 2);
+        assert_int_equal(n->fetched_from, 2);
+        n->log.data[n->ends[0] + 30] ^= 1;
+        n->mute = false;
+        node_feed(n);
+        NODE_UNTIL(n, n->applied == 2);
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM t"), COUNT_IS(1));
+}
+
+static void test_status_has_what_clients_look_for(void **state) {
+        node *n = *state;
+        (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
+        (void) node_wait(n, node_query(n, "SELECT 1"));
+        const char *status = node_status(n);
+        static const char *const parts[] = {
+                "\"state\":\"applying, at entry 1\"", "\"applied_index\":1,", "\"outcome_hash\":\"", "\"sqlite3\":{", "\"db_size\":",
+                "\"db_size_friendly\":\"", "\"wal_size\":", "\"compile_options\":[", "\"page_size\":4096", "\"page_count\":2,", "\"journal_mode\":\"wal\"",
+                "\"conn_pool_stats\":{", "\"executions\":1,", "\"queries\":1,", "\"version\":\"3.", "/store/db.sqlite\"", "\"last_modified\":\"2",
+        };
+        for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+                if (strstr(status, parts[i]) == NULL)
+                        fail_msg("no %s in %s", parts[i], status);
+}
+
+static void test_a_long_log_is_caught_up_with(void **state) {
+        enum { ENTRIES = 20000 };
+        node *n = *state;
+        (void) node_append(n, "CREATE TABLE t (v)", RQ__SQL_MODE__SQL_EXECUTE);
+        for (int i = 0; i < ENTRIES; i++)
+                (void) node_append(n, "INSERT INTO t VALUES (zeroblob(100))", RQ__SQL_MODE__SQL_EXECUTE);
+        while (n->sent_index < n->last_index) {
+                n->commit_index = n->sent_index + 1000 < n->last_index ? n->sent_index + 1000 : n->last_index;
+                node_feed(n);
+                NODE_UNTIL(n, n->applied + 10000 > n->sent_index);
+        }
+        uint64_t query = node_query(n, "SELECT count(*) FROM t", .min_index = ENTRIES + 1, .timeout_us = 60000000);
+        node_assert_text(n, query, COUNT_IS(20000));
+        assert_true(node_wait(n, query)->index == ENTRIES + 1);
+}
+
+#define NODE_TEST(name) cmocka_unit_test_setup_teardown(name, node_setup, node_teardown)
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                NODE_TEST(test_writes_are_applied_answered_and_read_back),
+                NODE_TEST(test_an_error_of_sql_is_an_answer),
+                NODE_TEST(test_after_kill_it_asks_for_what_is_missing),
+                NODE_TEST(test_kills_at_any_moment_lose_nothing),
+                NODE_TEST(test_stopping_makes_a_checkpoint),
+                NODE_TEST(test_stopping_ends_what_runs),
+                NODE_TEST(test_a_foreign_database_file_is_not_opened),
+                NODE_TEST(test_a_batch_that_does_not_follow_is_asked_for_again),
+                NODE_TEST(test_reads_wait_for_their_index),
+                NODE_TEST(test_after_a_start_nothing_is_read_before_what_is_committed),
+                cmocka_unit_test_setup_teardown(test_without_consensus_level_none_is_served_after_a_while, node_setup_alone, node_teardown),
+                NODE_TEST(test_a_slow_client_gets_no_more_than_its_credit),
+                NODE_TEST(test_cancel_ends_a_read),
+                NODE_TEST(test_a_gateway_that_goes_takes_its_reads_along),
+                NODE_TEST(test_refusals),
+                NODE_TEST(test_a_large_result_of_a_write_flows_with_credits),
+                NODE_TEST(test_a_gateway_that_comes_back_gets_its_results),
+                NODE_TEST(test_a_record_of_another_database_stops_applying_but_not_reads),
+                NODE_TEST(test_when_the_disk_is_full_it_waits_and_goes_on),
+                NODE_TEST(test_garbage_from_consensus_closes_the_link_only),
+                NODE_TEST(test_status_has_what_clients_look_for),
+                NODE_TEST(test_a_long_log_is_caught_up_with),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
