@@ -134,9 +134,7 @@ ipc_listener *ipc_listener_free(ipc_listener *listener) {
         event_free(listener->acceptable);
         (void) close(listener->fd);
         for (int i = 0; i < LINKS_MAX; i++)
-                ipc_link_close(listener->links[i]);
-        /* The links outlive us by the rest of this turn. */
-        (void) event_base_loop(rq_loop_base(listener->loop), EVLOOP_NONBLOCK);
+                (void) ipc_link_free(listener->links[i]);
         free(listener);
         return NULL;
 }
@@ -198,8 +196,7 @@ ipc_connector *ipc_connector_free(ipc_connector *connector) {
                 return NULL;
         connector->freed = true;
         rq_timer_done(&connector->retry);
-        ipc_link_close(connector->link);
-        (void) event_base_loop(rq_loop_base(connector->loop), EVLOOP_NONBLOCK);
+        (void) ipc_link_free(connector->link);
         free(connector);
         return NULL;
 }

@@ -18,10 +18,12 @@ typedef struct ipc_connector ipc_connector;
  * process that is neither of our user, of our group, nor root is refused. */
 rq_err ipc_listen(rq_loop *loop, int run_dir_fd, const char *socket_name, const ipc_identity *self,
                   const ipc_handlers *handlers, ipc_listener **ret_listener);
-ipc_listener *ipc_listener_free(ipc_listener *listener); /* closes its links, too */
+/* Closes its links, too; not from a handler of one of them. */
+ipc_listener *ipc_listener_free(ipc_listener *listener);
 
 rq_err ipc_connect(rq_loop *loop, int run_dir_fd, const char *socket_name, const ipc_identity *self,
                    const ipc_handlers *handlers, ipc_connector **ret_connector);
+/* Not from a handler of its link. */
 ipc_connector *ipc_connector_free(ipc_connector *connector);
 
 /* The link if it is up, else NULL. */

@@ -62,6 +62,12 @@ static void dispose(void *arg) {
         free(link);
 }
 
+ipc_link *ipc_link_free(ipc_link *link) {
+        if (link != NULL)
+                dispose(link);
+        return NULL;
+}
+
 void ipc_link_close(ipc_link *link) {
         if (link == NULL || link->closing)
                 return;

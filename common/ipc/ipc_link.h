@@ -49,6 +49,9 @@ rq_err ipc_link_new(rq_loop *loop, int take_fd, const ipc_identity *self, const 
 /* Frees at the end of the turn; calls on_down if it was up. Accepts NULL. */
 void ipc_link_close(ipc_link *link);
 
+/* The same at once: not from a handler of this link. Accepts NULL, returns it. */
+ipc_link *ipc_link_free(ipc_link *link);
+
 /* Queue a frame; both parts are copied. Errors: RQ_EFULL (too much is queued:
  * the peer doesn't read), RQ_EPIPE (closing), RQ_ENOMEM. */
 rq_err ipc_link_send(ipc_link *link, ipc_type type, uint64_t request_id, rq_bytes body, rq_bytes payload);

@@ -13,7 +13,7 @@ void store_config_read(const rq_config *config, store_config *ret_config) {
                 .readers_max = readers <= 0 || readers > READERS_MAX ? READERS_MAX : (uint32_t) readers,
                 .files = {
                         .checkpoint_wal_bytes = wal_bytes == 0 ? UINT64_MAX : (uint64_t) wal_bytes,
-                        .checkpoint_interval_ms = interval_ms > UINT32_MAX - 1 ? UINT32_MAX - 1 : (uint32_t) interval_ms,
+                        .checkpoint_interval_ms = interval_ms >= UINT32_MAX ? UINT32_MAX - 1 : (uint32_t) interval_ms,
                 },
         };
 }

@@ -50,7 +50,8 @@ static rq_err on_read_at(void *arg, ipc_link *link, const ipc_frame *frame) {
                 return RQ_EPROTO;
         }
         const read_ask ask = {
-                .request_id = frame->request_id, .query = frame->payload, .index = m->index, .timeout_us = m->timeout_us, .ordered = true,
+                .request_id = frame->request_id, .query = frame->payload,
+                .index = m->index, .timeout_us = m->timeout_us, .ordered = true,
         };
         rq__read_at__free_unpacked(m, NULL);
 
@@ -128,6 +129,7 @@ static const ipc_rule rules[] = {
 
 ipc_handlers dispatch_handlers(store *s) {
         return (ipc_handlers) {
-                .rules = rules, .rule_count = sizeof rules / sizeof rules[0], .on_up = on_up, .on_down = on_down, .arg = s,
+                .rules = rules, .rule_count = sizeof rules / sizeof rules[0],
+                .on_up = on_up, .on_down = on_down, .arg = s,
         };
 }

@@ -1,5 +1,7 @@
 #include "messages.h"
 
+#include <stdio.h>
+
 #include "log/log.h"
 #include "store.pb-c.h"
 
@@ -12,6 +14,10 @@ static bool accepted(ipc_link *link, rq_err r) {
                 (void) rq_log_error(r, "Closing the connection to %s", ipc_role_text(ipc_link_role(link)));
         ipc_link_close(link);
         return false;
+}
+
+static void send_body(ipc_link *link, ipc_type type, uint64_t request_id, rq_bytes body) {
+        (void) accepted(link, ipc_link_send(link, type, request_id, body, (rq_bytes) {0}));
 }
 
 static size_t result_body(const result_piece *piece, uint8_t *body) {
@@ -45,8 +51,8 @@ void send_result(ipc_link *link, const result_piece *piece, rq_bytes json) {
         send_result_written(link, piece, &space, json.size);
 }
 
-void send_failed(ipc_link *link, uint64_t request_id, Rq__RequestFailed__Outcome outcome, Rq__RequestFailed__Reason reason,
-                 uint64_t index, const char *text) {
+void send_failed(ipc_link *link, uint64_t request_id, Rq__RequestFailed__Outcome outcome,
+                 Rq__RequestFailed__Reason reason, uint64_t index, const char *text) {
         char shown[BODY_BYTES_MAX - 64];
         uint8_t body[BODY_BYTES_MAX];
         Rq__RequestFailed message = RQ__REQUEST_FAILED__INIT;
@@ -56,7 +62,7 @@ void send_failed(ipc_link *link, uint64_t request_id, Rq__RequestFailed__Outcome
         message.index = index;
         message.text = shown;
         size_t size = rq__request_failed__pack(&message, body);
-        (void) accepted(link, ipc_link_send(link, IPC_REQUEST_FAILED, request_id, rq_bytes_of(body, size), (rq_bytes) {0}));
+        send_body(link, IPC_REQUEST_FAILED, request_id, rq_bytes_of(body, size));
 }
 
 void send_fetch(ipc_link *link, const store_state *state, uint64_t checkpoint_index) {
@@ -70,7 +76,7 @@ void send_fetch(ipc_link *link, const store_state *state, uint64_t checkpoint_in
         if (!rq_uuid_is_zero(&database_id))
                 message.database_id = (ProtobufCBinaryData) { .data = database_id.bytes, .len = RQ_UUID_BYTES };
         size_t size = rq__fetch__pack(&message, body);
-        (void) accepted(link, ipc_link_send(link, IPC_FETCH, 0, rq_bytes_of(body, size), (rq_bytes) {0}));
+        send_body(link, IPC_FETCH, 0, rq_bytes_of(body, size));
 }
 
 void send_applied(ipc_link *link, const store_state *state, uint64_t checkpoint_index) {
@@ -80,5 +86,5 @@ void send_applied(ipc_link *link, const store_state *state, uint64_t checkpoint_
         message.checkpoint_index = checkpoint_index;
         message.outcome_hash = state->outcome_hash;
         size_t size = rq__applied__pack(&message, body);
-        (void) accepted(link, ipc_link_send(link, IPC_APPLIED, 0, rq_bytes_of(body, size), (rq_bytes) {0}));
+        send_body(link, IPC_APPLIED, 0, rq_bytes_of(body, size));
 }

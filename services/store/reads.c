@@ -1,5 +1,6 @@
 #include "reads.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "arena.h"
@@ -17,6 +18,8 @@ enum {
         ALONE_US           = 3 * 1000 * 1000,    /* without a word of consensus: level none is served anyway */
 };
 #define WAIT_US_MAX (UINT64_C(3600) * 1000 * 1000)
+
+static const char stopping_text[] = "this node is stopping";
 
 typedef struct read_request {
         request base;
@@ -175,7 +178,7 @@ rq_err reads_start(reads *r, gateway *gw, const read_ask *ask) {
         if (request_find(gw, ask->request_id) != NULL)
                 return RQ_OK;
         if (r->stopping) {
-                refuse(r, gw, ask->request_id, RQ__REQUEST_FAILED__REASON__STOPPING, "this node is stopping");
+                refuse(r, gw, ask->request_id, RQ__REQUEST_FAILED__REASON__STOPPING, stopping_text);
                 return RQ_OK;
         }
         read_request *q = r->stats.count < REQUESTS_MAX ? request_new(r) : NULL;
@@ -194,7 +197,9 @@ rq_err reads_start(reads *r, gateway *gw, const read_ask *ask) {
                 return RQ_OK;
         }
 
-        uint64_t timeout_us = ask->timeout_us > 0 ? ask->timeout_us : query->timeout_us > 0 ? query->timeout_us : WAIT_US;
+        uint64_t timeout_us = ask->timeout_us > 0 ? ask->timeout_us : query->timeout_us;
+        if (timeout_us == 0)
+                timeout_us = WAIT_US;
         q->job.query = query;
         q->job.credit = query->credit_bytes > 0 ? query->credit_bytes : FIRST_CREDIT_BYTES;
         q->index = ask->index > query->min_index ? ask->index : query->min_index;
@@ -258,10 +263,10 @@ static void answer(reads *r, read_request *q, const read_event *e) {
                 break;
         case READ_STARVED:
                 r->stats.starved++;
-                refuse(r, gw, q->base.id, RQ__REQUEST_FAILED__REASON__TIMEOUT, "the client takes the result too slowly");
+                refuse(r, gw, q->base.id, RQ__REQUEST_FAILED__REASON__TIMEOUT, "the client is too slow");
                 break;
         case READ_STOPPED:
-                refuse(r, gw, q->base.id, RQ__REQUEST_FAILED__REASON__STOPPING, "this node is stopping");
+                refuse(r, gw, q->base.id, RQ__REQUEST_FAILED__REASON__STOPPING, stopping_text);
                 break;
         case READ_FAILED: {
                 char text[256];
@@ -310,13 +315,18 @@ rq_err reads_new(rq_loop *loop, files *f, const applier *a, uint32_t threads_max
         return RQ_OK;
 }
 
+void reads_tick(reads *r) {
+        if (!r->tending)
+                (void) read_pool_tend(r->pool);
+}
+
 void reads_stop(reads *r) {
         wait_applied *lists[] = { &r->waiting, &r->gated };
         wait_item *item;
         r->stopping = true;
         for (size_t i = 0; i < 2; i++)
                 while ((item = wait_applied_ready(lists[i], UINT64_MAX)) != NULL)
-                        refuse_and_free(r, of_wait(item), RQ__REQUEST_FAILED__REASON__STOPPING, "this node is stopping");
+                        refuse_and_free(r, of_wait(item), RQ__REQUEST_FAILED__REASON__STOPPING, stopping_text);
 }
 
 void reads_interrupt(reads *r) { read_pool_interrupt(r->pool); }

@@ -36,6 +36,9 @@ void reads_applied(reads *r);
  * applied no read runs (hazard 19). */
 void reads_commit_known(reads *r, uint64_t commit_index);
 
+/* About each second: takes care of threads that have ended. */
+void reads_tick(reads *r);
+
 /* Refuses what waits and what comes from now on; what runs goes on. */
 void reads_stop(reads *r);
 /* Interrupts what runs. */

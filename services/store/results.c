@@ -1,5 +1,6 @@
 #include "results.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -65,7 +66,8 @@ results *results_free(results *r) {
 }
 
 /* The write is done, and its client learns that much. */
-static void say_lost(results *r, gateway *gw, uint64_t request_id, uint64_t index, Rq__RequestFailed__Reason reason, const char *why) {
+static void say_lost(results *r, gateway *gw, uint64_t request_id, uint64_t index,
+                     Rq__RequestFailed__Reason reason, const char *why) {
         char text[128];
         (void) snprintf(text, sizeof text, "the write is done, but its result is lost: %s", why);
         r->stats.refused++;
@@ -104,10 +106,13 @@ static void pump(results *r, flow *f) {
                 if (size > f->credit)
                         size = (size_t) f->credit;
                 last = f->at + size == f->size;
-                const result_piece piece = { .request_id = f->base.id, .index = f->index, .last = last, .via_log = true };
+                const result_piece piece = {
+                        .request_id = f->base.id, .index = f->index, .last = last, .via_log = true,
+                };
                 if (!send_flow_piece(f, &piece, size)) {
                         (void) rq_log_error(RQ_EIO, "Cannot read back a result of %zu bytes", f->size);
-                        say_lost(r, f->base.gateway, f->base.id, f->index, RQ__REQUEST_FAILED__REASON__STORE_FAILED, "it can't be read back");
+                        say_lost(r, f->base.gateway, f->base.id, f->index,
+                                 RQ__REQUEST_FAILED__REASON__STORE_FAILED, "it can't be read back");
                         last = true;
                 }
                 f->at += size;
@@ -119,14 +124,16 @@ static void pump(results *r, flow *f) {
                 flow_free(r, f);
 }
 
-static void start_flow(results *r, gateway *gw, uint64_t request_id, uint64_t index, rq_bytes json, int take_spill_fd, size_t size) {
+static void start_flow(results *r, gateway *gw, uint64_t request_id, uint64_t index,
+                       rq_bytes json, int take_spill_fd, size_t size) {
         RQ_CLEANUP(rq_closep) int fd = take_spill_fd;
         size_t held = fd < 0 ? size : 0;
         flow *f = NULL;
         if (r->stats.flow_count < FLOWS_MAX && r->stats.flow_bytes + held <= FLOW_BYTES_MAX)
                 f = malloc(sizeof *f + held);
         if (f == NULL) {
-                say_lost(r, gw, request_id, index, RQ__REQUEST_FAILED__REASON__OVERLOADED, "too many large results are under way");
+                say_lost(r, gw, request_id, index, RQ__REQUEST_FAILED__REASON__OVERLOADED,
+                         "too many large results are under way");
                 return;
         }
         *f = (flow) {
@@ -146,7 +153,8 @@ static void start_flow(results *r, gateway *gw, uint64_t request_id, uint64_t in
         pump(r, f);
 }
 
-static void send_now(results *r, gateway *gw, uint64_t request_id, uint64_t index, rq_bytes json, int take_spill_fd, size_t size) {
+static void send_now(results *r, gateway *gw, uint64_t request_id, uint64_t index,
+                     rq_bytes json, int take_spill_fd, size_t size) {
         r->stats.sent++;
         if (take_spill_fd >= 0 || size > FIRST_CREDIT_BYTES) {
                 start_flow(r, gw, request_id, index, json, take_spill_fd, size);
@@ -171,8 +179,8 @@ void results_deliver(results *r, apply_output *out) {
                 if (gw != NULL)
                         send_now(r, gw, result->request_id, result->index, json, fd, result->size);
                 else
-                        (void) result_queue_keep(&r->kept, &result->gateway, result->request_id, result->index, json, fd,
-                                                 result->size, rq_clock_mono_us());
+                        (void) result_queue_keep(&r->kept, &result->gateway, result->request_id, result->index,
+                                                 json, fd, result->size, rq_clock_mono_us());
         }
 }
 

@@ -1,5 +1,6 @@
 #include "service.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -28,11 +29,13 @@ char *store_condition(store *s, char *text, size_t size) {
         if (s->stopping)
                 (void) snprintf(text, size, "stopping, at entry %llu", index);
         else if (status.condition == APPLY_STOPPED)
-                (void) snprintf(text, size, "stopped: cannot apply entry %llu: %s; reads go on", next, rq_err_text(status.error));
+                (void) snprintf(text, size, "stopped: cannot apply entry %llu: %s; reads go on", next,
+                                rq_err_text(status.error));
         else if (status.condition == APPLY_RETRYING && status.error == RQ_ENOSPC)
                 (void) snprintf(text, size, "stopped: disk full, at entry %llu; goes on when there is space", next);
         else if (status.condition == APPLY_RETRYING)
-                (void) snprintf(text, size, "stopped: %s, at entry %llu; trying again", rq_err_text(status.error), next);
+                (void) snprintf(text, size, "stopped: %s, at entry %llu; trying again",
+                                rq_err_text(status.error), next);
         else if (s->consensus == NULL)
                 (void) snprintf(text, size, "waiting for rq-consensus, at entry %llu", index);
         else if (s->commit_index == 0)
@@ -206,6 +209,7 @@ static void on_applied(void *arg) {
 static void on_tick(void *arg) {
         store *s = arg;
         results_tick(s->results);
+        reads_tick(s->reads);
         tell_status(s);
         if (s->stopping && rq_clock_mono_us() >= s->stop_by_us)
                 reads_interrupt(s->reads);
@@ -229,8 +233,8 @@ static rq_err open_files(store *s) {
                 return RQ_OK;
         bool mismatch = r == RQ_EDIVERGED || r == RQ_ECORRUPT || r == RQ_EVERSION;
         const char *const fields[] = { r == RQ_ENOSPC ? RQ_MSG_DISK_FULL : RQ_MSG_STORE_MISMATCH, NULL };
-        return rq_log_error_(r, mismatch || r == RQ_ENOSPC ? fields : NULL, "Cannot open the database in %s: %.*s", path,
-                             (int) problem.size, (const char *) problem.data);
+        return rq_log_error_(r, mismatch || r == RQ_ENOSPC ? fields : NULL, "Cannot open the database in %s: %.*s",
+                             path, (int) problem.size, (const char *) problem.data);
 }
 
 static rq_err start_parts(store *s) {

@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 #include <jansson.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -12,6 +11,15 @@
  * dumping a NULL document; a value that is missing is only missing. */
 
 static json_t *number(uint64_t value) { return json_integer((json_int_t) value); }
+
+typedef struct figure { const char *name; uint64_t value; } figure;
+
+static json_t *figures(const figure *list, size_t count) {
+        json_t *o = json_object();
+        for (size_t i = 0; i < count; i++)
+                (void) json_object_set_new(o, list[i].name, number(list[i].value));
+        return o;
+}
 
 /* "1.2 MB", as rqlite's sizes for people (powers of 1000). */
 static json_t *friendly(uint64_t bytes) {
@@ -46,7 +54,8 @@ static json_t *pragma(sqlite3 *db, const char *name, bool as_text) {
 
 static json_t *mem_stats(sqlite3 *db) {
         static const char *const names[] = {
-                "cache_size", "freelist_count", "hard_heap_limit", "max_page_count", "page_count", "page_size", "soft_heap_limit",
+                "cache_size", "freelist_count", "hard_heap_limit", "max_page_count",
+                "page_count", "page_size", "soft_heap_limit",
         };
         json_t *o = json_object();
         for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -64,7 +73,9 @@ static json_t *compile_options(void) {
 }
 
 static json_t *pragmas_of_reader(sqlite3 *db) {
-        static const char *const names[] = { "busy_timeout", "foreign_keys", "journal_mode", "synchronous", "wal_autocheckpoint" };
+        static const char *const names[] = {
+                "busy_timeout", "foreign_keys", "journal_mode", "synchronous", "wal_autocheckpoint",
+        };
         json_t *o = json_object();
         for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
                 (void) json_object_set_new(o, names[i], pragma(db, names[i], true));
@@ -79,18 +90,35 @@ static json_t *pragmas_of_writer(const store *s, json_t *reader) {
         return o;
 }
 
+/* As Go's database/sql counts them; what our pools never do is 0. */
 static json_t *pool_of_readers(const read_pool_stats *p) {
-        return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "max_open_connections", (json_int_t) p->threads_max,
-                         "open_connections", (json_int_t) p->threads, "in_use", (json_int_t) (p->threads - p->idle),
-                         "idle", (json_int_t) p->idle, "wait_count", (json_int_t) p->waits,
-                         "wait_duration", (json_int_t) p->wait_us * 1000, "max_idle_closed", (json_int_t) 0,
-                         "max_idle_time_closed", (json_int_t) p->idle_closed, "max_lifetime_closed", (json_int_t) 0);
+        const figure list[] = {
+                { "max_open_connections", p->threads_max },
+                { "open_connections", p->threads },
+                { "in_use", p->threads - p->idle },
+                { "idle", p->idle },
+                { "wait_count", p->waits },
+                { "wait_duration", p->wait_us * 1000 },
+                { "max_idle_closed", 0 },
+                { "max_idle_time_closed", p->idle_closed },
+                { "max_lifetime_closed", 0 },
+        };
+        return figures(list, sizeof list / sizeof list[0]);
 }
 
 static json_t *pool_of_writer(bool busy) {
-        return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "max_open_connections", 1, "open_connections", 1,
-                         "in_use", busy ? 1 : 0, "idle", busy ? 0 : 1, "wait_count", 0, "wait_duration", 0,
-                         "max_idle_closed", 0, "max_idle_time_closed", 0, "max_lifetime_closed", 0);
+        const figure list[] = {
+                { "max_open_connections", 1 },
+                { "open_connections", 1 },
+                { "in_use", busy ? 1 : 0 },
+                { "idle", busy ? 0 : 1 },
+                { "wait_count", 0 },
+                { "wait_duration", 0 },
+                { "max_idle_closed", 0 },
+                { "max_idle_time_closed", 0 },
+                { "max_lifetime_closed", 0 },
+        };
+        return figures(list, sizeof list / sizeof list[0]);
 }
 
 static json_t *last_modified(const char *path) {
@@ -132,11 +160,18 @@ static json_t *sqlite_status(store *s, const reads_stats *reading, const files_s
 static json_t *queues(const store *s, const reads_stats *reading, const apply_status *apply) {
         results_stats writes;
         results_stats_get(s->results, &writes);
-        return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "apply_records", (json_int_t) apply->queued_records,
-                         "apply_bytes", (json_int_t) apply->queued_bytes, "reads", (json_int_t) reading->count,
-                         "reads_waiting_for_index", (json_int_t) reading->waiting, "reads_waiting_for_thread", (json_int_t) reading->pool.queued,
-                         "results_kept", (json_int_t) writes.kept_count, "results_kept_bytes", (json_int_t) writes.kept_bytes,
-                         "results_flowing", (json_int_t) writes.flow_count, "results_flowing_bytes", (json_int_t) writes.flow_bytes);
+        const figure list[] = {
+                { "apply_records", apply->queued_records },
+                { "apply_bytes", apply->queued_bytes },
+                { "reads", reading->count },
+                { "reads_waiting_for_index", reading->waiting },
+                { "reads_waiting_for_thread", reading->pool.queued },
+                { "results_kept", writes.kept_count },
+                { "results_kept_bytes", writes.kept_bytes },
+                { "results_flowing", writes.flow_count },
+                { "results_flowing_bytes", writes.flow_bytes },
+        };
+        return figures(list, sizeof list / sizeof list[0]);
 }
 
 static json_t *counters(const store *s, const reads_stats *reading) {
@@ -144,25 +179,37 @@ static json_t *counters(const store *s, const reads_stats *reading) {
         applier_stats applied;
         results_stats_get(s->results, &writes);
         applier_stats_get(apply_thread_applier(s->writer), &applied);
-        json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "entries", (json_int_t) applied.entries,
-                              "executions", (json_int_t) applied.statements, "execution_errors", (json_int_t) applied.errors,
-                              "batches", (json_int_t) applied.batches, "batches_redone", (json_int_t) applied.batches_redone,
-                              "execute_transactions", (json_int_t) applied.transactions);
-        json_t *more = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "queries", (json_int_t) reading->started,
-                                 "queries_refused", (json_int_t) reading->refused, "queries_cancelled", (json_int_t) reading->cancelled,
-                                 "queries_failed", (json_int_t) reading->failed, "queries_starved", (json_int_t) reading->starved,
-                                 "query_bytes", (json_int_t) reading->sent_bytes, "results", (json_int_t) writes.sent,
-                                 "result_bytes", (json_int_t) writes.sent_bytes, "results_dropped", (json_int_t) writes.kept_dropped,
-                                 "results_starved", (json_int_t) writes.starved, "results_lost", (json_int_t) writes.refused);
-        (void) json_object_update(o, more);
-        json_decref(more);
-        return o;
+        const figure list[] = {
+                { "entries", applied.entries },
+                { "executions", applied.statements },
+                { "execution_errors", applied.errors },
+                { "execute_transactions", applied.transactions },
+                { "batches", applied.batches },
+                { "batches_redone", applied.batches_redone },
+                { "queries", reading->started },
+                { "queries_refused", reading->refused },
+                { "queries_cancelled", reading->cancelled },
+                { "queries_failed", reading->failed },
+                { "queries_starved", reading->starved },
+                { "query_bytes", reading->sent_bytes },
+                { "results", writes.sent },
+                { "result_bytes", writes.sent_bytes },
+                { "results_dropped", writes.kept_dropped },
+                { "results_starved", writes.starved },
+                { "results_lost", writes.refused },
+        };
+        return figures(list, sizeof list / sizeof list[0]);
 }
 
 static json_t *checkpoints(const files_stats *sizes) {
-        return json_pack("{s:I, s:I, s:I, s:I, s:I}", "count", (json_int_t) sizes->checkpoints, "last_us", (json_int_t) sizes->checkpoint_us_last,
-                         "max_us", (json_int_t) sizes->checkpoint_us_max, "writer_held_max_us", (json_int_t) sizes->writer_held_us_max,
-                         "wal_frames", (json_int_t) sizes->wal_frames);
+        const figure list[] = {
+                { "count", sizes->checkpoints },
+                { "last_us", sizes->checkpoint_us_last },
+                { "max_us", sizes->checkpoint_us_max },
+                { "writer_held_max_us", sizes->writer_held_us_max },
+                { "wal_frames", sizes->wal_frames },
+        };
+        return figures(list, sizeof list / sizeof list[0]);
 }
 
 char *status_json(store *s) {

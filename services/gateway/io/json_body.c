@@ -7,7 +7,7 @@
 
 #include "core/sql_hint.h"
 #include "io/json_pool.h"
-#include "io/json_string.h"
+#include "io/json_quoted.h"
 #include "io/statement.h"
 #include "io/utf8.h"
 
@@ -37,7 +37,7 @@ typedef struct named { uint64_t hash; size_t at, size, name_size; bool dropped; 
 
 struct json_body {
         yajl_handle parser;
-        json_string string;            /* the parser sees "" for each: io/json_string.h */
+        json_quoted string;            /* the parser sees "" for each: io/json_quoted.h */
         bool in_string;
         bool after_string;             /* its closing quote is what comes next */
         size_t number_bytes;           /* of a literal cut by the end of a piece */
@@ -358,7 +358,7 @@ static int put_text(json_body *b, rq_bytes text) {
 
 static int on_string(void *arg, const unsigned char *data, size_t size) {
         json_body *b = arg;
-        rq_bytes text = json_string_value(&b->string);
+        rq_bytes text = json_quoted_value(&b->string);
         int r;
         (void) data;
         (void) size;
@@ -377,7 +377,7 @@ static int on_key(void *arg, const unsigned char *data, size_t size) {
         (void) size;
         if (b->place != IN_OBJECT)
                 return 1;
-        rq_bytes name = json_string_value(&b->string);
+        rq_bytes name = json_quoted_value(&b->string);
         rq_err r = clean(b, &name);
         b->name.size = 0;
         if (r >= 0)
@@ -500,20 +500,20 @@ static size_t parse_structure(json_body *b, rq_bytes piece) {
                 (void) stop(b, INVALID_JSON);
         b->in_string = quote != NULL;
         if (b->in_string) /* the one before was handed over just now */
-                json_string_begin(&b->string);
+                json_quoted_begin(&b->string);
         return size;
 }
 
 static size_t parse_string(json_body *b, rq_bytes piece) {
-        json_string_state state;
+        json_quoted_state state;
         size_t used;
-        rq_err r = json_string_feed(&b->string, piece, &used, &state);
+        rq_err r = json_quoted_feed(&b->string, piece, &used, &state);
         if (r < 0)
                 (void) fail(b, r);
-        else if (state == JSON_STRING_BAD)
+        else if (state == JSON_QUOTED_BAD)
                 (void) stop(b, INVALID_JSON);
-        b->in_string = state == JSON_STRING_OPEN;
-        b->after_string = state == JSON_STRING_CLOSED;
+        b->in_string = state == JSON_QUOTED_OPEN;
+        b->after_string = state == JSON_QUOTED_CLOSED;
         return used;
 }
 
@@ -538,7 +538,7 @@ json_body *json_body_free(json_body *b) {
         rq_buf_done(&b->name);
         rq_buf_done(&b->bytes);
         rq_buf_done(&b->scratch);
-        json_string_done(&b->string);
+        json_quoted_done(&b->string);
         free(b->named);
         free(b);
         return NULL;
@@ -595,7 +595,7 @@ void json_body_abandon(json_body *b) {
         if (b->scratch.capacity > IDLE_BYTES_MAX)
                 rq_buf_done(&b->scratch);
         if (b->string.text.capacity > IDLE_BYTES_MAX)
-                json_string_done(&b->string);
+                json_quoted_done(&b->string);
         if (b->named_capacity > IDLE_BYTES_MAX / sizeof *b->named) {
                 free(b->named);
                 b->named = NULL;

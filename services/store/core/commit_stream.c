@@ -25,12 +25,14 @@ commit_stream_verdict commit_stream_judge(commit_stream *s, const committed_batc
         }
         if (batch->count == 0) /* tells the commit index only */
                 return STREAM_TAKE;
-        if (batch->previous_index != s->index || batch->previous_term != s->term || batch->first_index != s->index + 1)
+        if (batch->previous_index != s->index || batch->previous_term != s->term ||
+            batch->first_index != s->index + 1)
                 return STREAM_ASK_AGAIN;
         return STREAM_TAKE;
 }
 
-rq_err commit_stream_check(const committed_batch *batch, rq_bytes records, uint64_t *ret_last_term, uint64_t *ret_newest_clock_us) {
+rq_err commit_stream_check(const committed_batch *batch, rq_bytes records,
+                           uint64_t *ret_last_term, uint64_t *ret_newest_clock_us) {
         uint64_t term = batch->previous_term, newest_clock_us = 0;
         for (uint32_t i = 0; i < batch->count; i++) {
                 record_header header;

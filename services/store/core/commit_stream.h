@@ -46,7 +46,8 @@ commit_stream_verdict commit_stream_judge(commit_stream *s, const committed_batc
 
 /* Walks a batch's records: whole, in index order, as many as announced. Bodies
  * are not looked at. Errors: RQ_EPROTO, and those of record_header_decode. */
-rq_err commit_stream_check(const committed_batch *batch, rq_bytes records, uint64_t *ret_last_term, uint64_t *ret_newest_clock_us);
+rq_err commit_stream_check(const committed_batch *batch, rq_bytes records,
+                           uint64_t *ret_last_term, uint64_t *ret_newest_clock_us);
 
 /* The batch was taken. */
 void commit_stream_taken(commit_stream *s, uint64_t last_index, uint64_t last_term);

@@ -130,7 +130,9 @@ static void on_success(apply_thread *t) {
 /* Waits for work or the time; called with the mutex held. */
 static void wait_us(apply_thread *t, uint64_t us) {
         uint64_t until_ns = rq_clock_mono_ns() + us * 1000;
-        struct timespec until = { .tv_sec = (time_t) (until_ns / 1000000000), .tv_nsec = (long) (until_ns % 1000000000) };
+        struct timespec until = {
+                .tv_sec = (time_t) (until_ns / 1000000000), .tv_nsec = (long) (until_ns % 1000000000),
+        };
         (void) pthread_cond_timedwait(&t->changed, &t->mutex, &until);
 }
 
@@ -233,7 +235,9 @@ static bool apply_batch(apply_thread *t, batch *b) {
 /* The next batch; NULL: nothing is queued and the checkpoint wants a look, or
  * the end. */
 static batch *next_batch(apply_thread *t, bool *ret_end) {
-        uint32_t wait_ms = t->checkpoint_failed ? RETRY_US / 1000 : files_checkpoint_wait_ms(t->files, applier_state(t->applier));
+        uint32_t wait_ms = RETRY_US / 1000;
+        if (!t->checkpoint_failed)
+                wait_ms = files_checkpoint_wait_ms(t->files, applier_state(t->applier));
         (void) pthread_mutex_lock(&t->mutex);
         bool may_take = t->status.condition != APPLY_STOPPED;
         if (!t->quit && !t->finish && (t->first == NULL || !may_take)) {

@@ -90,7 +90,7 @@ static rq_err move_frames(checkpoint *c) {
                 return r;
         r = intent_write(s->io, s->intent_fd, in);
         if (r < 0)
-                return lost(c, r);
+                return r == RQ_ENOSPC ? r : lost(c, r);
         r = await_older_readers(c);
         if (r < 0)
                 return r;

@@ -56,8 +56,8 @@ rq_err db_reader_new(files *f, const applier *a, db_reader **ret_reader) {
                 e = RQ_ENOMEM;
         /* Always has one row, so that it stays open, and with it the read
          * transaction, until it is reset: no BEGIN and COMMIT are needed. */
-        if (e == RQ_OK &&
-            sqlite3_prepare_v3(r->db, "SELECT EXISTS (SELECT 1 FROM sqlite_schema)", -1, SQLITE_PREPARE_PERSISTENT, &r->pin, NULL) != SQLITE_OK)
+        if (e == RQ_OK && sqlite3_prepare_v3(r->db, "SELECT EXISTS (SELECT 1 FROM sqlite_schema)", -1,
+                                             SQLITE_PREPARE_PERSISTENT, &r->pin, NULL) != SQLITE_OK)
                 e = sqlite3_errcode(r->db) == SQLITE_NOMEM ? RQ_ENOMEM : RQ_EIO;
         if (e < 0) {
                 (void) db_reader_free(r);
@@ -179,7 +179,8 @@ static bool run_statement(db_reader *r, statement *st, bind_cursor *cursor, bool
         int code;
         bool begun = false;
         if (answer_rows) {
-                code = stmt_rows_run(st->stmt, r->json, r->query->render != NULL && r->query->render->qualify_columns, on_row, r, &begun);
+                bool qualify = r->query->render != NULL && r->query->render->qualify_columns;
+                code = stmt_rows_run(st->stmt, r->json, qualify, on_row, r, &begun);
         } else {
                 do
                         code = sqlite3_step(st->stmt);

@@ -143,5 +143,5 @@ rq_err intent_write(const files_io *io, int fd, const intent *in) {
         r = files_io_write_at(io, fd, bytes, sizeof bytes, in->generation % INTENT_SLOTS * INTENT_SLOT_BYTES);
         if (r < 0)
                 return r;
-        return io->sync(io->context, fd) < 0 ? files_io_error(errno) : RQ_OK;
+        return io->sync(io->context, fd) < 0 ? RQ_EIO : RQ_OK;
 }

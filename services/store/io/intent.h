@@ -39,7 +39,8 @@ rq_err intent_create(const files_io *io, int folder_fd);
  * RQ_EIO; *ret_problem gets a sentence. */
 rq_err intent_read(const files_io *io, int folder_fd, int *ret_fd, intent *ret_intent, rq_buf *ret_problem);
 
-/* Durable when it returns. Errors: RQ_EIO, RQ_ENOSPC. */
+/* Durable when it returns. Errors: RQ_ENOSPC (may be tried again), RQ_EIO (any
+ * failure of the sync). */
 rq_err intent_write(const files_io *io, int fd, const intent *in);
 
 #endif

@@ -74,7 +74,9 @@ static void push(read_pool *p, read_event *e) {
 /* --- a reader thread --------------------------------------------------------------- */
 
 static bool wait_until(read_worker *w, uint64_t until_us) {
-        struct timespec until = { .tv_sec = (time_t) (until_us / 1000000), .tv_nsec = (long) (until_us % 1000000) * 1000 };
+        struct timespec until = {
+                .tv_sec = (time_t) (until_us / 1000000), .tv_nsec = (long) (until_us % 1000000) * 1000,
+        };
         return pthread_cond_timedwait(&w->changed, &w->pool->mutex, &until) == 0;
 }
 
@@ -338,8 +340,8 @@ rq_err read_pool_new(files *f, const applier *a, uint32_t threads_max, rq_wake *
         }
         long cpus = sysconf(_SC_NPROCESSORS_ONLN);
         *p = (read_pool) {
-                .files = f, .applier = a, .wake = wake, .threads_max = threads_max, .cpus = cpus > 1 ? (uint32_t) cpus : 1,
-                .stats.threads_max = threads_max,
+                .files = f, .applier = a, .wake = wake,
+                .threads_max = threads_max, .cpus = cpus > 1 ? (uint32_t) cpus : 1, .stats.threads_max = threads_max,
         };
         (void) pthread_mutex_init(&p->mutex, NULL);
         (void) pthread_cond_init(&p->settled, NULL);

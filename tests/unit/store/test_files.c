@@ -395,6 +395,33 @@ static void test_full_disk_is_a_failure_and_passes(void **state) {
         place_close(p);
 }
 
+/* Nothing is lost when there is no room for a checkpoint: it is tried again. */
+static void test_checkpoint_on_a_full_disk_is_tried_again(void **state) {
+        place *p = *state;
+        bad_disk disk;
+        bad_disk_init(&disk, p);
+        p->options.checkpoint_interval_ms = 1;
+        place_open(p);
+        entry(p, "CREATE TABLE t(a)");
+        disk.write_errno = ENOSPC;
+        assert_int_equal(files_checkpoint(p->files, &p->at, true), RQ_ENOSPC);
+        assert_int_equal(files_checkpoint(p->files, &p->at, false), RQ_ENOSPC);
+        assert_int_equal(files_failed(p->files, true), FILES_OK); /* no entry had it */
+        assert_false(files_broken(p->files));
+        disk.write_errno = 0;
+        entry(p, "INSERT INTO t VALUES(1)");
+        for (int i = 0; i < 1000 && files_checkpoint_index(p->files) < 2; i++) {
+                (void) usleep(files_checkpoint_wait_ms(p->files, &p->at) * 1000 % 300000);
+                (void) files_checkpoint(p->files, &p->at, false);
+        }
+        assert_int_equal(files_checkpoint_index(p->files), 2);
+        place_close(p);
+        p->options.boot_id = "another-boot";
+        place_open(p);
+        assert_int_equal(number(p->writer, "SELECT count(*) FROM t"), 1);
+        place_close(p);
+}
+
 static void test_failed_sync_is_final(void **state) {
         place *p = *state;
         bad_disk disk;
@@ -643,6 +670,7 @@ int main(void) {
                 TEST(test_only_our_checkpoint_writes_the_file),
                 TEST(test_full_sequence_is_no_failure),
                 TEST(test_full_disk_is_a_failure_and_passes),
+                TEST(test_checkpoint_on_a_full_disk_is_tried_again),
                 TEST(test_failed_sync_is_final),
                 TEST(test_failed_allocation_is_a_failure),
                 TEST(test_wal_begins_anew_only_after_state),

@@ -1,7 +1,7 @@
 /* Ends the store before any of its effects on the disk, by death or power cut,
  * again and again, and compares what comes back with a plain in-memory
  * database that applied the same entries. RQ_CRASH_CASES and RQ_CRASH_SEED
- * in the environment choose more, or others. */
+ * in the environment choose more, or others; RQ_CRASH_TRACE tells each round. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

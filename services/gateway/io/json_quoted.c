@@ -1,18 +1,18 @@
-#include "io/json_string.h"
+#include "io/json_quoted.h"
 
 #include "io/utf8.h"
 
 enum { ESCAPE_NONE = 0, ESCAPE_BEGUN = 1, ESCAPE_HEX_LAST = 2, ESCAPE_HEX_FIRST = 5 };
 
-void json_string_begin(json_string *s) {
+void json_quoted_begin(json_quoted *s) {
         rq_buf text = s->text;
         text.size = 0;
-        *s = (json_string) { .text = text };
+        *s = (json_quoted) { .text = text };
 }
 
-rq_bytes json_string_value(const json_string *s) { return s->in_text ? rq_buf_bytes(&s->text) : s->direct; }
+rq_bytes json_quoted_value(const json_quoted *s) { return s->in_text ? rq_buf_bytes(&s->text) : s->direct; }
 
-void json_string_done(json_string *s) { rq_buf_done(&s->text); }
+void json_quoted_done(json_quoted *s) { rq_buf_done(&s->text); }
 
 static size_t plain_run(rq_bytes piece) {
         size_t n = 0;
@@ -21,17 +21,17 @@ static size_t plain_run(rq_bytes piece) {
         return n;
 }
 
-static rq_err append_replacement(json_string *s) { return rq_buf_append(&s->text, UTF8_REPLACEMENT, 3); }
+static rq_err append_replacement(json_quoted *s) { return rq_buf_append(&s->text, UTF8_REPLACEMENT, 3); }
 
 /* Anything but the partner ends the wait of a high surrogate. */
-static rq_err give_up_high(json_string *s) {
+static rq_err give_up_high(json_quoted *s) {
         if (s->high == 0)
                 return RQ_OK;
         s->high = 0;
         return append_replacement(s);
 }
 
-static rq_err append_code_point(json_string *s, uint32_t c) {
+static rq_err append_code_point(json_quoted *s, uint32_t c) {
         uint8_t b[4];
         if (c < 0x80) {
                 b[0] = (uint8_t) c;
@@ -55,7 +55,7 @@ static rq_err append_code_point(json_string *s, uint32_t c) {
         return rq_buf_append(&s->text, b, 4);
 }
 
-static rq_err end_unit(json_string *s) {
+static rq_err end_unit(json_quoted *s) {
         uint32_t unit = s->unit;
         bool is_low = unit >= 0xDC00 && unit < 0xE000;
         if (s->high != 0 && is_low) {
@@ -81,7 +81,7 @@ static int hex_digit(uint8_t c) {
 }
 
 /* One byte behind a backslash. *ret_good false: no valid escape. */
-static rq_err escape_byte(json_string *s, uint8_t c, bool *ret_good) {
+static rq_err escape_byte(json_quoted *s, uint8_t c, bool *ret_good) {
         static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
         *ret_good = true;
         if (s->escape != ESCAPE_BEGUN) {
@@ -106,14 +106,14 @@ static rq_err escape_byte(json_string *s, uint8_t c, bool *ret_good) {
 }
 
 /* Plain bytes, then a quote, a backslash, a control character, or the end. */
-static rq_err take_run(json_string *s, rq_bytes piece, size_t *used, json_string_state *state) {
+static rq_err take_run(json_quoted *s, rq_bytes piece, size_t *used, json_quoted_state *state) {
         rq_bytes rest = rq_bytes_of(piece.data + *used, piece.size - *used);
         size_t n = plain_run(rest);
         bool closed = n < rest.size && rest.data[n] == '"';
         if (closed && !s->in_text) {
                 s->direct = rq_bytes_of(rest.data, n);
                 *used += n;
-                *state = JSON_STRING_CLOSED;
+                *state = JSON_QUOTED_CLOSED;
                 return RQ_OK;
         }
         s->in_text = true;
@@ -124,28 +124,28 @@ static rq_err take_run(json_string *s, rq_bytes piece, size_t *used, json_string
         if (r < 0 || n == rest.size)
                 return r;
         if (closed) {
-                *state = JSON_STRING_CLOSED;
+                *state = JSON_QUOTED_CLOSED;
         } else if (rest.data[n] == '\\') {
                 s->escape = ESCAPE_BEGUN;
                 ++*used;
         } else {
-                *state = JSON_STRING_BAD;
+                *state = JSON_QUOTED_BAD;
         }
         return RQ_OK;
 }
 
-rq_err json_string_feed(json_string *s, rq_bytes piece, size_t *ret_used, json_string_state *ret_state) {
-        json_string_state state = JSON_STRING_OPEN;
+rq_err json_quoted_feed(json_quoted *s, rq_bytes piece, size_t *ret_used, json_quoted_state *ret_state) {
+        json_quoted_state state = JSON_QUOTED_OPEN;
         size_t used = 0;
         rq_err r = RQ_OK;
-        while (r >= 0 && used < piece.size && state == JSON_STRING_OPEN) {
+        while (r >= 0 && used < piece.size && state == JSON_QUOTED_OPEN) {
                 if (s->escape == ESCAPE_NONE) {
                         r = take_run(s, piece, &used, &state);
                 } else {
                         bool good;
                         r = escape_byte(s, piece.data[used++], &good);
                         if (!good)
-                                state = JSON_STRING_BAD;
+                                state = JSON_QUOTED_BAD;
                 }
         }
         *ret_used = used;
