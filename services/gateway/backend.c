@@ -145,6 +145,8 @@ static void try_send(exchange *ex) {
         } else {
                 bool was_waiting = ex->state == EX_WAITING;
                 ex->state = EX_SENT;
+                ex->proposed_here = is_write(ex) && ex->gw->node.role == ROLE_LEADER;
+                ex->store_lost = false;
                 if (was_waiting || !ex->deadline.set)
                         gateway_set_deadline(ex->gw, ex, left_us);
         }
@@ -251,8 +253,8 @@ static void move_to_log(exchange *ex) {
 }
 
 void backend_on_failed(exchange *ex, const failure *f) {
-        if (f->reason == FAILED_NEEDS_LOG && ex->route->op == OP_REQUEST && !is_write(ex) && !ex->tried_log &&
-            ex->state == EX_SENT && ex->done == NULL) {
+        if (f->reason == FAILED_NEEDS_LOG && ex->done == NULL && ex->route->op == OP_REQUEST && !is_write(ex) && !ex->tried_log &&
+            ex->state == EX_SENT) {
                 move_to_log(ex);
                 return;
         }
@@ -287,12 +289,53 @@ static void send_waiting(gateway *gw) {
         }
 }
 
-void backend_consensus_ready(gateway *gw) { send_waiting(gw); }
+/* --- writes whose link to consensus broke (docs/decisions/0007) ---------------- */
+
+/* A strong read's answer has come: those from before its break have theirs, or
+ * never were in the log. */
+static void on_barrier_passed(exchange *barrier, unsigned status, rq_bytes result) {
+        gateway *gw = barrier->gw;
+        uint64_t breaks = barrier->lost_at;
+        exchange *ex;
+        (void) result;
+        exchange_free(barrier);
+        if (status != 200)
+                return; /* they wait on, for the next one or their deadline */
+        for (uint32_t cursor = 0; (ex = exchange_next(&gw->exchanges, &cursor)) != NULL;) {
+                if (ex->state != EX_SENT || !ex->link_lost || ex->lost_at > breaks || !ex->proposed_here)
+                        continue;
+                if (ex->store_lost)
+                        finish_with(ex, FAILED_UNKNOWN, FAILED_OTHER, "rq-consensus and rq-store were restarted");
+                else
+                        finish_with(ex, FAILED_REFUSED, FAILED_OTHER, "rq-consensus was restarted before the request was logged, try again");
+        }
+}
+
+static void send_barrier(gateway *gw) {
+        static const route own = { .path = "", .op = OP_QUERY, .methods = METHOD_GET };
+        exchange *ex, *barrier;
+        bool wanted = false;
+        for (uint32_t cursor = 0; (ex = exchange_next(&gw->exchanges, &cursor)) != NULL;)
+                wanted |= ex->state == EX_SENT && ex->link_lost && ex->proposed_here && ex->lost_at > gw->barriers;
+        if (!wanted || gw->node.role != ROLE_LEADER || exchange_new(gw, NULL, &barrier) < 0)
+                return;
+        barrier->route = &own;
+        gw->barriers = barrier->lost_at = gw->breaks;
+        barrier->started_ns = rq_clock_mono_ns();
+        barrier->deadline_us = now_us() + LOST_LINK_WAIT_MS * 1000;
+        backend_start_internal(barrier, WAY_READ, READ_STRONG, "SELECT 1", on_barrier_passed);
+}
+
+void backend_consensus_ready(gateway *gw) {
+        send_barrier(gw);
+        send_waiting(gw);
+}
 void backend_store_up(gateway *gw) { send_waiting(gw); }
 
 void backend_consensus_down(gateway *gw) {
         uint64_t now = now_us();
         exchange *ex;
+        gw->breaks++;
         for (uint32_t cursor = 0; (ex = exchange_next(&gw->exchanges, &cursor)) != NULL;) {
                 if (ex->state != EX_SENT)
                         continue;
@@ -302,6 +345,7 @@ void backend_consensus_down(gateway *gw) {
                         /* It may have been logged: the result may still come from the store. */
                         uint64_t left_us = ex->deadline_us > now ? ex->deadline_us - now : 0, limit_us = LOST_LINK_WAIT_MS * 1000;
                         ex->link_lost = true;
+                        ex->lost_at = gw->breaks;
                         gateway_set_deadline(gw, ex, left_us < limit_us ? left_us : limit_us);
                 }
         }
@@ -316,6 +360,8 @@ void backend_store_down(gateway *gw) {
                         finish_with(ex, FAILED_REFUSED, FAILED_STORE_FAILED, "rq-store is gone, an answer was cut");
                 else if (ex->state == EX_SENT && !is_write(ex))
                         send_read_again(ex);
+                else if (ex->state == EX_SENT)
+                        ex->store_lost = true;
         }
 }
 

@@ -61,7 +61,10 @@ struct exchange {
         uint32_t statement_count;
         bool all_may_be_read;
         bool is_text, wants_body;
-        bool link_lost;         /* a write whose link to consensus broke */
+        bool link_lost;         /* a write whose link to consensus broke, */
+        uint64_t lost_at;       /* at this break (gateway.breaks) */
+        bool proposed_here;     /* while this node led: it is in its log, or nowhere */
+        bool store_lost;        /* the link to the store broke since it was sent */
         bool tried_log;         /* a request that was a read by its first words, and had to be proposed */
 
         uint64_t credit_due;    /* bytes passed on, not yet given back to the store */

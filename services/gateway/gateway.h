@@ -62,6 +62,8 @@ typedef struct gateway {
         bool tick_set, stopping;
         rq_list waiting;              /* exchanges that wait for a link */
         rq_list readiness;            /* /readyz that wait for the node's state to change */
+        uint64_t breaks;              /* of the link to consensus, so far */
+        uint64_t barriers;            /* the last break that a barrier was sent for */
         uint64_t body_bytes;          /* of all requests in work */
         json_body *bodies[JSON_BODIES_KEPT];
         size_t body_count;

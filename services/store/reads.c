@@ -38,6 +38,7 @@ struct reads {
         rq_timer deadlines, tend;
         bool tending, stopping;
 
+        uint64_t delivered_index;    /* applied, and its results are on their way */
         wait_applied waiting, gated; /* gated: until the gate's index is known */
         bool gate_known, alone;
         uint64_t gate_index, alone_at_us;
@@ -134,7 +135,7 @@ static bool advance(reads *r, read_request *q, uint64_t deadline_us) {
                 wait_applied_add(&r->gated, &q->wait, 0, deadline_us);
                 return true;
         }
-        if (applier_lo(r->applier) < q->index) {
+        if (r->delivered_index < q->index) {
                 wait_applied_add(&r->waiting, &q->wait, q->index, deadline_us);
                 return true;
         }
@@ -209,12 +210,12 @@ rq_err reads_start(reads *r, gateway *gw, const read_ask *ask) {
         return RQ_OK;
 }
 
-void reads_applied(reads *r) {
+void reads_applied(reads *r, uint64_t index) {
         wait_item *item;
-        uint64_t applied = applier_lo(r->applier);
+        r->delivered_index = index;
         if (r->waiting.count == 0)
                 return;
-        while ((item = wait_applied_ready(&r->waiting, applied)) != NULL)
+        while ((item = wait_applied_ready(&r->waiting, index)) != NULL)
                 run_now(r, of_wait(item));
         set_deadlines(r);
 }
@@ -302,6 +303,7 @@ rq_err reads_new(rq_loop *loop, files *f, const applier *a, uint32_t threads_max
         *r = (reads) { .applier = a, .wake.fd = -1, .alone_at_us = rq_clock_mono_us() + ALONE_US };
         wait_applied_init(&r->waiting);
         wait_applied_init(&r->gated);
+        r->delivered_index = applier_lo(a);
         rq_err e = rq_wake_init(&r->wake, loop, on_events, r);
         if (e >= 0)
                 e = rq_timer_init(&r->deadlines, loop, on_deadlines, r);

@@ -30,7 +30,10 @@ void reads_credit(reads *r, request *req, uint64_t bytes);
 void reads_cancel(reads *r, request *req);
 
 /* The applier went on. */
-void reads_applied(reads *r);
+/* Everything up to index is applied and its results were handed to the links:
+ * reads that wait for it run. Not sooner, so that on the link to a gateway a
+ * read's answer stands behind those of all writes it has seen (decision 0007). */
+void reads_applied(reads *r, uint64_t index);
 
 /* What was committed when consensus first spoke in this run: until it is
  * applied no read runs (hazard 19). */

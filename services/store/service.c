@@ -192,7 +192,7 @@ static void on_applied(void *arg) {
                 apply_thread_recycle(s->writer, out);
         }
         tell_applied(s, went_on);
-        reads_applied(s->reads);
+        reads_applied(s->reads, s->state.index);
         fetch_if_wanted(s);
 
         apply_thread_status(s->writer, &status);

@@ -314,8 +314,10 @@ static int serve(const char *dir, const log_io *io) {
                 .on_stopped = on_stopped, .arg = loop,
         };
         rq_err r = consensus_new(&options, &c);
-        if (r < 0)
+        if (r < 0) {
+                (void) rq_loop_free(loop);
                 return r == RQ_ECORRUPT ? 3 : 1;
+        }
         struct event *term = evsignal_new(rq_loop_base(loop), SIGTERM, on_signal, &c);
         (void) event_add(term, NULL);
         rq_loop_run(loop);
