@@ -107,7 +107,10 @@ static const rq_flag flags[] = {
 
         BYTES("max-body-size", "64MiB", GATEWAY, "largest request body", IN(LIMITS), .min = 1024, .max = INT64_C(64) << 20),
         NUMBER("max-inflight", "10000", GATEWAY, "most requests under way; more are answered 503", IN(LIMITS), .min = 1, .max = 1000000),
-        NUMBER("write-step-budget", "2000000000", CONSENSUS | GATEWAY, "VDBE steps that one write may take", IN(LIMITS), .min = 1000),
+        NUMBER("max-connections", "0", GATEWAY, "most client connections; 0: what the limit on open files allows", IN(LIMITS), .min = 0, .max = 1000000),
+        NUMBER("max-answer-rows", "0", GATEWAY, "most rows that a read may answer; 0: no limit", IN(LIMITS), .min = 0),
+        BYTES("max-answer-size", "0", GATEWAY, "most JSON that a read may answer; 0: no limit", IN(LIMITS), .min = 0),
+        NUMBER("write-step-budget", "2000000000", GATEWAY, "VDBE steps that one write may take", IN(LIMITS), .min = 1000),
 
         TEXT("log-format", "FORM", "plain", RQ_USED_ALL, "lines on stderr: plain or json (the journal gets fields)", IN(PROCESS), .choices = "plain|json"),
         TEXT("log-level", "LEVEL", "info", RQ_USED_ALL, "least urgent record shown: error, warning, notice, info or debug", IN(PROCESS), .choices = "error|warning|notice|info|debug"),

@@ -94,6 +94,8 @@ static rq_err send_read(exchange *ex, ipc_link *link, uint64_t left_us) {
                 .db_timeout_us = positive_us(p->db_timeout_ns),
                 .min_index = p->min_index,
                 .credit_bytes = RESULT_CREDIT_BYTES,
+                .max_rows = ex->done != NULL ? 0 : ex->gw->config->max_answer_rows,
+                .max_bytes = ex->done != NULL ? 0 : ex->gw->config->max_answer_bytes,
                 .timeout_us = left_us,
         };
         if (ex->way == WAY_QUERY)

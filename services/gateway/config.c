@@ -10,12 +10,20 @@ enum {
         CONNECTIONS_MIN = 16,
 };
 
-static uint32_t connections_max(void) {
+static uint32_t connections_allowed(void) {
         struct rlimit limit;
         if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < FILES_RESERVED + CONNECTIONS_MIN)
                 return CONNECTIONS_MIN;
         rlim_t count = limit.rlim_cur - FILES_RESERVED;
         return count > 1000000 ? 1000000 : (uint32_t) count;
+}
+
+static uint32_t connections_max(const rq_config *config) {
+        uint32_t allowed = connections_allowed();
+        int64_t wanted = rq_config_int(config, "max-connections");
+        if (wanted > allowed)
+                rq_log_warning("-max-connections: the limit on open files allows only %u connections", allowed);
+        return wanted == 0 || wanted > allowed ? allowed : (uint32_t) wanted;
 }
 
 rq_err gateway_config_read(const rq_config *config, gateway_config *ret_config) {
@@ -29,7 +37,9 @@ rq_err gateway_config_read(const rq_config *config, gateway_config *ret_config) 
                 .max_body_bytes = (uint64_t) rq_config_int(config, "max-body-size"),
                 .write_step_budget = (uint64_t) rq_config_int(config, "write-step-budget"),
                 .max_inflight = (uint32_t) rq_config_int(config, "max-inflight"),
-                .max_connections = connections_max(),
+                .max_answer_rows = (uint64_t) rq_config_int(config, "max-answer-rows"),
+                .max_answer_bytes = (uint64_t) rq_config_int(config, "max-answer-size"),
+                .max_connections = connections_max(config),
         };
         /* It becomes a line of every answer: a line break would become another. */
         if (strpbrk(c.http_allow_origin, "\r\n") != NULL || strpbrk(c.http_adv_addr, "\r\n") != NULL) {

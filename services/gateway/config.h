@@ -10,8 +10,9 @@
 typedef struct gateway_config {
         const char *http_addr, *http_adv_addr, *http_allow_origin, *raft_adv_addr, *node_id;
         uint64_t http_idle_timeout_us, max_body_bytes, write_step_budget;
+        uint64_t max_answer_rows, max_answer_bytes; /* of a read; 0: no limit */
         uint32_t max_inflight;
-        uint32_t max_connections;   /* from the limit on open files */
+        uint32_t max_connections;   /* -max-connections, and what the limit on open files allows */
 } gateway_config;
 
 /* Texts are borrowed from config. Errors: RQ_ECONFIG (logged). */

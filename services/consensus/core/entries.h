@@ -9,7 +9,7 @@
 
 enum {
         ENTRIES_COUNT_MAX = 1 << 16,          /* held at a time */
-        ENTRIES_BYTES     = 32 * 1024 * 1024, /* kept when durable */
+        ENTRIES_BYTES     = 8 * 1024 * 1024, /* kept when durable */
 };
 
 typedef struct entries entries;

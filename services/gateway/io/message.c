@@ -75,7 +75,8 @@ static size_t query_room(const message_query *q) {
         return FIXED_BYTES_MAX + statements_size(q->statements, STATEMENTS_OF_QUERY);
 }
 
-/* Query: statements 1, transaction 2, render 3, db_timeout_us 4, request_mode 5, min_index 6, credit_bytes 7, timeout_us 8. */
+/* Query: statements 1, transaction 2, render 3, db_timeout_us 4, request_mode 5, min_index 6, credit_bytes 7, timeout_us 8,
+ * max_rows 9, max_bytes 10. */
 static uint8_t *put_query(uint8_t *p, const message_query *q) {
         p = statements_copy(p, q->statements, STATEMENTS_OF_QUERY);
         p = wire_put_number(p, 2, q->transaction);
@@ -84,6 +85,8 @@ static uint8_t *put_query(uint8_t *p, const message_query *q) {
         p = wire_put_number(p, 5, q->request_mode);
         p = wire_put_number(p, 6, q->min_index);
         p = wire_put_number(p, 7, q->credit_bytes);
+        p = wire_put_number(p, 9, q->max_rows);
+        p = wire_put_number(p, 10, q->max_bytes);
         return wire_put_number(p, 8, q->timeout_us);
 }
 

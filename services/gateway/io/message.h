@@ -28,7 +28,7 @@ typedef struct message_query {     /* the Query of READ and QUERY */
         rq_bytes statements;
         bool transaction, request_mode;
         message_render render;
-        uint64_t db_timeout_us, min_index, credit_bytes, timeout_us;
+        uint64_t db_timeout_us, min_index, credit_bytes, timeout_us, max_rows, max_bytes;
 } message_query;
 
 /* level: number of ReadLevel. Errors: as ipc_link_reserve(). */

@@ -33,6 +33,8 @@ struct db_reader {
         db_read_send send;
         void *send_arg;
         bool gave_up; /* send said stop, or memory is out */
+        uint64_t rows, bytes_sent;
+        const char *over; /* the answer is larger than the request allows */
 };
 
 static bool is_stopped(const db_reader *r) { return atomic_load_explicit(r->stop, memory_order_relaxed); }
@@ -139,20 +141,34 @@ static rq_err needs_log(db_reader *r, bool *ret_needed) {
 
 /* --- running ------------------------------------------------------------------- */
 
-static bool on_row(void *arg, json_writer *w) {
+static bool on_piece(void *arg, json_writer *w) {
         db_reader *r = arg;
         rq_bytes bytes = json_bytes(w);
         if (json_failed(w)) {
                 r->gave_up = true;
         } else if (bytes.size >= FLUSH_BYTES) {
+                r->bytes_sent += bytes.size;
                 r->gave_up = !r->send(r->send_arg, r->index, bytes);
                 json_reset_bytes(w);
         }
         return !r->gave_up;
 }
 
+static bool on_row(void *arg, json_writer *w) {
+        db_reader *r = arg;
+        const Rq__Query *q = r->query;
+        r->rows++;
+        if (q->max_rows > 0 && r->rows > q->max_rows)
+                r->over = "the answer has more rows than -max-answer-rows allows: use LIMIT";
+        else if (q->max_bytes > 0 && r->bytes_sent + json_bytes(w).size > q->max_bytes)
+                r->over = "the answer is larger than -max-answer-size allows: use LIMIT";
+        return r->over == NULL && on_piece(r, w);
+}
+
 /* SQLite interrupts for the deadline only while it works long. */
 static const char *error_text(db_reader *r, int code) {
+        if (r->over != NULL)
+                return r->over;
         return (code & 0xff) == SQLITE_INTERRUPT ? timed_out_text : sqlite3_errmsg(r->db);
 }
 
@@ -255,11 +271,11 @@ static db_read_outcome run_pinned(db_reader *r) {
                 return fail(r, "out of memory");
         if (needed)
                 return DB_READ_NEEDS_LOG;
-        for (size_t i = 0; i < r->query->n_statements; i++) {
+        for (size_t i = 0; i < r->query->n_statements && r->over == NULL; i++) {
                 /* Many small results are sent on the way, too. */
                 if (run_text(r, r->query->statements[i]) < 0 || json_failed(r->json))
                         return fail(r, "out of memory");
-                if (is_stopped(r) || r->gave_up || !on_row(r, r->json))
+                if (is_stopped(r) || r->gave_up || !on_piece(r, r->json))
                         return DB_READ_STOPPED;
         }
         json_end(r->json, NULL);
@@ -279,6 +295,8 @@ db_read_outcome db_reader_run(db_reader *r, const Rq__Query *query, const atomic
         r->deadline_us = query->db_timeout_us == 0 ? UINT64_MAX : rq_clock_mono_us() + query->db_timeout_us;
         r->stop = stop;
         r->gave_up = false;
+        r->rows = r->bytes_sent = 0;
+        r->over = NULL;
 
         json_begin(r->json, &options);
         db_read_outcome outcome;
