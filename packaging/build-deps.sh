@@ -12,6 +12,10 @@ as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
+may_install() {
+  [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null
+}
+
 # Installs what is missing; asks nothing of the network when all is there.
 install_packages() {
   local missing=() name
@@ -19,19 +23,38 @@ install_packages() {
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || missing+=("$name")
   done
   [ ${#missing[@]} -eq 0 ] && return 0
+  if ! may_install; then
+    echo "These packages are missing, and installing them takes root or sudo: ${missing[*]}" >&2
+    return 1
+  fi
   echo "Installing: ${missing[*]}"
   as_root apt-get update -qq &&
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# Runs a build and shows what it printed only if it fails.
+quietly() {
+  local log
+  log=$(mktemp)
+  if "$@" >"$log" 2>&1; then
+    rm -f "$log"
+  else
+    cat "$log" >&2
+    rm -f "$log"
+    return 1
+  fi
+}
+
 build_release() {
-  cmake -G Ninja -S . -B build -DCMAKE_BUILD_TYPE=Release >/dev/null && cmake --build build
+  echo "Building in build/ ..."
+  quietly cmake -G Ninja -S . -B build -DCMAKE_BUILD_TYPE=Release && quietly cmake --build build
 }
 
 # With tests, assertions of the sanitizers, and debug information.
 build_checked() {
-  cmake -G Ninja -S . -B build-check -DCMAKE_BUILD_TYPE=Debug -DRQ_TESTS=ON -DRQ_SANITIZE=address,undefined >/dev/null &&
-    cmake --build build-check
+  echo "Building in build-check/ ..."
+  quietly cmake -G Ninja -S . -B build-check -DCMAKE_BUILD_TYPE=Debug -DRQ_TESTS=ON -DRQ_SANITIZE=address,undefined &&
+    quietly cmake --build build-check
 }
 
 # The published client library that a test drives us with.
