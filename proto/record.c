@@ -2,7 +2,24 @@
 
 #include "base/checksum.h"
 
-enum { HEADER_CRC_AT = 100, BODY_CRC_AT = 96 };
+enum { HEADER_CRC_AT = 100, BODY_CRC_AT = 96, CHUNK_LAST = 1 };
+
+uint32_t record_kind_level(record_kind kind) {
+        switch (kind) {
+        case RECORD_NOOP:
+        case RECORD_SQL:
+        case RECORD_BARRIER:
+        case RECORD_LOAD_CHUNK:
+        case RECORD_ABORT_GROUP:
+        case RECORD_CONTROL:
+        case RECORD_SESSION:
+        case RECORD_DIGEST:
+        case RECORD_CONFIGURATION:
+        case RECORD_CHANGES:
+                return 1;
+        }
+        return UINT32_MAX;
+}
 
 void record_header_encode(uint8_t out[static RECORD_HEADER_BYTES], record_header *header, rq_bytes body) {
         header->body_bytes = (uint32_t) body.size;
@@ -22,7 +39,7 @@ void record_header_encode(uint8_t out[static RECORD_HEADER_BYTES], record_header
         memcpy(out + 56, header->database_id.bytes, RQ_UUID_BYTES);
         rq_put_u64(out + 72, header->chunk_group);
         rq_put_u32(out + 80, header->chunk_number);
-        rq_put_u32(out + 84, header->chunk_last ? 1 : 0);
+        rq_put_u32(out + 84, header->chunk_last ? CHUNK_LAST : 0);
         rq_put_u64(out + 88, header->chunk_hash);
         rq_put_u32(out + BODY_CRC_AT, header->body_crc);
         rq_put_u32(out + HEADER_CRC_AT, rq_crc32c(0, out, HEADER_CRC_AT));
@@ -31,7 +48,7 @@ void record_header_encode(uint8_t out[static RECORD_HEADER_BYTES], record_header
 rq_err record_header_decode(const uint8_t in[static RECORD_HEADER_BYTES], record_header *ret_header) {
         if (rq_get_u32(in) != RECORD_MAGIC || rq_get_u32(in + HEADER_CRC_AT) != rq_crc32c(0, in, HEADER_CRC_AT))
                 return RQ_ECORRUPT;
-        if (rq_get_u16(in + 8) != RECORD_VERSION)
+        if (rq_get_u16(in + 8) != RECORD_VERSION || (in[11] & ~RECORD_CRITICAL) != 0 || (rq_get_u32(in + 84) & ~(uint32_t) CHUNK_LAST) != 0)
                 return RQ_EVERSION;
 
         record_header header = {
@@ -46,7 +63,7 @@ rq_err record_header_decode(const uint8_t in[static RECORD_HEADER_BYTES], record
                 .step_budget = rq_get_u64(in + 48),
                 .chunk_group = rq_get_u64(in + 72),
                 .chunk_number = rq_get_u32(in + 80),
-                .chunk_last = (rq_get_u32(in + 84) & 1) != 0,
+                .chunk_last = rq_get_u32(in + 84) == CHUNK_LAST,
                 .chunk_hash = rq_get_u64(in + 88),
                 .body_crc = rq_get_u32(in + BODY_CRC_AT),
         };

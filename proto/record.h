@@ -4,7 +4,7 @@
  *
  *   0  u32 magic "rqR1"        4  u32 body_bytes
  *   8  u16 format version     10  u8 kind   11 u8 flags (bit 0: critical)
- *  12  u32 minimum feature level
+ *  12  u32 feature level: the lowest that understands this record
  *  16  u64 index              24  u64 term
  *  32  u64 clock_us           40  u64 seed
  *  48  u64 step budget        56  16 bytes database id
@@ -12,7 +12,12 @@
  *  88  u64 chunk hash
  *  96  u32 body CRC-32C      100  u32 CRC-32C of bytes 0..99
  * 104  body
- * All little-endian. */
+ * All little-endian. Flag bits (also of a chunk) that this build doesn't know are
+ * RQ_EVERSION: what they change can't be guessed.
+ *
+ * The feature level is that of the record's kind and of what its body uses,
+ * record_kind_level(), never that of the build that wrote it: else an entry as
+ * old as the format would stop every node that isn't upgraded yet. */
 #ifndef RQ_PROTO_RECORD_H
 #define RQ_PROTO_RECORD_H
 
@@ -61,10 +66,22 @@ typedef struct record_header {
         uint32_t body_crc;
 } record_header;
 
+/* The feature level of records of this kind; of an unknown kind UINT32_MAX. A
+ * new kind has the level of the build that brings it. */
+uint32_t record_kind_level(record_kind kind);
+
+/* Of an encoded record that has been checked before, without decoding it again. */
+static inline record_kind record_peek_kind(const uint8_t *record) { return (record_kind) record[10]; }
+static inline size_t record_peek_bytes(const uint8_t *record) { return RECORD_HEADER_BYTES + (size_t) rq_get_u32(record + 4); }
+static inline uint64_t record_peek_index(const uint8_t *record) { return rq_get_u64(record + 16); }
+static inline uint64_t record_peek_term(const uint8_t *record) { return rq_get_u64(record + 24); }
+static inline uint64_t record_peek_clock_us(const uint8_t *record) { return rq_get_u64(record + 32); }
+
 /* Fills header->body_bytes and body_crc from body and writes the header. */
 void record_header_encode(uint8_t out[static RECORD_HEADER_BYTES], record_header *header, rq_bytes body);
 
-/* Errors: RQ_ECORRUPT (magic or checksum), RQ_EVERSION, RQ_ETOOBIG. */
+/* Errors: RQ_ECORRUPT (magic or checksum), RQ_EVERSION (format version, or a
+ * flag bit other than bit 0), RQ_ETOOBIG. */
 rq_err record_header_decode(const uint8_t in[static RECORD_HEADER_BYTES], record_header *ret_header);
 
 /* The record at the start of bytes, body checked. Borrowed from bytes.

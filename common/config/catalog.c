@@ -27,6 +27,7 @@
 #define IN(g)   .group = RQ_GROUP_##g
 #define LATER   .status = RQ_FLAG_LATER
 #define IGNORED .status = RQ_FLAG_IGNORED
+#define WITH_PEERS .status = RQ_FLAG_CLUSTER
 
 static const rq_flag flags[] = {
         TEXT("data-dir", "DIR", "", RQ_USED_ALL, "data directory; the same as the last word of the command line", IN(GENERAL)),
@@ -53,24 +54,24 @@ static const rq_flag flags[] = {
         TEXT("http-verify-common-name", "NAME", "", GATEWAY, "common name a client certificate must have", IN(HTTP), LATER),
         TEXT("auth", "FILE", "", GATEWAY, "users, passwords and permissions", IN(HTTP), LATER),
 
-        TEXT("raft-addr", "HOST:PORT", "localhost:4002", CONSENSUS, "where to listen for other nodes", IN(RAFT)),
+        TEXT("raft-addr", "HOST:PORT", "localhost:4002", CONSENSUS, "address of this node for other nodes: recorded and advertised; with one node nothing listens there", IN(RAFT)),
         TEXT("raft-adv-addr", "HOST:PORT", "", CONSENSUS | GATEWAY, "Raft address told to other nodes (default: -raft-addr)", IN(RAFT)),
-        TEXT("raft-log-level", "LEVEL", "WARN", CONSENSUS, "how much Raft logs: ERROR, WARN, INFO or DEBUG", IN(RAFT), .choices = "ERROR|WARN|INFO|DEBUG"),
-        DURATION("raft-apply-timeout", "10s", CONSENSUS | GATEWAY, "longest wait of a write for its place in the log", IN(RAFT), .min = MS),
-        NUMBER("raft-snap", "8192", CONSENSUS | STORE, "new log entries that trigger a checkpoint", IN(RAFT), .min = 1),
-        BYTES("raft-snap-wal-size", "4194304", CONSENSUS | STORE, "size of the SQLite WAL that triggers a checkpoint; 0: none does", IN(RAFT)),
-        DURATION("raft-snap-int", "10s", CONSENSUS | STORE, "how often both triggers are looked at", IN(RAFT), .min = 5 * MS),
-        DURATION("raft-heartbeat-timeout", "1s", CONSENSUS, "silence of the leader that makes a follower a candidate", IN(RAFT), .min = 5 * MS),
-        DURATION("raft-election-timeout", "1s", CONSENSUS, "how long a candidate waits for votes", IN(RAFT), .min = 5 * MS),
-        DURATION("raft-leader-lease-timeout", "0s", CONSENSUS, "how long a leader goes on without hearing a majority; 0: 500ms", IN(RAFT), .min = 5 * MS, .zero_off = true),
-        DURATION("raft-commit-timeout", "50ms", CONSENSUS, "longest silence of an idle leader", IN(RAFT), .min = MS),
-        SWITCH("raft-shutdown-stepdown", "true", CONSENSUS, "hand leadership over before stopping", IN(RAFT)),
-        SWITCH("raft-remove-shutdown", "false", CONSENSUS, "stop Raft when this node is removed from the cluster", IN(RAFT)),
+        TEXT("raft-log-level", "LEVEL", "WARN", CONSENSUS, "how much Raft logs: ERROR, WARN, INFO or DEBUG", IN(RAFT), WITH_PEERS, .choices = "ERROR|WARN|INFO|DEBUG"),
+        DURATION("raft-apply-timeout", "10s", CONSENSUS, "longest wait of a write for its place in the log", IN(RAFT), WITH_PEERS, .min = MS),
+        NUMBER("raft-snap", "8192", STORE, "new log entries that trigger a checkpoint", IN(RAFT), .min = 1),
+        BYTES("raft-snap-wal-size", "4194304", STORE, "size of the SQLite WAL that triggers a checkpoint; 0: none does", IN(RAFT)),
+        DURATION("raft-snap-int", "10s", STORE, "how often both triggers are looked at", IN(RAFT), .min = 5 * MS),
+        DURATION("raft-heartbeat-timeout", "1s", CONSENSUS, "silence of the leader that makes a follower a candidate", IN(RAFT), WITH_PEERS, .min = 5 * MS),
+        DURATION("raft-election-timeout", "1s", CONSENSUS, "how long a candidate waits for votes", IN(RAFT), WITH_PEERS, .min = 5 * MS),
+        DURATION("raft-leader-lease-timeout", "0s", CONSENSUS, "how long a leader goes on without hearing a majority; 0: 500ms", IN(RAFT), WITH_PEERS, .min = 5 * MS, .zero_off = true),
+        DURATION("raft-commit-timeout", "50ms", CONSENSUS, "longest silence of an idle leader", IN(RAFT), WITH_PEERS, .min = MS),
+        SWITCH("raft-shutdown-stepdown", "true", CONSENSUS, "hand leadership over before stopping", IN(RAFT), WITH_PEERS),
+        SWITCH("raft-remove-shutdown", "false", CONSENSUS, "stop Raft when this node is removed from the cluster", IN(RAFT), WITH_PEERS),
         SWITCH("raft-cluster-remove-shutdown", "false", CONSENSUS, "leave the cluster when stopping", IN(RAFT), LATER),
         SWITCH("raft-non-voter", "false", CONSENSUS, "run as a read replica", IN(RAFT), LATER),
         DURATION("raft-reap-node-timeout", "0s", CONSENSUS, "remove unreachable voters after this", IN(RAFT), LATER),
         DURATION("raft-reap-read-only-node-timeout", "0s", CONSENSUS, "remove unreachable read replicas after this", IN(RAFT), LATER),
-        DURATION("cluster-connect-timeout", "30s", CONSENSUS, "longest wait for a connection to another node", IN(RAFT), .min = MS),
+        DURATION("cluster-connect-timeout", "30s", CONSENSUS, "longest wait for a connection to another node", IN(RAFT), WITH_PEERS, .min = MS),
         SWITCH("compress-snap-transport", "false", CONSENSUS, "compress snapshots on the wire", IN(RAFT), LATER),
         TEXT("node-cert", "FILE", "", CONSENSUS, "certificate; turns on TLS between nodes", IN(RAFT), LATER),
         TEXT("node-key", "FILE", "", CONSENSUS, "key of -node-cert", IN(RAFT), LATER),
@@ -81,10 +82,10 @@ static const rq_flag flags[] = {
         TEXT("node-verify-common-name", "NAME", "", CONSENSUS, "common name a connecting node must have", IN(RAFT), LATER),
 
         NUMBER("bootstrap-expect", "0", CONSENSUS, "nodes that must be there before a cluster is formed; 0 or 1", IN(CLUSTER), .max = 1000),
-        DURATION("bootstrap-expect-timeout", "2m", CONSENSUS, "give up forming a cluster after this", IN(CLUSTER), .min = MS),
-        TEXT("join", "ADDRESSES", "", CONSENSUS, "Raft addresses of nodes to join; only the own one, with -bootstrap-expect 1", IN(CLUSTER)),
-        NUMBER("join-attempts", "5", CONSENSUS, "how often to try all addresses", IN(CLUSTER), .max = 1000000),
-        DURATION("join-interval", "3s", CONSENSUS, "pause between attempts", IN(CLUSTER)),
+        DURATION("bootstrap-expect-timeout", "2m", CONSENSUS, "give up forming a cluster after this", IN(CLUSTER), WITH_PEERS, .min = MS),
+        TEXT("join", "ADDRESSES", "", CONSENSUS, "Raft addresses of nodes to join; only the own one, with -bootstrap-expect 1", IN(CLUSTER), WITH_PEERS),
+        NUMBER("join-attempts", "5", CONSENSUS, "how often to try all addresses", IN(CLUSTER), WITH_PEERS, .max = 1000000),
+        DURATION("join-interval", "3s", CONSENSUS, "pause between attempts", IN(CLUSTER), WITH_PEERS),
         TEXT("join-as", "USER", "", CONSENSUS, "user to join as", IN(CLUSTER), LATER),
         TEXT("disco-mode", "MODE", "", CONSENSUS, "find nodes by consul-kv, etcd-kv, dns or dns-srv", IN(CLUSTER), LATER),
         TEXT("disco-key", "PREFIX", "rqlite", CONSENSUS, "key prefix for -disco-mode", IN(CLUSTER), LATER),
@@ -110,7 +111,7 @@ static const rq_flag flags[] = {
         NUMBER("max-connections", "0", GATEWAY, "most client connections; 0: what the limit on open files allows", IN(LIMITS), .min = 0, .max = 1000000),
         NUMBER("max-answer-rows", "0", GATEWAY, "most rows that a read may answer; 0: no limit", IN(LIMITS), .min = 0),
         BYTES("max-answer-size", "0", GATEWAY, "most JSON that a read may answer; 0: no limit", IN(LIMITS), .min = 0),
-        NUMBER("write-step-budget", "2000000000", GATEWAY, "VDBE steps that one write may take", IN(LIMITS), .min = 1000),
+        NUMBER("write-step-budget", "500000000", GATEWAY, "VDBE steps that one write may take", IN(LIMITS), .min = 1000),
 
         TEXT("log-format", "FORM", "plain", RQ_USED_ALL, "lines on stderr: plain or json (the journal gets fields)", IN(PROCESS), .choices = "plain|json"),
         TEXT("log-level", "LEVEL", "info", RQ_USED_ALL, "least urgent record shown: error, warning, notice, info or debug", IN(PROCESS), .choices = "error|warning|notice|info|debug"),
@@ -300,6 +301,8 @@ static void print_flag(FILE *out, const rq_flag *flag) {
                 (void) fprintf(out, " [not available yet]");
         if (flag->status == RQ_FLAG_IGNORED)
                 (void) fprintf(out, " [accepted and ignored]");
+        if (flag->status == RQ_FLAG_CLUSTER)
+                (void) fprintf(out, " [no effect with one node]");
         (void) fprintf(out, "\n");
 }
 
@@ -429,8 +432,8 @@ static rq_err check_times(const rq_config *c, rq_buf *problem) {
         if (rq_config_duration_us(c, "raft-leader-lease-timeout") > rq_config_duration_us(c, "raft-heartbeat-timeout"))
                 return complain(problem, "-raft-leader-lease-timeout must not be more than -raft-heartbeat-timeout");
         for (size_t i = 0; i < 2; i++)
-                if (rq_config_is_set(c, reap[i]) && rq_config_duration_us(c, reap[i]) <= 0)
-                        return complain(problem, "-%s must be greater than 0", reap[i]);
+                if (rq_config_duration_us(c, reap[i]) < 0)
+                        return complain(problem, "-%s must be 0 (never) or greater", reap[i]);
         return RQ_OK;
 }
 

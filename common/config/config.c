@@ -274,20 +274,26 @@ static rq_err read_file(loader *l) {
 
 /* --- actions --------------------------------------------------------------- */
 
+static bool has_default(const rq_config *c, size_t index) {
+        const rq_flag *flag = rq_flag_at(index);
+        const flag_value *value = &c->values[index];
+        int64_t number = 0;
+        char complaint[256];
+        if (flag->type == RQ_FLAG_STRING)
+                return flag->choices != NULL ? strcasecmp(value->text, flag->initial) == 0 : strcmp(value->text, flag->initial) == 0;
+        if (rq_flag_read(flag, flag->initial, &number, complaint, sizeof complaint) < 0)
+                rq_assert(false);
+        return value->number == number;
+}
+
 /* What is not built yet is refused aloud: a flag that silently does nothing
  * (-auth!) would be worse than none. */
 static rq_err check_available(const rq_config *c, rq_buf *problem) {
         char where[WHERE_BYTES];
         for (size_t i = 0; i < rq_flag_count(); i++) {
                 const rq_flag *flag = rq_flag_at(i);
-                const flag_value *value = &c->values[i];
-                int64_t number = 0;
-                char complaint[256];
-                if (rq_flag_read(flag, flag->initial, &number, complaint, sizeof complaint) < 0)
-                        rq_assert(false);
-                bool as_default = flag->type == RQ_FLAG_STRING ? strcmp(value->text, flag->initial) == 0 : value->number == number;
-                where_text(c, flag, value->from, value->line, where, sizeof where);
-                if (flag->status == RQ_FLAG_LATER && !as_default)
+                where_text(c, flag, c->values[i].from, c->values[i].line, where, sizeof where);
+                if (flag->status == RQ_FLAG_LATER && !has_default(c, i))
                         return complain(problem, "%s: not available yet", where);
         }
         return RQ_OK;
@@ -369,14 +375,15 @@ static void print_config(const rq_config *c) {
                         text = "(not shown)";
                 (void) printf("%s%s = %s  # ", flag->not_in_file ? "# " : "", flag->name, text);
                 switch (value->from) {
-                case ORIGIN_DEFAULT: (void) printf("default\n"); break;
-                case ORIGIN_FILE: (void) printf("%s:%u\n", text_of(c, "config"), value->line); break;
+                case ORIGIN_DEFAULT: (void) printf("default"); break;
+                case ORIGIN_FILE: (void) printf("%s:%u", text_of(c, "config"), value->line); break;
                 case ORIGIN_ENVIRONMENT:
                         environment_name(flag->name, variable, sizeof variable);
-                        (void) printf("%s in the environment\n", variable);
+                        (void) printf("%s in the environment", variable);
                         break;
-                case ORIGIN_COMMAND_LINE: (void) printf("command line\n"); break;
+                case ORIGIN_COMMAND_LINE: (void) printf("command line"); break;
                 }
+                (void) printf("%s\n", flag->status == RQ_FLAG_CLUSTER ? " [no effect with one node]" : "");
         }
 }
 
@@ -508,6 +515,20 @@ int64_t rq_config_duration_us(const rq_config *config, const char *name) {
 
 bool rq_config_is_set(const rq_config *config, const char *name) {
         return value_of(config, name)->from != ORIGIN_DEFAULT;
+}
+
+rq_err rq_config_without_effect(const rq_config *config, const char *program, rq_buf *ret_names) {
+        uint32_t users = flags_of_program(program);
+        RQ_CLEANUP(rq_buf_done) rq_buf names = {0};
+        rq_err r = RQ_OK;
+        for (size_t i = 0; i < rq_flag_count() && r >= 0; i++) {
+                const rq_flag *flag = rq_flag_at(i);
+                if (flag->status == RQ_FLAG_CLUSTER && (users == 0 || (flag->used_by & users) != 0) && !has_default(config, i))
+                        r = rq_buf_printf(&names, "%s-%s", names.size > 0 ? ", " : "", flag->name);
+        }
+        if (r >= 0)
+                *ret_names = RQ_TAKE(names, (rq_buf) {0});
+        return r;
 }
 
 int rq_config_log_level(const rq_config *config) {

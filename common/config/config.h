@@ -49,6 +49,10 @@ int64_t rq_config_int(const rq_config *config, const char *name);      /* also s
 int64_t rq_config_duration_us(const rq_config *config, const char *name);
 /* Was it given (file, environment or command line), even with its default? */
 bool rq_config_is_set(const rq_config *config, const char *name);
+/* Flags that have no effect with one node and don't have their default, of
+ * those that this program uses (rqd: all): "-join, -raft-election-timeout", a
+ * NUL behind it; empty: none. Errors: RQ_ENOMEM. */
+rq_err rq_config_without_effect(const rq_config *config, const char *program, rq_buf *ret_names);
 /* -log-level as a syslog priority. */
 int rq_config_log_level(const rq_config *config);
 

@@ -1,5 +1,5 @@
 /* The envelope of every message between the processes of a node, on unix
- * stream sockets (docs/decisions/0001). docs/wire.md has the picture.
+ * stream sockets (docs/decisions/0001). proto/README.md lists them.
  *
  *   u32 magic "rqI1"   u16 version   u16 type
  *   u32 body_bytes     u32 payload_bytes
@@ -8,7 +8,13 @@
  *   payload  opaque to who passes it on: a log entry, a query, a piece of JSON
  *
  * The first frame of each side is HELLO: it names the sender's service and its
- * incarnation, so that a message can't be taken for one of an earlier run. */
+ * incarnation, so that a message can't be taken for one of an earlier run, and
+ * what the sender's build knows, so that a newer one can do without:
+ *
+ *   u8 role   16 bytes incarnation   u16 protocol minor   u32 feature level
+ *
+ * A longer HELLO is of a newer build and its rest is ignored; one that ends
+ * behind the incarnation is of a build that said no more (both numbers 0). */
 #ifndef RQ_IPC_FRAME_H
 #define RQ_IPC_FRAME_H
 
@@ -20,6 +26,11 @@
 enum {
         IPC_MAGIC             = 0x31497172, /* "rqI1" */
         IPC_VERSION           = 1,
+        IPC_PROTOCOL_MINOR    = 1, /* what is new can be ignored by who doesn't know it */
+        IPC_FEATURE_LEVEL     = 1, /* what all of a cluster must know before it is used */
+        IPC_HELLO_BYTES_MIN   = 17,
+        IPC_HELLO_BYTES       = 23,
+        IPC_HELLO_BYTES_MAX   = 256,
         IPC_HEADER_BYTES      = 24,
         IPC_BODY_BYTES_MAX    = 1024 * 1024,
         IPC_PAYLOAD_BYTES_MAX = 80 * 1024 * 1024, /* one log entry of 64 MiB fits, with its frame */
@@ -33,7 +44,9 @@ typedef enum ipc_role {
         IPC_BACKUP    = 1 << 3,
 } ipc_role;
 
-/* Numbers are never reused. proto/README.md lists body and payload of each. */
+/* Numbers are never reused. proto/README.md lists body and payload of each.
+ * Reserved: 36 WAITING (store -> consensus: what it waits for); 80-95 backup and
+ * snapshots; 96-99 changes. */
 typedef enum ipc_type {
         IPC_HELLO          = 1,
         IPC_STATUS_GET     = 2,  /* any -> any: asks for the STATUS document */

@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "log/log.h"
+#include "log/log_fields.h"
 
 enum {
         READ_BYTES         = 128 * 1024,        /* asked of the kernel at a time */
@@ -14,11 +15,15 @@ enum {
         OUT_IDLE_BYTES_MAX = 256 * 1024,
         QUEUE_BYTES_MAX    = 128 * 1024 * 1024, /* above it a send is refused */
         TURN_READS_MAX     = 4,                 /* then other sockets get their turn */
-        HELLO_BODY_BYTES   = 1 + RQ_UUID_BYTES,
+        HELLO_INCARNATION  = 1, /* places in HELLO's body */
+        HELLO_MINOR        = HELLO_INCARNATION + RQ_UUID_BYTES,
+        HELLO_FEATURES     = HELLO_MINOR + 2,
 };
 
 _Static_assert(QUEUE_BYTES_MAX > IPC_HEADER_BYTES + IPC_BODY_BYTES_MAX + IPC_PAYLOAD_BYTES_MAX,
                "the largest frame fits an empty queue");
+
+_Static_assert((int) HELLO_MINOR == (int) IPC_HELLO_BYTES_MIN && HELLO_FEATURES + 4 == (int) IPC_HELLO_BYTES, "HELLO as ipc_frame.h says");
 
 struct ipc_link {
         int fd;
@@ -30,7 +35,11 @@ struct ipc_link {
         void *owner, *data;
         rq_buf in, out;
         size_t out_sent;          /* bytes of out that the kernel has */
+        size_t skip_bytes;        /* still to come of a frame of an unknown type */
         ipc_identity peer;
+        uint16_t peer_minor;
+        uint32_t peer_features;
+        uint64_t skipped_count;
         bool up, was_up, closing, wants_write;
 };
 
@@ -166,13 +175,15 @@ rq_err ipc_link_send(ipc_link *link, ipc_type type, uint64_t request_id, rq_byte
 }
 
 static rq_err on_hello(ipc_link *link, const ipc_frame *frame) {
-        if (frame->body.size != HELLO_BODY_BYTES)
-                return RQ_EPROTO;
         uint8_t role = frame->body.data[0];
         if (role != IPC_GATEWAY && role != IPC_CONSENSUS && role != IPC_STORE && role != IPC_BACKUP)
                 return RQ_EPROTO;
         link->peer.role = (ipc_role) role;
-        memcpy(link->peer.incarnation.bytes, frame->body.data + 1, RQ_UUID_BYTES);
+        memcpy(link->peer.incarnation.bytes, frame->body.data + HELLO_INCARNATION, RQ_UUID_BYTES);
+        if (frame->body.size >= HELLO_MINOR + 2)
+                link->peer_minor = rq_get_u16(frame->body.data + HELLO_MINOR);
+        if (frame->body.size >= HELLO_FEATURES + 4)
+                link->peer_features = rq_get_u32(frame->body.data + HELLO_FEATURES);
         link->up = link->was_up = true;
         link->handlers.on_up(link->handlers.arg, link);
         return RQ_OK;
@@ -185,20 +196,63 @@ static const ipc_rule *rule_of(const ipc_link *link, uint16_t type) {
         return NULL;
 }
 
+/* Of a type that this build knows, a frame at the wrong place is a fault. */
+static bool type_is_known(uint16_t type) {
+        switch ((ipc_type) type) {
+        case IPC_HELLO:
+        case IPC_STATUS_GET:
+        case IPC_STATUS:
+        case IPC_PROPOSE:
+        case IPC_READ:
+        case IPC_REQUEST_FAILED:
+        case IPC_NODE_STATE:
+        case IPC_COMMITTED:
+        case IPC_READ_AT:
+        case IPC_FETCH:
+        case IPC_APPLIED:
+        case IPC_QUERY:
+        case IPC_CREDIT:
+        case IPC_CANCEL:
+        case IPC_RESULT:
+                return true;
+        }
+        return false;
+}
+
+typedef enum verdict { FRAME_HELLO, FRAME_HANDLE, FRAME_SKIP } verdict;
+
 /* Sizes are checked before a byte of the body is waited for. */
-static rq_err check_header(const ipc_link *link, const ipc_header *header, const ipc_rule **ret_rule) {
+static rq_err check_header(const ipc_link *link, const ipc_header *header, const ipc_rule **ret_rule, verdict *ret_verdict) {
         *ret_rule = NULL;
+        *ret_verdict = FRAME_HELLO;
         if (!link->up)
-                return header->type == IPC_HELLO && header->body_bytes == HELLO_BODY_BYTES && header->payload_bytes == 0
-                        ? RQ_OK : RQ_EPROTO;
+                return header->type == IPC_HELLO && header->body_bytes >= IPC_HELLO_BYTES_MIN && header->body_bytes <= IPC_HELLO_BYTES_MAX &&
+                       header->payload_bytes == 0 ? RQ_OK : RQ_EPROTO;
 
         const ipc_rule *rule = rule_of(link, header->type);
-        if (rule == NULL || (rule->from & link->peer.role) == 0)
+        *ret_verdict = rule == NULL ? FRAME_SKIP : FRAME_HANDLE;
+        if (rule == NULL)
+                return type_is_known(header->type) ? RQ_EPROTO : RQ_OK;
+        if ((rule->from & link->peer.role) == 0)
                 return RQ_EPROTO;
         if (header->body_bytes > rule->body_bytes_max || header->payload_bytes > rule->payload_bytes_max)
                 return RQ_ETOOBIG;
         *ret_rule = rule;
         return RQ_OK;
+}
+
+/* Once an upgrade is over nobody says such things: worth a line, not many. */
+static void log_skipped(const ipc_link *link, uint16_t type) {
+        static rq_log_limit limit = { .interval_ms = 60000, .burst = 3 }; /* of the loop's thread, for all links */
+        const char *peer = ipc_role_text(link->peer.role);
+        char field[64];
+        const char *fields[] = { rq_log_field_text(field, sizeof field, RQ_FIELD_PEER, peer), NULL };
+        uint32_t suppressed;
+        if (rq_log_allowed(&limit, &suppressed))
+                rq_log_write(LOG_WARNING, fields,
+                             "Skipped a message of unknown type %u from %s (protocol %u.%u, feature level %u; here %u.%u, %u); %u more not shown",
+                             type, peer, IPC_VERSION, link->peer_minor, link->peer_features, IPC_VERSION, IPC_PROTOCOL_MINOR,
+                             IPC_FEATURE_LEVEL, suppressed);
 }
 
 /* Handles every whole frame in the buffer. *ret_missing: bytes still to come of
@@ -207,16 +261,29 @@ static rq_err take_frames(ipc_link *link, size_t *ret_missing) {
         size_t at = 0;
         rq_err r = RQ_OK;
         *ret_missing = 0;
-        while (!link->closing && link->in.size - at >= IPC_HEADER_BYTES) {
+        for (;;) {
+                size_t skip = link->skip_bytes < link->in.size - at ? link->skip_bytes : link->in.size - at;
+                at += skip;
+                *ret_missing = link->skip_bytes -= skip;
+                if (link->closing || link->in.size - at < IPC_HEADER_BYTES)
+                        break;
+
                 ipc_header header;
                 const ipc_rule *rule;
+                verdict what;
                 r = ipc_header_decode(link->in.data + at, &header);
                 if (r >= 0)
-                        r = check_header(link, &header, &rule);
+                        r = check_header(link, &header, &rule, &what);
                 if (r < 0)
                         break;
 
                 size_t total = IPC_HEADER_BYTES + (size_t) header.body_bytes + header.payload_bytes;
+                if (what == FRAME_SKIP) {
+                        link->skipped_count++;
+                        log_skipped(link, header.type);
+                        link->skip_bytes = total;
+                        continue;
+                }
                 if (link->in.size - at < total) {
                         *ret_missing = total - (link->in.size - at);
                         break;
@@ -228,13 +295,28 @@ static rq_err take_frames(ipc_link *link, size_t *ret_missing) {
                         .body = rq_bytes_of(p, header.body_bytes),
                         .payload = rq_bytes_of(p + header.body_bytes, header.payload_bytes),
                 };
-                r = rule == NULL ? on_hello(link, &frame) : rule->handler(link->handlers.arg, link, &frame);
+                r = what == FRAME_HELLO ? on_hello(link, &frame) : rule->handler(link->handlers.arg, link, &frame);
                 if (r < 0)
                         break;
                 at += total;
         }
         rq_buf_consume(&link->in, at);
         return r;
+}
+
+/* Sparingly: a peer that breaks the rules comes back with its next connection. */
+static void log_broken(const ipc_link *link, rq_err err) {
+        static rq_log_limit limit = { .interval_ms = 10000, .burst = 5 }; /* of the loop's thread, for all links */
+        const char *peer = link->up ? ipc_role_text(link->peer.role) : "a peer";
+        char field[64];
+        const char *fields[] = { rq_log_field_text(field, sizeof field, RQ_FIELD_PEER, peer), NULL };
+        uint32_t suppressed;
+        if (!rq_log_allowed(&limit, &suppressed))
+                return;
+        if (suppressed > 0)
+                rq_log_write(LOG_WARNING, fields, "Closing the connection to %s: %s (and %u others before it)", peer, rq_err_text(err), suppressed);
+        else
+                rq_log_write(LOG_WARNING, fields, "Closing the connection to %s: %s", peer, rq_err_text(err));
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg) {
@@ -265,8 +347,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg) {
                 rq_err r = take_frames(link, &missing);
                 frames = true;
                 if (r < 0) {
-                        rq_log_warning("Closing the connection to %s: %s",
-                                       link->up ? ipc_role_text(link->peer.role) : "a peer", rq_err_text(r));
+                        log_broken(link, r);
                         ipc_link_close(link);
                         break;
                 }
@@ -307,9 +388,11 @@ rq_err ipc_link_new(rq_loop *loop, int take_fd, const ipc_identity *self, const 
         }
         (void) RQ_TAKE(fd, -1);
 
-        uint8_t hello[HELLO_BODY_BYTES];
+        uint8_t hello[IPC_HELLO_BYTES];
         hello[0] = (uint8_t) self->role;
-        memcpy(hello + 1, self->incarnation.bytes, RQ_UUID_BYTES);
+        memcpy(hello + HELLO_INCARNATION, self->incarnation.bytes, RQ_UUID_BYTES);
+        rq_put_u16(hello + HELLO_MINOR, IPC_PROTOCOL_MINOR);
+        rq_put_u32(hello + HELLO_FEATURES, IPC_FEATURE_LEVEL);
         rq_err r = ipc_link_send(link, IPC_HELLO, 0, rq_bytes_of(hello, sizeof hello), (rq_bytes) {0});
         if (r < 0) {
                 ipc_link_close(link);
@@ -324,5 +407,8 @@ bool ipc_link_is_up(const ipc_link *link) { return link->up && !link->closing; }
 bool ipc_link_was_up(const ipc_link *link) { return link->was_up; }
 ipc_role ipc_link_role(const ipc_link *link) { return link->peer.role; }
 const rq_uuid *ipc_link_incarnation(const ipc_link *link) { return &link->peer.incarnation; }
+uint16_t ipc_link_protocol_minor(const ipc_link *link) { return link->peer_minor; }
+uint32_t ipc_link_feature_level(const ipc_link *link) { return link->peer_features; }
+uint64_t ipc_link_skipped_count(const ipc_link *link) { return link->skipped_count; }
 void ipc_link_set_data(ipc_link *link, void *data) { link->data = data; }
 void *ipc_link_data(const ipc_link *link) { return link->data; }

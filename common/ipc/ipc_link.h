@@ -3,7 +3,9 @@
  * write at its end. Belongs to the loop's thread.
  *
  * A peer that breaks a rule is logged and its connection closed; that is never
- * fatal, since services of different versions meet during an upgrade. */
+ * fatal, since services of different versions meet during an upgrade. A frame
+ * whose type this build doesn't know is no fault: it is skipped, without memory
+ * for it, and counted. */
 #ifndef RQ_IPC_LINK_H
 #define RQ_IPC_LINK_H
 
@@ -67,6 +69,9 @@ bool ipc_link_is_up(const ipc_link *link);  /* HELLO exchanged, not closing */
 bool ipc_link_was_up(const ipc_link *link); /* HELLO was exchanged at some time */
 ipc_role ipc_link_role(const ipc_link *link);
 const rq_uuid *ipc_link_incarnation(const ipc_link *link);
+uint16_t ipc_link_protocol_minor(const ipc_link *link);  /* of the peer; 0: it didn't say */
+uint32_t ipc_link_feature_level(const ipc_link *link);   /* likewise */
+uint64_t ipc_link_skipped_count(const ipc_link *link);   /* frames of unknown types */
 
 /* A place for the service's own state of this link; NULL at first. */
 void ipc_link_set_data(ipc_link *link, void *data);

@@ -44,6 +44,18 @@ struct event_base *rq_loop_base(rq_loop *loop) { return loop->base; }
 void rq_loop_run(rq_loop *loop) { (void) event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY); }
 void rq_loop_stop(rq_loop *loop) { (void) event_base_loopbreak(loop->base); }
 
+rq_err rq_loop_watch_fd(rq_loop *loop, int fd, event_callback_fn on_readable, void *arg, struct event **ret_event) {
+        struct event *event = event_new(loop->base, fd, EV_READ | EV_PERSIST, on_readable, arg);
+        if (event == NULL)
+                return RQ_ENOMEM;
+        if (event_add(event, NULL) != 0) {
+                event_free(event);
+                return RQ_ENOMEM;
+        }
+        *ret_event = event;
+        return RQ_OK;
+}
+
 static void on_task(evutil_socket_t fd, short what, void *arg) {
         rq_task *task = arg;
         (void) fd;

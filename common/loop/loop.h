@@ -20,6 +20,10 @@ struct event_base *rq_loop_base(rq_loop *loop);
 void rq_loop_run(rq_loop *loop);
 void rq_loop_stop(rq_loop *loop);
 
+/* Calls on_readable(fd, EV_READ, arg) whenever the descriptor is readable. The
+ * event is the caller's: event_free(). Errors: RQ_ENOMEM. */
+rq_err rq_loop_watch_fd(rq_loop *loop, int fd, event_callback_fn on_readable, void *arg, struct event **ret_event);
+
 /* A task that runs once, at the end of the current turn of the loop, after
  * what is ready now was handled: where output gathered in a turn is sent.
  * Embedded in the owner; posting one that is pending does nothing. */

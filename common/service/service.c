@@ -274,25 +274,13 @@ static rq_err open_folders(rq_service *s) {
 
 /* --- skeleton --------------------------------------------------------------- */
 
-static rq_err watch(rq_service *s, int fd, event_callback_fn callback, struct event **ret_event) {
-        struct event *event = event_new(rq_loop_base(s->loop), fd, EV_READ | EV_PERSIST, callback, s);
-        if (event == NULL)
-                return RQ_ENOMEM;
-        if (event_priority_set(event, 0) != 0 || event_add(event, NULL) != 0) {
-                event_free(event);
-                return RQ_ENOMEM;
-        }
-        *ret_event = event;
-        return RQ_OK;
-}
-
 static rq_err watch_signals(rq_service *s) {
         sigset_t mask;
         (void) sigprocmask(SIG_BLOCK, NULL, &mask); /* as prepare_process() left it */
         s->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
         if (s->signal_fd < 0)
                 return rq_err_from_errno(errno);
-        return watch(s, s->signal_fd, on_signal, &s->signal_event);
+        return rq_loop_watch_fd(s->loop, s->signal_fd, on_signal, s, &s->signal_event);
 }
 
 static rq_err watch_launcher(rq_service *s) {
@@ -302,7 +290,7 @@ static rq_err watch_launcher(rq_service *s) {
         if (fcntl((int) fd, F_SETFD, FD_CLOEXEC) < 0) /* not open: a variable left over */
                 return RQ_OK;
         s->launcher_fd = (int) fd;
-        return watch(s, s->launcher_fd, on_launcher, &s->launcher_event);
+        return rq_loop_watch_fd(s->loop, s->launcher_fd, on_launcher, s, &s->launcher_event);
 }
 
 static rq_err start_watchdog(rq_service *s) {
@@ -362,31 +350,54 @@ static void service_done(rq_service *s) {
         rq_closep(&s->lock_fd); /* last: from here on the next instance may begin */
 }
 
+/* Under rqd it is rqd who says it. */
+static void tell_what_has_no_effect(const char *name, const rq_config *config) {
+        RQ_CLEANUP(rq_buf_done) rq_buf names = {0};
+        long launcher_pid;
+        if (env_number("RQ_INTERNAL_LAUNCHER_PID", &launcher_pid))
+                return;
+        if (rq_config_without_effect(config, name, &names) >= 0 && names.size > 0)
+                rq_log_notice("No effect with one node: %.*s", (int) names.size, (const char *) names.data);
+}
+
+bool rq_program_configure(const char *name, int argc, char **argv, rq_config **ret_config, int *ret_exit_code) {
+        RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
+        rq_config_action action = RQ_CONFIG_RUN;
+        rq_config *config;
+
+        rq_log_open(name, RQ_LOG_PLAIN, LOG_INFO);
+        rq_err r = rq_config_load(name, argc, argv, &config, &action, &problem);
+        if (r == RQ_ECONFIG) {
+                static const char *const fields[] = { RQ_MSG_BAD_CONFIG, NULL };
+                rq_log_write(LOG_ERR, fields, "%.*s", (int) problem.size, (const char *) problem.data);
+                *ret_exit_code = RQ_EXIT_CONFIG;
+                return false;
+        }
+        if (r < 0) {
+                (void) rq_log_error(r, "Cannot read the configuration");
+                *ret_exit_code = RQ_EXIT_FAILURE;
+                return false;
+        }
+        if (action == RQ_CONFIG_DONE) {
+                *ret_exit_code = RQ_EXIT_OK;
+                return false;
+        }
+        rq_log_open(name, strcasecmp(rq_config_string(config, "log-format"), "json") == 0 ? RQ_LOG_JSON : RQ_LOG_PLAIN,
+                    rq_config_log_level(config));
+        tell_what_has_no_effect(name, config);
+        *ret_config = config;
+        return true;
+}
+
 int rq_service_main(int argc, char **argv, const rq_service_def *def) {
         RQ_CLEANUP(service_done) rq_service s = {
                 .def = def, .folder_fd = -1, .run_dir_fd = -1, .lock_fd = -1, .signal_fd = -1, .launcher_fd = -1,
         };
-        RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
-        rq_config_action action = RQ_CONFIG_RUN;
-
-        rq_log_open(def->name, RQ_LOG_PLAIN, LOG_INFO);
-        rq_err r = rq_config_load(def->name, argc, argv, &s.config, &action, &problem);
-        if (r == RQ_ECONFIG) {
-                static const char *const fields[] = { RQ_MSG_BAD_CONFIG, NULL };
-                rq_log_write(LOG_ERR, fields, "%.*s", (int) problem.size, (const char *) problem.data);
-                return RQ_EXIT_CONFIG;
-        }
-        if (r < 0) {
-                (void) rq_log_error(r, "Cannot read the configuration");
-                return RQ_EXIT_FAILURE;
-        }
-        if (action == RQ_CONFIG_DONE)
-                return RQ_EXIT_OK;
-
-        rq_log_open(def->name, strcasecmp(rq_config_string(s.config, "log-format"), "json") == 0 ? RQ_LOG_JSON : RQ_LOG_PLAIN,
-                    rq_config_log_level(s.config));
+        int exit_code;
+        if (!rq_program_configure(def->name, argc, argv, &s.config, &exit_code))
+                return exit_code;
         prepare_process(def->name);
-        r = run(&s);
+        rq_err r = run(&s);
         if (r < 0)
                 return r == RQ_ECONFIG ? RQ_EXIT_CONFIG : RQ_EXIT_FAILURE;
         return s.exit_code;

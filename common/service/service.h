@@ -48,7 +48,12 @@ void rq_service_stopped(rq_service *service);
 /* A failure at run time: logs nothing, leaves the loop with this exit code. */
 void rq_service_fail(rq_service *service, int exit_code);
 
-/* For the launcher, which is no service but locks a folder too. */
+/* For the launcher, which is no service but is configured and locks a folder too. */
+
+/* Reads the configuration and opens the log as it says; tells at LOG_NOTICE
+ * what was set and has no effect. false: the program is done (--help) or can't
+ * run (logged), and ends with *ret_exit_code. The config is the caller's. */
+bool rq_program_configure(const char *name, int argc, char **argv, rq_config **ret_config, int *ret_exit_code);
 
 /* Creates a folder (0700) with its parents where missing, and opens it.
  * Errors were logged. */

@@ -9,7 +9,6 @@ rq_err consensus_config_read(const rq_config *config, consensus_config *ret_conf
                 .node_id_given = rq_config_string(config, "node-id")[0] != '\0',
                 .raft_addr = rq_config_raft_adv_addr(config),
                 .api_addr = rq_config_http_adv_addr(config),
-                .step_budget = (uint64_t) rq_config_int(config, "write-step-budget"),
         };
         if (strlen(ret_config->node_id) > IDENTITY_NODE_BYTES_MAX)
                 return rq_log_error(RQ_ECONFIG, "The node id is longer than %d bytes", IDENTITY_NODE_BYTES_MAX);

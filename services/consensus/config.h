@@ -13,7 +13,6 @@ typedef struct consensus_config {
         bool node_id_given;        /* by the operator, not the default */
         const char *raft_addr;     /* advertised */
         const char *api_addr;      /* likewise */
-        uint64_t step_budget;      /* of a write that names none */
 } consensus_config;
 
 /* Errors: RQ_ECONFIG (logged). */

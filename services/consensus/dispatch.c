@@ -77,6 +77,10 @@ static rq_err refuse(consensus *c, ipc_link *link, uint64_t request_id, rq_err e
                 a.reason = REASON_INVALID;
                 a.text = "a request of a kind that this version doesn't know";
                 break;
+        case RQ_EDIVERGED:
+                a.reason = REASON_STORE_FAILED;
+                a.text = "this node's database does not belong to its log: see the journal of rq-consensus";
+                break;
         case RQ_EIO:
                 a.reason = REASON_NO_LEADER;
                 a.text = "the disk of the log has failed";
@@ -84,12 +88,17 @@ static rq_err refuse(consensus *c, ipc_link *link, uint64_t request_id, rq_err e
         default:
                 break;
         }
-        c->proposals_refused++;
+        c->requests_refused++;
         send_failed(link, &a);
         return RQ_OK;
 }
 
+/* What the store can never apply or answer must not be taken. */
+static bool store_misfits(const consensus *c) { return driver_stream(c->driver)->state == STREAM_MISFIT; }
+
 static rq_err admit(consensus *c, size_t body_bytes) {
+        if (store_misfits(c))
+                return RQ_EDIVERGED;
         rq_err r = log_writer_admits(c->writer, RECORD_HEADER_BYTES + body_bytes, c->write_bytes + driver_staged_bytes(c->driver));
         bool full = r == RQ_ENOSPC;
         uint32_t suppressed;
@@ -118,7 +127,7 @@ static rq_err on_propose(void *arg, ipc_link *link, const ipc_frame *frame) {
                 .from = { .gateway = gateway_from(link)->number, .request_id = frame->request_id },
                 .kind = (uint8_t) propose->kind,
                 .deadline_us = deadline_of(propose->timeout_us),
-                .step_budget = propose->step_budget != 0 ? propose->step_budget : c->o.config.step_budget,
+                .step_budget = propose->step_budget,
         };
         rq_err r = propose->kind == RECORD_SQL ? RQ_OK : RQ_EINVAL;
         rq_arena_reset(c->arena);
@@ -144,6 +153,8 @@ static rq_err on_read(void *arg, ipc_link *link, const ipc_frame *frame) {
         rq_err r = level == RQ__READ_LEVEL__LEVEL_WEAK || level == RQ__READ_LEVEL__LEVEL_LINEARIZABLE ||
                    level == RQ__READ_LEVEL__LEVEL_STRONG ? RQ_OK : RQ_EINVAL;
         bool strong = level == RQ__READ_LEVEL__LEVEL_STRONG;
+        if (r >= 0 && store_misfits(c))
+                r = RQ_EDIVERGED;
         if (r >= 0 && strong)
                 r = admit(c, 0);
         if (r >= 0)
@@ -197,6 +208,7 @@ static rq_err on_fetch(void *arg, ipc_link *link, const ipc_frame *frame) {
                 const char *fields[] = { RQ_MSG_STORE_MISMATCH, rq_log_field_u64(index, sizeof index, RQ_FIELD_INDEX, fetch.from), NULL };
                 rq_log_write(LOG_ERR, fields, "The store doesn't fit the log: %s. Nothing is sent to it", driver_stream(c->driver)->misfit);
         }
+        dispatch_send_state(c, NULL); /* ready, or not any more */
         return RQ_OK;
 }
 
@@ -232,6 +244,7 @@ void dispatch_send_state(consensus *c, ipc_link *link) {
         body.disk_uuid = (ProtobufCBinaryData) { .data = c->identity.disk_uuid.bytes, .len = RQ_UUID_BYTES };
         body.cluster_id = (ProtobufCBinaryData) { .data = c->identity.database_id.bytes, .len = RQ_UUID_BYTES };
         body.role = leads ? RQ__NODE_STATE__ROLE__LEADER
+                  : c->not_a_voter ? RQ__NODE_STATE__ROLE__LEARNER
                   : raft_role_of(r) == RAFT_CANDIDATE ? RQ__NODE_STATE__ROLE__CANDIDATE : RQ__NODE_STATE__ROLE__FOLLOWER;
         body.term = raft_term_of(r);
         if (leads) {
@@ -239,7 +252,7 @@ void dispatch_send_state(consensus *c, ipc_link *link) {
                 body.leader_raft_addr = (char *) (uintptr_t) c->o.config.raft_addr;
                 body.leader_api_addr = (char *) (uintptr_t) c->o.config.api_addr;
         }
-        body.ready = raft_commit_is_current(r);
+        body.ready = raft_commit_is_current(r) && !store_misfits(c);
         size_t size = rq__node_state__get_packed_size(&body);
         if (size > sizeof packed)
                 return; /* addresses are checked with the configuration; a gateway can do without */

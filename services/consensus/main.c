@@ -6,12 +6,14 @@
 
 static void on_stopped(void *arg) { rq_service_stopped(arg); }
 
+static void on_failed(void *arg) { rq_service_fail(arg, RQ_EXIT_FAILURE); }
+
 static rq_err start(rq_service *service, void **ret_state) {
         consensus_options options = {
                 .loop = rq_service_loop(service), .io = log_io_kernel(),
                 .dir_fd = rq_service_folder_fd(service), .run_dir_fd = rq_service_run_dir_fd(service),
                 .dir_path = rq_service_folder_path(service), .incarnation = *rq_service_incarnation(service),
-                .on_stopped = on_stopped, .arg = service,
+                .on_stopped = on_stopped, .on_failed = on_failed, .arg = service,
         };
         rq_err r = consensus_config_read(rq_service_config(service), &options.config);
         if (r < 0)

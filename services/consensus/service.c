@@ -15,6 +15,7 @@
 enum {
         HINT_INTERVAL_US = 1000000,
         STOP_WAIT_US     = 3000000,
+        FAILURE_WAIT_US  = 500000,   /* for the answers to go out */
         TIMER_US_MIN     = 1000,
         CLOCK_BACK_US    = 5000000,  /* worth a warning */
 };
@@ -38,7 +39,15 @@ static void storage_failed(consensus *c, rq_err err) {
         c->storage_failed = true;
         driver_storage_failed(c->driver);
         const char *fields[] = { RQ_FIELD_ERROR "=log", NULL };
-        (void) rq_log_error_(err, fields, "The log in %s failed: nothing more is acknowledged until the node is restarted", c->o.dir_path);
+        (void) rq_log_error_(err, fields, "The log in %s failed: nothing more is acknowledged, and the service starts anew", c->o.dir_path);
+        /* A sync that failed can't be repeated; the log is read again instead. */
+        rq_timer_set(&c->failure, FAILURE_WAIT_US);
+}
+
+static void on_failure_told(void *arg) {
+        consensus *c = arg;
+        if (c->o.on_failed != NULL)
+                c->o.on_failed(c->o.arg);
 }
 
 /* --- to and from the log writer --------------------------------------------- */
@@ -61,7 +70,9 @@ static log_write hard_write(consensus *c, raft_term term, raft_id vote) {
         c->hint = consensus_commit_hint(c);
         c->hint_at_us = rq_clock_mono_us();
         c->hint_wanted = false;
-        return (log_write) { .hard = true, .state = { .term = term, .vote = vote, .commit = c->hint } };
+        return (log_write) { .hard = true, .state = {
+                .term = term, .vote = vote, .commit = c->hint, .not_a_voter = c->not_a_voter,
+        } };
 }
 
 /* Entries that lie behind each other go in one piece; the last piece carries the
@@ -73,6 +84,7 @@ static rq_err hand_over(consensus *c, const driver_plan *plan) {
         if (plan->first == 0)
                 return submit(c, &hard, true, &plan->when_durable);
 
+        const raft_trail *trail = raft_trail_of(driver_raft(c->driver));
         raft_index next = plan->first;
         raft_term previous_term = plan->previous_term;
         while (next <= plan->last) {
@@ -80,8 +92,12 @@ static rq_err hand_over(consensus *c, const driver_plan *plan) {
                 write.first_index = next;
                 write.previous_term = previous_term;
                 write.records = driver_entry_piece(c->driver, next, plan->last, SIZE_MAX, &write.last_index);
-                write.last_term = previous_term = plan->term;
-                write.last_clock_us = driver_clock_us(c->driver);
+                /* The entries' own, which are a leader's of long ago when they
+                 * came from one: they become the base of a segment. */
+                raft_index last;
+                rq_bytes last_record = driver_entry_piece(c->driver, write.last_index, write.last_index, SIZE_MAX, &last);
+                write.last_term = previous_term = raft_trail_term_at(trail, write.last_index);
+                write.last_clock_us = record_peek_clock_us(last_record.data);
                 next = write.last_index + 1;
                 rq_err r = submit(c, &write, next > plan->last, &plan->when_durable);
                 if (r < 0)
@@ -227,8 +243,10 @@ static void on_timer(void *arg) {
 /* --- life ------------------------------------------------------------------- */
 
 static rq_err restore_driver(consensus *c, const founding *f) {
+        raft_id voters[MEMBERSHIP_COUNT_MAX];
         driver_options options = {
-                .id = c->raft_id, .term = f->hardstate.term, .vote = f->hardstate.vote, .commit = f->hardstate.commit,
+                .id = c->raft_id, .voters = voters, .voter_count = membership_voters(&c->membership, voters),
+                .learner = c->not_a_voter, .term = f->hardstate.term, .vote = f->hardstate.vote, .commit = f->hardstate.commit,
                 .base_index = f->log.base_index, .base_term = f->log.base_term, .last_index = f->log.last_index,
                 .database_id = f->identity.database_id, .clock_us = f->log.clock_us,
         };
@@ -254,7 +272,7 @@ static rq_err start_writer(consensus *c, founding *f) {
         log_place_options options = {
                 .io = c->o.io, .dir_fd = c->o.dir_fd, .database_id = f->identity.database_id,
                 .last_index = f->log.last_index, .last_term = f->log.last_term, .clock_us = f->log.clock_us,
-                .segment_firsts = firsts, .segment_count = count,
+                .segment_firsts = firsts, .segment_count = count, .configurations = &f->log.configurations,
                 .end_offset = f->log.end_offset, .end_crc = f->log.end_crc,
         };
         rq_err r = log_writer_new(&options, &f->hardstate_file, &c->wake, &c->writer);
@@ -280,8 +298,10 @@ static rq_err open_folder(consensus *c) {
         if (r < 0)
                 return r;
         c->identity = f.identity;
-        /* Members are told apart by their disks: a wiped one is another member. */
-        c->raft_id = rq_get_u64(f.identity.disk_uuid.bytes) | 1;
+        c->membership = f.membership;
+        c->configuration_index = f.configuration_index;
+        c->raft_id = membership_raft_id(&f.identity.disk_uuid);
+        c->not_a_voter = f.hardstate.not_a_voter;
         c->hint = f.hardstate.commit;
         say_what_was_found(c, &f);
         r = restore_driver(c, &f);
@@ -318,6 +338,8 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
         if (r >= 0)
                 r = rq_timer_init(&c->timer, c->o.loop, on_timer, c);
         if (r >= 0)
+                r = rq_timer_init(&c->failure, c->o.loop, on_failure_told, c);
+        if (r >= 0)
                 r = open_folder(c);
         if (r >= 0)
                 r = open_sockets(c);
@@ -345,6 +367,8 @@ consensus *consensus_free(consensus *c) {
         c->writer = log_writer_free(c->writer);
         if (c->timer.event != NULL)
                 rq_timer_done(&c->timer);
+        if (c->failure.event != NULL)
+                rq_timer_done(&c->failure);
         rq_wake_done(&c->wake);
         log_catalog_done(&c->catalog);
         c->driver = driver_free(c->driver);

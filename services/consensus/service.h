@@ -6,6 +6,7 @@
 
 #include "config.h"
 #include "core/driver.h"
+#include "core/membership.h"
 #include "io/identity.h"
 #include "io/log_catalog.h"
 #include "io/log_writer.h"
@@ -35,6 +36,7 @@ typedef struct consensus_options {
         rq_uuid incarnation;
         consensus_config config;
         void (*on_stopped)(void *arg);  /* after consensus_stop() */
+        void (*on_failed)(void *arg);   /* the disk failed and all were answered: start anew; may be NULL */
         void *arg;
 } consensus_options;
 
@@ -42,12 +44,16 @@ typedef struct consensus {
         consensus_options o;
         identity identity;
         raft_id raft_id;
+        membership membership;      /* by the log's latest configuration, of the entry ... */
+        raft_index configuration_index;
+        bool not_a_voter;           /* by the hard state */
         driver *driver;
         log_writer *writer;
         log_catalog catalog;
         log_report report;
         rq_wake wake;
         rq_timer timer;
+        rq_timer failure;           /* until on_failed() */
         uint64_t timer_due_us;      /* UINT64_MAX: not set */
         ipc_listener *listener;
         ipc_connector *store;
@@ -60,7 +66,7 @@ typedef struct consensus {
         uint64_t hint, hint_at_us;  /* commit hint on its way to disk, and since when */
         bool hint_wanted, stopping, storage_failed, feed_failed, disk_full;
         uint64_t stop_deadline_us;
-        uint64_t proposals_taken, proposals_refused, reads_taken;
+        uint64_t proposals_taken, reads_taken, requests_refused;
         rq_log_limit limit_full, limit_store;
 } consensus;
 

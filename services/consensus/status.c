@@ -1,8 +1,9 @@
 #include "status.h"
 
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
+
+#include "base/cleanup.h"
 
 static json_t *number(uint64_t value) {
         return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t) value);
@@ -33,15 +34,20 @@ static json_t *nodes(const consensus *c) {
         (void) json_object_set_new(self, "id", json_string(c->identity.node_id));
         (void) json_object_set_new(self, "addr", json_string(c->o.config.raft_addr));
         (void) json_object_set_new(self, "api_addr", json_string(c->o.config.api_addr));
-        (void) json_object_set_new(self, "suffrage", json_string("voter"));
+        (void) json_object_set_new(self, "suffrage", json_string(c->not_a_voter ? "nonvoter" : "voter"));
         (void) json_array_append_new(list, self);
         return list;
 }
 
 static json_t *configuration(const consensus *c) {
-        char text[IDENTITY_NODE_BYTES_MAX + 512];
-        (void) snprintf(text, sizeof text, "[{Suffrage:Voter ID:%s Address:%.255s}]", c->identity.node_id, c->o.config.raft_addr);
-        return json_string(text);
+        RQ_CLEANUP(rq_buf_done) rq_buf text = {0};
+        for (uint32_t i = 0; i < c->membership.count; i++) {
+                const member *m = &c->membership.members[i];
+                (void) rq_buf_printf(&text, "%s{Suffrage:%s ID:%s Address:%s}", i == 0 ? "[" : " ",
+                                     m->voter ? "Voter" : "Nonvoter", m->node_id, m->raft_addr);
+        }
+        (void) rq_buf_append_text(&text, "]");
+        return json_stringn((const char *) text.data, text.size);
 }
 
 static json_t *log_object(consensus *c) {
@@ -84,7 +90,7 @@ static json_t *queues_object(const consensus *c) {
         (void) json_object_set_new(o, "reads", number(driver_read_count(c->driver)));
         (void) json_object_set_new(o, "proposals_taken", number(c->proposals_taken));
         (void) json_object_set_new(o, "reads_taken", number(c->reads_taken));
-        (void) json_object_set_new(o, "refused", number(c->proposals_refused));
+        (void) json_object_set_new(o, "refused", number(c->requests_refused));
         return o;
 }
 
@@ -105,10 +111,10 @@ static json_t *raft_object(consensus *c) {
         (void) json_object_set_new(o, "last_snapshot_term", number(raft_trail_term_at(t, s->checkpoint)));
         (void) json_object_set_new(o, "num_peers", number(raft_voter_count(r) - 1));
         (void) json_object_set_new(o, "fsm_pending", number(raft_commit_of(r) > s->applied ? raft_commit_of(r) - s->applied : 0));
-        (void) json_object_set_new(o, "voter", json_true());
+        (void) json_object_set_new(o, "voter", json_boolean(!c->not_a_voter));
         (void) json_object_set_new(o, "log_size", number(log_catalog_bytes(&c->catalog)));
         (void) json_object_set_new(o, "latest_configuration", configuration(c));
-        (void) json_object_set_new(o, "latest_configuration_index", number(0));
+        (void) json_object_set_new(o, "latest_configuration_index", number(c->configuration_index));
         (void) json_object_set_new(o, "node_id", json_string(c->identity.node_id));
         (void) json_object_set_new(o, "disk_uuid", json_string(rq_uuid_text(&c->identity.disk_uuid, uuid)));
         (void) json_object_set_new(o, "cluster_id", json_string(rq_uuid_text(&c->identity.database_id, uuid)));

@@ -141,7 +141,7 @@ static void try_send(exchange *ex) {
         if (r == RQ_EPIPE) {
                 wait_for_link(ex, left_us);
         } else if (r == RQ_ETOOBIG) {
-                finish_with(ex, FAILED_REFUSED, FAILED_INVALID, "larger than what one entry of the log may hold; use /db/load for bulk data");
+                finish_failed(ex, &(failure_answer) { .status = 413, .text = STATEMENTS_TOO_LARGE });
         } else if (r < 0) {
                 finish_with(ex, FAILED_REFUSED, FAILED_OVERLOADED, "");
         } else {
@@ -173,8 +173,13 @@ void backend_start_internal(exchange *ex, exchange_way way, read_level level, co
         try_send(ex);
 }
 
-/* Under a new id, so that pieces of the first attempt find nobody. */
+/* Under a new id, so that pieces of the first attempt find nobody. Not for ever:
+ * a service that dies of a read must not get it again and again. */
 static void send_read_again(exchange *ex) {
+        if (++ex->links_lost >= LINKS_LOST_MAX) {
+                finish_with(ex, FAILED_REFUSED, FAILED_STORE_FAILED, "the connection to rq-consensus or rq-store broke twice");
+                return;
+        }
         ex->gw->metrics.gateway.reads_sent_again++;
         exchange_renew_id(ex);
         try_send(ex);

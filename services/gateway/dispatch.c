@@ -215,7 +215,7 @@ static rq_err on_node_state(void *arg, ipc_link *link, const ipc_frame *frame) {
         if (!good)
                 return RQ_EPROTO;
         backend_consensus_ready(gw);
-        readiness_on_node_state(gw);
+        gateway_node_changed(gw);
         return RQ_OK;
 }
 
@@ -241,7 +241,7 @@ static void on_consensus_down(void *arg, ipc_link *link) {
                 gateway_log_error(gw, "Lost the connection to rq-consensus");
         backend_consensus_down(gw);
         documents_on_link_down(gw, DOCUMENT_CONSENSUS);
-        readiness_on_node_state(gw);
+        gateway_node_changed(gw);
 }
 
 static void on_store_up(void *arg, ipc_link *link) {

@@ -92,7 +92,7 @@ void exchange_free(exchange *ex) {
         give_back_body(gw, ex->body);
         for (int i = 0; i < 2; i++)
                 json_decref(ex->documents[i]);
-        gw->body_bytes -= ex->body_bytes;
+        gw->body_bytes -= ex->charged_bytes;
         trim(&ex->text);
         trim(&ex->statements);
         trim(&ex->location);

@@ -57,7 +57,9 @@ struct exchange {
         rq_buf text;            /* a body that is SQL; any small body; a result that is collected */
         rq_buf statements;      /* io/statement.h */
         rq_buf location;        /* target as sent, kept for a redirection */
-        uint64_t body_bytes;
+        uint64_t body_bytes;    /* of the body, so far */
+        uint64_t charged_bytes; /* its part of gateway.body_bytes */
+        uint32_t links_lost;    /* a read: how often a link broke under it */
         uint32_t statement_count;
         bool all_may_be_read;
         bool is_text, wants_body;

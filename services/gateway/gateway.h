@@ -23,6 +23,7 @@ enum {
         JSON_BODIES_KEPT       = 64,               /* idle parsers */
         BODY_BYTES_MAX         = 512 * 1024 * 1024, /* of all requests in work together; */
         BODY_BYTES_SMALL       = 64 * 1024,        /* a body up to this is never refused for others */
+        LINKS_LOST_MAX         = 2,                /* a read that broke as many is not sent again: it may be why */
         RESULT_CREDIT_BYTES    = 256 * 1024,       /* of a result that may be under way to a slow client */
         CREDIT_BYTES_MIN       = 32 * 1024,        /* given back at a time */
         LINK_WAIT_MS           = 3000,             /* for a service that restarts, before anything was sent */
@@ -32,6 +33,7 @@ enum {
         TIMEOUT_DEFAULT_S      = 30,
         STOP_WAIT_MS           = 10000,            /* for requests in work, at SIGTERM */
         NODE_TEXT_BYTES        = 256,
+        GATEWAY_URL_BYTES      = NODE_TEXT_BYTES + 16,
 };
 
 /* What consensus says of itself (NODE_STATE); known: since the link is up. */
@@ -69,6 +71,8 @@ typedef struct gateway {
         size_t body_count;
         rq_log_limit error_log;
 
+        void (*on_node)(void *arg);   /* node may have changed; NULL: nobody asks */
+        void *on_node_arg;
         rq_timer stop_timer;
         void (*on_stopped)(void *arg);
         void *on_stopped_arg;
@@ -79,7 +83,11 @@ rq_err gateway_new(rq_loop *loop, const gateway_config *config, int run_dir_fd, 
 gateway *gateway_free(gateway *gw);
 /* on_stopped: everything was answered, or time is up. */
 void gateway_stop(gateway *gw, void (*on_stopped)(void *arg), void *arg);
+void gateway_watch_node(gateway *gw, void (*on_node)(void *arg), void *arg);
+void gateway_node_changed(gateway *gw);
 void gateway_set_deadline(gateway *gw, exchange *ex, uint64_t after_us);
+/* What a client calls to reach the HTTP port at an advertised address. Returns url. */
+const char *gateway_url(const char *address, char url[static GATEWAY_URL_BYTES]);
 /* At most a few lines a second, with how many were left out. */
 void gateway_log_error(gateway *gw, const char *text);
 

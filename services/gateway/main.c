@@ -1,16 +1,43 @@
 /* rq-gateway: the HTTP port of a node. */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "config.h"
 #include "gateway.h"
 #include "log/log.h"
 #include "service/service.h"
 
+enum { STATUS_BYTES = 2 * NODE_TEXT_BYTES + 128 };
+
 typedef struct state {
         rq_service *service;
         gateway_config config;
         gateway *gateway;
+        char told[STATUS_BYTES];
 } state;
+
+/* Who leads, for who looks at systemctl status or launcher.json. */
+static void on_node(void *arg) {
+        state *s = arg;
+        const node_view *node = &s->gateway->node;
+        char text[STATUS_BYTES];
+        if (s->gateway->stopping) /* and perhaps half gone */
+                return;
+        const char *address = http_server_address(s->gateway->http);
+        if (!node->known)
+                (void) snprintf(text, sizeof text, "serving HTTP on %s, waiting for rq-consensus", address);
+        else if (node->leader_id[0] == '\0')
+                (void) snprintf(text, sizeof text, "serving HTTP on %s, no leader", address);
+        else if (node->role == ROLE_LEADER)
+                (void) snprintf(text, sizeof text, "serving HTTP on %s, this node leads", address);
+        else
+                (void) snprintf(text, sizeof text, "serving HTTP on %s, leader is %s", address, node->leader_id);
+        if (strcmp(text, s->told) == 0)
+                return;
+        (void) strcpy(s->told, text);
+        rq_service_status(s->service, "%s", text);
+}
 
 static void state_free(void *arg) {
         state *s = arg;
@@ -35,6 +62,7 @@ static rq_err start(rq_service *service, void **ret_state) {
         }
         *ret_state = s;
         rq_log_info("Serving HTTP on %s", http_server_address(s->gateway->http));
+        gateway_watch_node(s->gateway, on_node, s);
         rq_service_ready(service, "serving HTTP on %s", http_server_address(s->gateway->http));
         return RQ_OK;
 }

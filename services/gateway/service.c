@@ -1,4 +1,5 @@
 /* The gateway's parts and how they are joined: links, HTTP port, clock. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "api/api.h"
@@ -38,6 +39,22 @@ static void on_tick(void *arg) {
         while ((entry = wheel_expired(&gw->deadlines, now_us)) != NULL)
                 on_deadline(RQ_LIST_ENTRY(entry, exchange, deadline));
         set_tick(gw);
+}
+
+void gateway_watch_node(gateway *gw, void (*on_node)(void *arg), void *arg) {
+        gw->on_node = on_node;
+        gw->on_node_arg = arg;
+}
+
+void gateway_node_changed(gateway *gw) {
+        readiness_on_node_state(gw);
+        if (gw->on_node != NULL)
+                gw->on_node(gw->on_node_arg);
+}
+
+const char *gateway_url(const char *address, char url[static GATEWAY_URL_BYTES]) {
+        (void) snprintf(url, GATEWAY_URL_BYTES, "http://%s", address);
+        return url;
 }
 
 void gateway_log_error(gateway *gw, const char *text) {

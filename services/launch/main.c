@@ -3,14 +3,12 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "config/config.h"
 #include "log/log.h"
-#include "log/log_fields.h"
 #include "service/service.h"
 #include "supervise.h"
 
@@ -46,25 +44,11 @@ static int run(const rq_config *config, char **argv) {
 
 int main(int argc, char **argv) {
         RQ_CLEANUP(config_freep) rq_config *config = NULL;
-        RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
-        rq_config_action action = RQ_CONFIG_RUN;
+        int exit_code;
 
         (void) umask(0077);
         (void) mallopt(M_ARENA_MAX, 1);
-        rq_log_open("rqd", RQ_LOG_PLAIN, LOG_INFO);
-        rq_err r = rq_config_load("rqd", argc, argv, &config, &action, &problem);
-        if (r == RQ_ECONFIG) {
-                static const char *const fields[] = { RQ_MSG_BAD_CONFIG, NULL };
-                rq_log_write(LOG_ERR, fields, "%.*s", (int) problem.size, (const char *) problem.data);
-                return RQ_EXIT_CONFIG;
-        }
-        if (r < 0) {
-                (void) rq_log_error(r, "Cannot read the configuration");
-                return RQ_EXIT_FAILURE;
-        }
-        if (action == RQ_CONFIG_DONE)
-                return RQ_EXIT_OK;
-        rq_log_open("rqd", strcasecmp(rq_config_string(config, "log-format"), "json") == 0 ? RQ_LOG_JSON : RQ_LOG_PLAIN,
-                    rq_config_log_level(config));
+        if (!rq_program_configure("rqd", argc, argv, &config, &exit_code))
+                return exit_code;
         return run(config, argv);
 }

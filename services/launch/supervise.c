@@ -23,6 +23,11 @@
 #include "loop/loop.h"
 
 /* In the order of their start. */
+enum {
+        FIRST_STARTS_MAX = 5,      /* of a service that fails before the node was ever up */
+        SAME_SIGNAL_US   = 500000,
+};
+
 enum { CONSENSUS, STORE, GATEWAY, SERVICE_COUNT };
 static const char *const service_names[SERVICE_COUNT] = { "rq-consensus", "rq-store", "rq-gateway" };
 
@@ -56,6 +61,7 @@ struct supervisor {
         rq_timer own_watchdog;
         uint64_t own_watchdog_us;
         bool had_terminal, announced, stopping, report_failed;
+        uint64_t stop_since_us;
         int exit_code;
 };
 
@@ -194,6 +200,7 @@ static void begin_stop(supervisor *s, int exit_code) {
         if (s->stopping)
                 return;
         s->stopping = true;
+        s->stop_since_us = rq_clock_mono_us();
         s->exit_code = exit_code;
         (void) sd_notify(0, "STOPPING=1");
         stop_next(s);
@@ -241,6 +248,12 @@ static void service_died(service *v, int status) {
                 begin_stop(s, RQ_EXIT_CONFIG);
         } else if (s->stopping) {
                 stop_next(s);
+        } else if (!s->announced && WIFEXITED(status) && WEXITSTATUS(status) == RQ_EXIT_FAILURE &&
+                   v->child.failures >= FIRST_STARTS_MAX) {
+                /* It never ran: that won't pass by itself, and nobody is served. */
+                rq_log_write(LOG_ERR, NULL, "%s could not start %u times (see its message above; a port that is taken is changed with "
+                             "-http-addr): stopping", v->name, v->child.failures);
+                begin_stop(s, RQ_EXIT_FAILURE);
         }
 }
 
@@ -289,6 +302,8 @@ static void on_signal(evutil_socket_t fd, short what, void *arg) {
                         reap(s);
                 } else if (info.ssi_signo == SIGHUP) {
                         on_hangup(s);
+                } else if (s->stopping && rq_clock_mono_us() - s->stop_since_us < SAME_SIGNAL_US) {
+                        continue; /* to us and to our process group: one wish, said twice */
                 } else if (s->stopping) {
                         rq_log_warning("Second signal: killing what still runs");
                         force_stop(s);
@@ -354,18 +369,6 @@ static void on_own_watchdog(void *arg) {
 
 /* --- making ----------------------------------------------------------------- */
 
-static rq_err watch(supervisor *s, int fd, event_callback_fn callback, struct event **ret_event) {
-        struct event *event = event_new(rq_loop_base(s->loop), fd, EV_READ | EV_PERSIST, callback, s);
-        if (event == NULL)
-                return RQ_ENOMEM;
-        if (event_priority_set(event, 0) != 0 || event_add(event, NULL) != 0) {
-                event_free(event);
-                return RQ_ENOMEM;
-        }
-        *ret_event = event;
-        return RQ_OK;
-}
-
 static rq_err open_signals(supervisor *s) {
         sigset_t mask;
         (void) sigemptyset(&mask);
@@ -398,9 +401,9 @@ static rq_err open_all(supervisor *s) {
         if (r == RQ_OK)
                 r = notify_open(&s->notify_fd, s->notify_name);
         if (r == RQ_OK)
-                r = watch(s, s->signal_fd, on_signal, &s->signal_event);
+                r = rq_loop_watch_fd(s->loop, s->signal_fd, on_signal, s, &s->signal_event);
         if (r == RQ_OK)
-                r = watch(s, s->notify_fd, on_notify, &s->notify_event);
+                r = rq_loop_watch_fd(s->loop, s->notify_fd, on_notify, s, &s->notify_event);
         if (r == RQ_OK)
                 r = rq_task_init(&s->report, s->loop, on_report, s);
         if (r == RQ_OK)

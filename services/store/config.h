@@ -9,9 +9,8 @@
 #include "io/files.h"
 
 typedef struct store_config {
-        bool foreign_keys;     /* -fk */
         uint32_t readers_max;  /* -db-max-ro-conns, within our own limit */
-        files_options files;   /* -raft-snap-wal-size, -raft-snap-int */
+        files_options files;   /* -fk, -raft-snap, -raft-snap-wal-size, -raft-snap-int */
 } store_config;
 
 void store_config_read(const rq_config *config, store_config *ret_config);

@@ -8,10 +8,7 @@
 #include "status.h"
 #include "store.pb-c.h"
 
-enum {
-        SMALL_BODY_BYTES = 256,
-        QUERY_BYTES_MAX  = 72 * 1024 * 1024, /* a request body of 64 MiB, encoded */
-};
+enum { SMALL_BODY_BYTES = 256 };
 
 static bool uuid_of(const ProtobufCBinaryData *bytes, rq_uuid *ret_uuid) {
         if (bytes->len != RQ_UUID_BYTES)
@@ -120,8 +117,8 @@ static void on_down(void *arg, ipc_link *link) {
 
 static const ipc_rule rules[] = {
         { IPC_COMMITTED,  IPC_CONSENSUS,               SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_committed },
-        { IPC_READ_AT,    IPC_CONSENSUS,               SMALL_BODY_BYTES, QUERY_BYTES_MAX,       on_read_at },
-        { IPC_QUERY,      IPC_GATEWAY,                 SMALL_BODY_BYTES, QUERY_BYTES_MAX,       on_query },
+        { IPC_READ_AT,    IPC_CONSENSUS,               SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_read_at },
+        { IPC_QUERY,      IPC_GATEWAY,                 SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_query },
         { IPC_CREDIT,     IPC_GATEWAY,                 SMALL_BODY_BYTES, 0,                     on_credit },
         { IPC_CANCEL,     IPC_GATEWAY,                 SMALL_BODY_BYTES, 0,                     on_cancel },
         { IPC_STATUS_GET, IPC_GATEWAY | IPC_CONSENSUS | IPC_BACKUP, SMALL_BODY_BYTES, 0,        on_status_get },

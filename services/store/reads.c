@@ -49,7 +49,7 @@ struct reads {
 };
 
 static void request_free(reads *r, read_request *q) {
-        rq_assert(!q->wait.waiting && !q->in_pool);
+        rq_assert(q->wait.in == NULL && !q->in_pool);
         request_remove(&q->base);
         r->stats.count--;
         if (r->spare_count < SPARES_MAX) {

@@ -232,16 +232,16 @@ static rq_err open_files(store *s) {
         if (r >= 0)
                 return RQ_OK;
         bool mismatch = r == RQ_EDIVERGED || r == RQ_ECORRUPT || r == RQ_EVERSION;
-        const char *const fields[] = { r == RQ_ENOSPC ? RQ_MSG_DISK_FULL : RQ_MSG_STORE_MISMATCH, NULL };
-        return rq_log_error_(r, mismatch || r == RQ_ENOSPC ? fields : NULL, "Cannot open the database in %s: %.*s",
+        const char *const fields[] = {
+                r == RQ_ENOSPC ? RQ_MSG_DISK_FULL : r == RQ_ECONFIG ? RQ_MSG_BAD_CONFIG : RQ_MSG_STORE_MISMATCH, NULL
+        };
+        return rq_log_error_(r, mismatch || r == RQ_ENOSPC || r == RQ_ECONFIG ? fields : NULL, "Cannot open the database in %s: %.*s",
                              path, (int) problem.size, (const char *) problem.data);
 }
 
 static rq_err start_parts(store *s) {
         rq_loop *loop = rq_service_loop(s->service);
-        const applier_options options = {
-                .foreign_keys = s->config.foreign_keys, .spill_dir_fd = rq_service_folder_fd(s->service),
-        };
+        const applier_options options = { .spill_dir_fd = rq_service_folder_fd(s->service) };
         const ipc_identity self = { .role = IPC_STORE, .incarnation = *rq_service_incarnation(s->service) };
         const ipc_handlers handlers = dispatch_handlers(s);
 

@@ -85,7 +85,7 @@ static json_t *pragmas_of_reader(sqlite3 *db) {
 /* The writer's connection is its thread's; what it has set is fixed. */
 static json_t *pragmas_of_writer(const store *s, json_t *reader) {
         json_t *o = json_copy(reader);
-        (void) json_object_set_new(o, "foreign_keys", json_string(s->config.foreign_keys ? "1" : "0"));
+        (void) json_object_set_new(o, "foreign_keys", json_string(files_foreign_keys(s->files) ? "1" : "0"));
         (void) json_object_set_new(o, "busy_timeout", json_string("0"));
         return o;
 }
@@ -143,7 +143,7 @@ static json_t *sqlite_status(store *s, const reads_stats *reading, const files_s
         (void) json_object_set_new(o, "db_size_friendly", friendly(sizes->database_bytes));
         (void) json_object_set_new(o, "wal_size", number(sizes->wal_bytes));
         (void) json_object_set_new(o, "last_modified", last_modified(path));
-        (void) json_object_set_new(o, "fk_constraints", json_string(s->config.foreign_keys ? "enabled" : "disabled"));
+        (void) json_object_set_new(o, "fk_constraints", json_string(files_foreign_keys(s->files) ? "enabled" : "disabled"));
         (void) json_object_set_new(o, "extensions", json_array());
         (void) json_object_set_new(o, "compile_options", compile_options());
         (void) json_object_set_new(o, "mem_stats", mem_stats(s->status_db));

@@ -1,5 +1,5 @@
 /* What the log costs: proposals a second and CPU for each, with so many in
- * flight.   bench_service DIR [SECONDS [BODY BYTES [fresh]]] */
+ * flight.   bench_consensus DIR [SECONDS [BODY BYTES [fresh]]] */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,7 +72,7 @@ static void run(client *c, pid_t pid, uint32_t in_flight, double seconds) {
 
 int main(int argc, char **argv) {
         if (argc < 2) {
-                (void) fprintf(stderr, "usage: bench_service DIR [SECONDS [BODY BYTES [fresh]]]\n");
+                (void) fprintf(stderr, "usage: bench_consensus DIR [SECONDS [BODY BYTES [fresh]]]\n");
                 return 2;
         }
         double seconds = argc > 2 ? atof(argv[2]) : 2;

@@ -70,12 +70,12 @@ static void fuzz_entry(rq_bytes body) {
                         prepare_text(text);
         }
 
+        /* Not decoded again: libprotobuf-c takes an unknown field 0 if its tag has
+         * two bytes, and writes it with one, which it doesn't take. We never encode
+         * what we have decoded. */
         size_t size = rq__sql_entry__get_packed_size(entry);
         uint8_t *packed = malloc(size + 1);
         rq_assert(packed != NULL && rq__sql_entry__pack(entry, packed) == size);
-        const size_t count = entry->n_statements;
-        const Rq__SqlEntry *again = rq__sql_entry__unpack(rq_arena_allocator(arena), size, packed);
-        rq_assert(again != NULL && again->n_statements == count);
         free(packed);
 }
 

@@ -278,7 +278,8 @@ def check_stop_of_deaf(bench, tally):
     bench.start()
     bench.node.root.send_signal(signal.SIGINT)
     bench.wait(lambda: any(e[1] == "rq-consensus" and e[3] == "SIGTERM" for e in bench.events()))
-    time.sleep(0.2)
+    bench.node.root.send_signal(signal.SIGTERM)     # at once: the same wish, said twice
+    time.sleep(0.7)
     tally.check(bench.node.root.poll() is None, "waits for a service that does not end")
     begin = time.monotonic()
     bench.node.root.send_signal(signal.SIGINT)
@@ -355,6 +356,8 @@ def check_command_line(bench, tally):
     data = bench.node.data_dir
     code, out, err, _ = bench.run("-auth", "users.json", data)
     tally.check(code == 78 and "-auth: not available yet" in err, "what is not built is refused: %d %r" % (code, err))
+    code, out, err, _ = bench.run("-raft-election-timeout", "3s", "-join-attempts", "5", "--print-config", data)
+    tally.check(code == 0 and "\nraft-election-timeout = 3s  # command line [no effect with one node]\n" in out, "--print-config: %r" % out)
     code, out, err, _ = bench.run("-http-adr", "x:1", data)
     tally.check(code == 78 and "did you mean -http-addr?" in err, "a misspelled flag: %r" % err)
     code, out, err, _ = bench.run("-fk", data, env={"RQ_HTTP_ADRR": "x:1"})
@@ -365,6 +368,7 @@ def check_command_line(bench, tally):
     tally.check(code == 0 and out.startswith("rqd ") and "sqlite" in out, "--version: %r" % out)
     code, out, err, _ = bench.run("-h")
     tally.check(code == 0 and "-raft-snap-wal-size" in out and err == "", "-h")
+    tally.check(out.count("[no effect with one node]") == 13, "-h marks what has no effect: %d" % out.count("[no effect with one node]"))
     tally.check(not os.listdir(data), "none of these touched the data: %s" % os.listdir(data))
     os.unlink(os.path.join(bench.bin_dir, "rq-store"))
     code, out, err, _ = bench.run(data)
@@ -380,6 +384,13 @@ def check_json_log(bench, tally):
     tally.check(len(died) == 1 and died[0]["level"] == "warning" and died[0]["program"] == "rqd", "a JSON line: %s" % died)
 
 
+def check_no_effect_is_said(bench, tally):
+    bench.start()
+    said = [l for l in bench.log().splitlines() if "No effect with one node" in l]
+    tally.check(len(said) == 1 and "rqd notice: No effect with one node: -raft-commit-timeout, -join-attempts" in said[0],
+                "flags without effect are named once: %s" % said)
+
+
 def check_real(rqd, tally):
     """The real services, killed in every way, serve again."""
     node = Node(rqd)
@@ -387,6 +398,9 @@ def check_real(rqd, tally):
         node.start()
         node.wait_ready()
         tally.check(node.client().request("POST", "/db/execute", '["CREATE TABLE t(v)"]').status == 200, "real: serves")
+        with open(os.path.join(node.data_dir, "run", "launcher.json")) as f:
+            status = {c["name"]: c["status"] for c in json.load(f)["children"]}
+        tally.check(status["rq-gateway"].endswith(", this node leads"), "real: the gateway's status: %s" % status)
         for name in SERVICES:
             send_signal(node.find(name)[0], signal.SIGKILL)
             time.sleep(0.05)
@@ -423,6 +437,7 @@ CHECKS = (
     (check_stranger, ()),
     (check_supervised, ()),
     (check_json_log, ("-log-format", "json")),
+    (check_no_effect_is_said, ("-raft-commit-timeout", "51ms", "-join-attempts", "6", "-raft-log-level", "warn")),
 )
 
 

@@ -24,6 +24,9 @@ typedef struct driver driver;
 
 typedef struct driver_options {
         raft_id id;
+        const raft_id *voters;     /* borrowed during the call */
+        uint32_t voter_count;
+        bool learner;              /* neither campaigns nor votes */
         raft_term term;
         raft_id vote;
         raft_index commit;         /* hint of the hard state */
@@ -48,7 +51,7 @@ typedef struct driver_plan {
         bool hard;                 /* term, vote and commit hint */
         raft_term term;
         raft_id vote;
-        raft_index first, last;    /* entries of driver_entries(); first 0: none */
+        raft_index first, last;    /* entries of driver_entry_piece(); first 0: none */
         raft_term previous_term;   /* of the entry before first */
         raft_persisted when_durable;
         bool committed;            /* the commit index has moved */

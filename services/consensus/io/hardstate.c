@@ -14,7 +14,7 @@ static uint32_t slot_crc(const uint8_t *slot, const rq_uuid *disk) {
 static void encode_slot(uint8_t *slot, const rq_uuid *disk, const hardstate *state, uint64_t generation) {
         rq_put_u32(slot, HARDSTATE_MAGIC);
         rq_put_u16(slot + 4, HARDSTATE_VERSION);
-        rq_put_u16(slot + 6, 0);
+        rq_put_u16(slot + 6, state->not_a_voter ? HARDSTATE_NOT_A_VOTER : 0);
         rq_put_u64(slot + 8, generation);
         rq_put_u64(slot + 16, state->term);
         rq_put_u64(slot + 24, state->vote);
@@ -29,14 +29,19 @@ rq_err hardstate_decode(rq_bytes file, const rq_uuid *disk, hardstate *ret_state
                 if (file.size < place * HARDSTATE_SLOT_BYTES + HARDSTATE_RECORD_BYTES)
                         break;
                 const uint8_t *slot = file.data + place * HARDSTATE_SLOT_BYTES;
-                if (rq_get_u32(slot) != HARDSTATE_MAGIC || rq_get_u32(slot + CRC_AT) != slot_crc(slot, disk) ||
-                    rq_get_u16(slot + 4) != HARDSTATE_VERSION || (rq_get_u64(slot + 8) & 1) != place)
+                if (rq_get_u32(slot) != HARDSTATE_MAGIC || rq_get_u32(slot + CRC_AT) != slot_crc(slot, disk))
+                        continue;
+                /* Not skipped: the other slot holds an older vote. */
+                if (rq_get_u16(slot + 4) != HARDSTATE_VERSION || (rq_get_u16(slot + 6) & ~HARDSTATE_NOT_A_VOTER) != 0)
+                        return RQ_EVERSION;
+                if ((rq_get_u64(slot + 8) & 1) != place)
                         continue;
                 if (rq_get_u64(slot + 8) <= generation)
                         continue;
                 generation = rq_get_u64(slot + 8);
                 newest = (hardstate) {
                         .term = rq_get_u64(slot + 16), .vote = rq_get_u64(slot + 24), .commit = rq_get_u64(slot + 32),
+                        .not_a_voter = (rq_get_u16(slot + 6) & HARDSTATE_NOT_A_VOTER) != 0,
                 };
         }
         if (generation == 0)

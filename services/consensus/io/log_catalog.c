@@ -57,6 +57,7 @@ rq_err log_catalog_add_segment(log_catalog *catalog, const segment_header *heade
         catalog->segments[catalog->segment_count++] = (log_catalog_segment) {
                 .header = *header, .last_index = header->previous_index, .end_offset = SEGMENT_DATA_AT, .fd = -1,
         };
+        catalog->segments[catalog->segment_count - 1].header.configuration = (log_configuration) {0};
         return RQ_OK;
 }
 

@@ -12,7 +12,7 @@ typedef struct log_mark {
 } log_mark;
 
 typedef struct log_catalog_segment {
-        segment_header header;
+        segment_header header;  /* without its configuration */
         uint64_t last_index, end_offset;
         int fd;                 /* -1 until it is read */
         log_mark *marks;

@@ -145,8 +145,9 @@ rq_err log_io_replace(const log_io *io, int dir_fd, const char *name, rq_bytes c
         rq_err r = log_io_write(io, fd, content.data, content.size, 0);
         if (r < 0)
                 return r;
-        if (io->fsync(io->arg, fd) != 0 || io->rename(io->arg, dir_fd, temporary, name) != 0 ||
-            io->fsync(io->arg, dir_fd) != 0)
+        if (io->fsync(io->arg, fd) != 0 || io->rename(io->arg, dir_fd, temporary, name) != 0)
                 return log_io_is_full(errno) ? RQ_ENOSPC : rq_err_from_errno(errno);
-        return RQ_OK;
+        /* From here on another attempt could not tell whether the first one is on
+         * disk, so a full disk is no different from a broken one. */
+        return io->fsync(io->arg, dir_fd) == 0 ? RQ_OK : RQ_EIO;
 }

@@ -41,7 +41,8 @@ rq_err log_io_read(const log_io *io, int fd, void *data, size_t size, uint64_t o
 rq_err log_io_load(const log_io *io, int dir_fd, const char *name, size_t size_max, rq_buf *ret_content);
 
 /* Writes the file whole or not at all: temporary name, fsync, rename, fsync of
- * the directory. */
+ * the directory. Errors: RQ_ENOSPC (the file is as it was); RQ_EIO and the like:
+ * never tried again, which of the two is on disk isn't known. */
 rq_err log_io_replace(const log_io *io, int dir_fd, const char *name, rq_bytes content);
 
 #endif

@@ -20,7 +20,7 @@ enum {
 };
 
 static rq_err open_last(log_place *p, const log_place_options *options) {
-        uint8_t block[SEGMENT_HEADER_BYTES];
+        uint8_t block[SEGMENT_DATA_AT];
         char name[SEGMENT_NAME_BYTES];
         size_t size;
         p->fd = p->io->open(p->io->arg, p->dir_fd, segment_name(options->segment_firsts[options->segment_count - 1], name), O_RDWR);
@@ -31,7 +31,9 @@ static rq_err open_last(log_place *p, const log_place_options *options) {
                 return r;
         p->offset = p->durable_up_to = options->end_offset;
         p->end_crc = options->end_crc;
-        return segment_header_decode(rq_bytes_of(block, size), &p->header);
+        r = segment_header_decode(rq_bytes_of(block, size), &p->header);
+        p->header.configuration = (log_configuration) {0};
+        return r;
 }
 
 rq_err log_place_open(const log_place_options *options, log_place *ret_place) {
@@ -41,6 +43,8 @@ rq_err log_place_open(const log_place_options *options, log_place *ret_place) {
                 .fd = -1,
         };
         rq_err r = rq_buf_append(&p.firsts, options->segment_firsts, options->segment_count * sizeof(uint64_t));
+        if (r >= 0)
+                r = log_configurations_copy(options->configurations, &p.configurations);
         if (r >= 0 && options->segment_count > 0)
                 r = open_last(&p, options);
         if (r >= 0)
@@ -55,6 +59,7 @@ void log_place_close(log_place *p) {
         rq_closep(&p->fd);
         p->spare = log_spare_free(p->spare);
         rq_buf_done(&p->firsts);
+        log_configurations_done(&p->configurations);
         rq_buf_done(&p->placements);
 }
 
@@ -157,10 +162,9 @@ static rq_err take_spare(log_place *p, uint64_t file_bytes) {
 /* The header is durable before the file has its name: a segment that is there is
  * a valid one, and everything before it is durable. */
 static rq_err name_segment(log_place *p, int fd, const segment_header *header) {
-        uint8_t block[SEGMENT_HEADER_BYTES];
+        uint8_t block[SEGMENT_DATA_AT];
         char name[SEGMENT_NAME_BYTES];
-        segment_header_encode(block, header);
-        rq_err r = log_io_write(p->io, fd, block, sizeof block, 0);
+        rq_err r = log_io_write(p->io, fd, block, segment_header_encode(block, header), 0);
         if (r < 0)
                 return r;
         if (p->io->fdatasync(p->io->arg, fd) != 0)
@@ -189,6 +193,7 @@ static rq_err begin_segment(log_place *p, uint64_t record_bytes) {
                 .uuid = rq_uuid_random(), .database_id = p->database_id,
                 .first_index = p->last_index + 1, .previous_index = p->last_index, .previous_term = p->last_term,
                 .clock_us = p->clock_us, .file_bytes = file_bytes,
+                .configuration = log_configurations_at(&p->configurations, p->last_index),
         } };
         r = rq_buf_reserve(&p->firsts, sizeof(uint64_t));
         if (r >= 0)
@@ -197,6 +202,7 @@ static rq_err begin_segment(log_place *p, uint64_t record_bytes) {
                 r = name_segment(p, fd, &placement.header);
         if (r < 0)
                 return r;
+        placement.header.configuration = (log_configuration) {0};
         (void) rq_buf_append(&p->firsts, &placement.header.first_index, sizeof(uint64_t));
         (void) rq_buf_append(&p->placements, &placement, sizeof placement);
 
@@ -233,6 +239,7 @@ static rq_err truncate_from(log_place *p, uint64_t index, uint64_t previous_term
                         return r;
                 p->firsts.size -= sizeof first;
         }
+        log_configurations_cut(&p->configurations, index);
         p->last_index = index - 1;
         p->last_term = previous_term;
         return RQ_OK;
@@ -243,7 +250,7 @@ static size_t fitting(rq_bytes records, uint64_t room, uint32_t *ret_count, cons
         size_t size = 0;
         uint32_t count = 0;
         while (size < records.size) {
-                size_t record_bytes = RECORD_HEADER_BYTES + (size_t) rq_get_u32(records.data + size + 4);
+                size_t record_bytes = record_peek_bytes(records.data + size);
                 if (size + record_bytes > room)
                         break;
                 *ret_last = records.data + size;
@@ -282,11 +289,11 @@ static rq_err take_records(log_place *p, const log_write *write) {
         size_t size = fitting(rest, room, &count, &last);
         if (count > 0) {
                 take_slice(p, rq_bytes_of(rest.data, size), count);
-                p->last_term = rq_get_u64(last + 24);
-                p->clock_us = rq_get_u64(last + 32);
+                p->last_term = record_peek_term(last);
+                p->clock_us = record_peek_clock_us(last) > p->clock_us ? record_peek_clock_us(last) : p->clock_us;
                 p->taken_bytes += size;
         }
-        return begin_segment(p, RECORD_HEADER_BYTES + (uint64_t) rq_get_u32(rest.data + size + 4));
+        return begin_segment(p, record_peek_bytes(rest.data + size));
 }
 
 rq_err log_place_add(log_place *p, const log_write *write) {
@@ -297,6 +304,9 @@ rq_err log_place_add(log_place *p, const log_write *write) {
                 if (r < 0)
                         return r;
                 rq_assert(write->first_index == p->last_index + 1);
+                r = log_configurations_add_records(&p->configurations, write->records);
+                if (r < 0)
+                        return r;
                 p->taking = true;
                 p->taken_bytes = 0;
         }
@@ -322,7 +332,10 @@ rq_err log_place_drop(log_place *p, uint64_t first_index, uint64_t file_bytes) {
         if (first != first_index)
                 return RQ_OK;
         rq_err r = log_spare_recycle(p->spare, segment_name(first, name), file_bytes);
-        if (r >= 0)
-                rq_buf_consume(&p->firsts, sizeof first);
-        return r;
+        if (r < 0)
+                return r;
+        rq_buf_consume(&p->firsts, sizeof first);
+        memcpy(&first, p->firsts.data, sizeof first);
+        log_configurations_compact(&p->configurations, first - 1);
+        return RQ_OK;
 }

@@ -17,6 +17,7 @@ typedef struct log_place_options {
         int dir_fd;              /* likewise */
         rq_uuid database_id;
         uint64_t last_index, last_term, clock_us; /* where the log ends */
+        const log_configurations *configurations; /* of the log; copied */
         const uint64_t *segment_firsts;           /* of all segments, ascending; copied */
         size_t segment_count;
         uint64_t end_offset;     /* in the last segment */
@@ -37,7 +38,7 @@ typedef struct log_write {
 /* What the catalog must learn, in order. */
 typedef struct log_placement {
         bool opened;              /* a new segment, else a unit */
-        segment_header header;
+        segment_header header;    /* without its configuration */
         segment_unit unit;
         uint64_t last_index;      /* of the unit */
 } log_placement;
@@ -56,6 +57,7 @@ typedef struct log_place {
         rq_uuid database_id;
         log_spare *spare;
         rq_buf firsts;            /* u64: first index of each segment */
+        log_configurations configurations;
         uint64_t last_index, last_term, clock_us; /* of what was added */
 
         int fd;                   /* of the last segment, -1: none */
@@ -80,7 +82,8 @@ typedef struct log_place {
 rq_err log_place_open(const log_place_options *options, log_place *ret_place);
 void log_place_close(log_place *place);
 
-/* Adds the write's entries; they may still be in memory only. Errors: see above. */
+/* Adds the write's entries; they may still be in memory only. A configuration
+ * must fit SEGMENT_CONFIGURATION_MAX. Errors: see above. */
 rq_err log_place_add(log_place *place, const log_write *write);
 
 /* Everything added is durable on return. */

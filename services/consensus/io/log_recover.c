@@ -15,6 +15,7 @@ static void runs_done(log_run **runs) { rq_freep(runs); }
 void log_recovered_done(log_recovered *log) {
         log_catalog_done(&log->catalog);
         runs_done(&log->runs);
+        log_configurations_done(&log->configurations);
         *log = (log_recovered) {0};
 }
 
@@ -28,6 +29,7 @@ static rq_err problem_at(rq_buf *problem, uint64_t first_index, uint64_t offset,
 static void cut_runs(log_recovered *log, uint64_t index) {
         while (log->run_count > 0 && log->runs[log->run_count - 1].first_index >= index)
                 log->run_count--;
+        log_configurations_cut(&log->configurations, index);
         log->last_index = index - 1;
         log->last_term = log->run_count > 0 ? log->runs[log->run_count - 1].term : log->base_term;
 }
@@ -74,6 +76,8 @@ static rq_err add_unit(log_recovered *log, rq_bytes records, const segment_unit 
                 if (r < 0 || header.index != log->last_index + 1 || header.term < log->last_term || header.term == 0 ||
                     !rq_uuid_equal(&header.database_id, database_id))
                         return problem_at(problem, segment_first, unit->offset, RQ_ECORRUPT, "an entry that doesn't fit the one before it");
+                if (header.kind == RECORD_CONFIGURATION && body.size > SEGMENT_CONFIGURATION_MAX)
+                        return problem_at(problem, segment_first, unit->offset, RQ_ECORRUPT, "a configuration larger than one may be");
                 size_t record_bytes = RECORD_HEADER_BYTES + body.size;
                 r = add_entry(log, &header, header.index > commit_hint ? record_bytes : 0);
                 if (r < 0)
@@ -82,6 +86,9 @@ static rq_err add_unit(log_recovered *log, rq_bytes records, const segment_unit 
         }
         if (count == 0 || count != unit->record_count)
                 return problem_at(problem, segment_first, unit->offset, RQ_ECORRUPT, "a unit with another number of entries than it says");
+        rq_err r = log_configurations_add_records(&log->configurations, records);
+        if (r < 0)
+                return r;
         return log_catalog_add_unit(&log->catalog, unit, log->last_index);
 }
 
@@ -95,7 +102,9 @@ static rq_err check_segment(const log_recovered *log, const segment_header *head
                 return RQ_OK;
         if (first_index > log->last_index + 1)
                 return problem_at(problem, first_index, 0, RQ_ECORRUPT, "entries before it are missing");
-        if (header->previous_term != term_before(log, first_index))
+        const log_configuration found = log_configurations_at(&log->configurations, header->previous_index);
+        if (header->previous_term != term_before(log, first_index) || header->configuration.index != found.index ||
+            !rq_bytes_equal(header->configuration.body, found.body))
                 return problem_at(problem, first_index, 0, RQ_ECORRUPT, "it doesn't continue the segment before it");
         return RQ_OK;
 }
@@ -113,6 +122,10 @@ rq_err log_recover_segment(log_recovered *log, rq_bytes file, uint64_t first_ind
         if (!log->has_segment) {
                 log->base_index = log->last_index = header.previous_index;
                 log->base_term = log->last_term = header.previous_term;
+                if (header.configuration.index != 0)
+                        r = log_configurations_add(&log->configurations, header.configuration.index, header.configuration.body);
+                if (r < 0)
+                        return r;
         } else if (first_index <= log->last_index) {
                 cut_runs(log, first_index);
         }
@@ -237,7 +250,9 @@ rq_err log_recover(const log_io *io, int dir_fd, const rq_uuid *database_id, uin
         RQ_CLEANUP(rq_buf_done) rq_buf file = {0};
         log_catalog_init(&log.catalog, io, dir_fd);
 
-        rq_err r = list_segments(dir_fd, &list);
+        /* The run before may have died between a rename and its sync: no promise
+         * may rest on a name that a power cut takes back. */
+        rq_err r = io->fsync(io->arg, dir_fd) == 0 ? list_segments(dir_fd, &list) : RQ_EIO;
         size_t count = list.size / sizeof(uint64_t);
         for (size_t i = 0; r >= 0 && i < count; i++) {
                 char name[SEGMENT_NAME_BYTES];

@@ -16,6 +16,7 @@ typedef struct log_recovered {
         uint64_t base_index, base_term; /* before the first entry */
         uint64_t last_index, last_term;
         uint64_t clock_us;              /* of the last entry, or of the base */
+        log_configurations configurations; /* of the base's header and of the entries */
         log_run *runs;
         size_t run_count, run_capacity;
         bool has_segment;               /* the last one goes on at ... */

@@ -3,9 +3,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/assert.h"
 #include "base/checksum.h"
 
-enum { HEADER_CRC_AT = 80, UNIT_CRC_AT = 36 };
+enum { CONFIGURATION_AT = 96, CRC_BYTES = 4, UNIT_CRC_AT = 36 };
 
 char *segment_name(uint64_t first_index, char name[static SEGMENT_NAME_BYTES]) {
         (void) snprintf(name, SEGMENT_NAME_BYTES, "%020" PRIu64 ".log", first_index);
@@ -25,7 +26,10 @@ bool segment_name_parse(const char *name, uint64_t *ret_first_index) {
         return true;
 }
 
-void segment_header_encode(uint8_t *out, const segment_header *header) {
+size_t segment_header_encode(uint8_t *out, const segment_header *header) {
+        const log_configuration *configuration = &header->configuration;
+        size_t size = SEGMENT_HEADER_BYTES + configuration->body.size;
+        rq_assert(size <= SEGMENT_DATA_AT);
         rq_put_u32(out, SEGMENT_MAGIC);
         rq_put_u16(out + 4, SEGMENT_VERSION);
         rq_put_u16(out + 6, 0);
@@ -36,13 +40,22 @@ void segment_header_encode(uint8_t *out, const segment_header *header) {
         rq_put_u64(out + 56, header->previous_term);
         rq_put_u64(out + 64, header->clock_us);
         rq_put_u64(out + 72, header->file_bytes);
-        rq_put_u32(out + HEADER_CRC_AT, rq_crc32c(0, out, HEADER_CRC_AT));
+        rq_put_u32(out + 80, (uint32_t) size);
+        rq_put_u32(out + 84, (uint32_t) configuration->body.size);
+        rq_put_u64(out + 88, configuration->index);
+        if (configuration->body.size > 0)
+                memcpy(out + CONFIGURATION_AT, configuration->body.data, configuration->body.size);
+        rq_put_u32(out + size - CRC_BYTES, rq_crc32c(0, out, size - CRC_BYTES));
+        return size;
 }
 
 rq_err segment_header_decode(rq_bytes file, segment_header *ret_header) {
         const uint8_t *in = file.data;
-        if (file.size < SEGMENT_HEADER_BYTES || rq_get_u32(in) != SEGMENT_MAGIC ||
-            rq_get_u32(in + HEADER_CRC_AT) != rq_crc32c(0, in, HEADER_CRC_AT))
+        if (file.size < SEGMENT_HEADER_BYTES || rq_get_u32(in) != SEGMENT_MAGIC)
+                return RQ_ECORRUPT;
+        size_t size = rq_get_u32(in + 80);
+        if (size < SEGMENT_HEADER_BYTES || size > SEGMENT_DATA_AT || size > file.size ||
+            rq_get_u32(in + size - CRC_BYTES) != rq_crc32c(0, in, size - CRC_BYTES))
                 return RQ_ECORRUPT;
         if (rq_get_u16(in + 4) != SEGMENT_VERSION)
                 return RQ_EVERSION;
@@ -52,10 +65,13 @@ rq_err segment_header_decode(rq_bytes file, segment_header *ret_header) {
                 .previous_term = rq_get_u64(in + 56),
                 .clock_us = rq_get_u64(in + 64),
                 .file_bytes = rq_get_u64(in + 72),
+                .configuration = { .index = rq_get_u64(in + 88), .body = rq_bytes_of(in + CONFIGURATION_AT, rq_get_u32(in + 84)) },
         };
         memcpy(header.uuid.bytes, in + 8, RQ_UUID_BYTES);
         memcpy(header.database_id.bytes, in + 24, RQ_UUID_BYTES);
-        if (header.first_index != header.previous_index + 1)
+        const log_configuration *configuration = &header.configuration;
+        if (header.first_index != header.previous_index + 1 || configuration->body.size > size - SEGMENT_HEADER_BYTES ||
+            configuration->index > header.previous_index || (configuration->index == 0) != (configuration->body.size == 0))
                 return RQ_ECORRUPT;
         *ret_header = header;
         return RQ_OK;

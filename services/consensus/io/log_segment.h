@@ -6,7 +6,12 @@
  *   8  16 bytes segment uuid   24  16 bytes database id
  *  40  u64 first index     48  u64 previous index   56  u64 previous term
  *  64  u64 entry clock (us) before the first index
- *  72  u64 size of the file   80  u32 CRC-32C of bytes 0..79
+ *  72  u64 size of the file
+ *  80  u32 n, bytes of the header    84  u32 c, bytes of the configuration
+ *  88  u64 index of the configuration's entry, at or before the previous index;
+ *      0: none
+ *  96  c bytes configuration (core/membership.h), then what newer builds add
+ *  n-4 u32 CRC-32C of everything before
  *
  * Unit, at a multiple of 8:
  *   0  u32 magic "rqU1"     4  u32 bytes of records
@@ -28,12 +33,14 @@
 
 #include "base/bytes.h"
 #include "base/rng.h"
+#include "io/log_configurations.h"
 
 enum {
         SEGMENT_MAGIC         = 0x31537172, /* "rqS1" */
         SEGMENT_VERSION       = 1,
-        SEGMENT_HEADER_BYTES  = 84,
-        SEGMENT_DATA_AT       = 4096,
+        SEGMENT_HEADER_BYTES  = 100,              /* without a configuration */
+        SEGMENT_DATA_AT       = 4096,             /* a header is never larger */
+        SEGMENT_CONFIGURATION_MAX = SEGMENT_DATA_AT - SEGMENT_HEADER_BYTES,
         SEGMENT_BYTES         = 16 * 1024 * 1024, /* a larger record has a segment of its own */
         SEGMENT_NAME_BYTES    = 25,               /* 20 digits, ".log", NUL */
         UNIT_MAGIC            = 0x31557172, /* "rqU1" */
@@ -45,6 +52,7 @@ typedef struct segment_header {
         rq_uuid uuid, database_id;
         uint64_t first_index, previous_index, previous_term, clock_us;
         uint64_t file_bytes;
+        log_configuration configuration; /* holds at previous_index; its body is borrowed from who made the header */
 } segment_header;
 
 typedef struct segment_unit {
@@ -69,9 +77,10 @@ char *segment_name(uint64_t first_index, char name[static SEGMENT_NAME_BYTES]);
 /* Whether it is the name of a segment. */
 bool segment_name_parse(const char *name, uint64_t *ret_first_index);
 
-/* Writes SEGMENT_HEADER_BYTES. */
-void segment_header_encode(uint8_t *out, const segment_header *header);
-/* Errors: RQ_ECORRUPT, RQ_EVERSION. */
+/* Writes up to SEGMENT_DATA_AT bytes and returns how many. The configuration must fit
+ * SEGMENT_CONFIGURATION_MAX. */
+size_t segment_header_encode(uint8_t *out, const segment_header *header);
+/* The configuration is borrowed from file. Errors: RQ_ECORRUPT, RQ_EVERSION. */
 rq_err segment_header_decode(rq_bytes file, segment_header *ret_header);
 
 /* The unit's header; sets unit->crc. slices: its records, borrowed. */

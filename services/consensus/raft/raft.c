@@ -23,7 +23,7 @@ rq_err raft_init(void *memory, const raft_options *options, raft_run *runs, uint
 
         raft *r = memory;
         *r = (raft) {
-                .id = options->id, .voter_count = options->voter_count,
+                .id = options->id, .voter_count = options->voter_count, .learner = options->learner,
                 .role = RAFT_FOLLOWER, .term = options->term, .vote = options->vote,
                 .durable_term = options->term, .durable_vote = options->vote,
                 .uncommitted_bytes_max = options->uncommitted_bytes_max,
@@ -59,16 +59,7 @@ rq_err raft_restored(raft *r) {
 }
 
 void raft_output_reset(raft_output *out) {
-        /* Not the messages' bodies: they are large and end at count. */
-        out->persist = (typeof(out->persist)) {0};
-        out->send_now.count = out->send_after_persist.count = 0;
-        out->noop_index = out->noop_term = 0;
-        out->proposed_first = 0;
-        out->proposed_count = 0;
-        out->commit = 0;
-        out->read_round = out->reads_ready_round = out->reads_failed_round = 0;
-        out->reads_ready_index = 0;
-        out->state_changed = false;
+        *out = (raft_output) {0};
 }
 
 uint32_t raft_own_place(const raft *r) {
@@ -98,7 +89,7 @@ void raft_persist_entries(raft *r, raft_index first) {
 
 static void step_tick(raft *r) {
         /* A lone voter has nobody to wait for. */
-        if (r->role == RAFT_FOLLOWER && !r->storage_failed)
+        if (r->role == RAFT_FOLLOWER && !r->storage_failed && !r->learner)
                 raft_campaign(r);
         else if (r->role == RAFT_CANDIDATE)
                 raft_count_votes(r);
@@ -171,7 +162,11 @@ rq_err raft_step(raft *r, const raft_event *event, raft_output *out) {
 }
 
 uint64_t raft_deadline_us(const raft *r) {
-        return r->role == RAFT_FOLLOWER && !r->storage_failed ? 0 : UINT64_MAX;
+        if (r->storage_failed || r->learner || r->role == RAFT_LEADER)
+                return UINT64_MAX;
+        /* A candidate waits for its vote to be durable; one that is elected and had
+         * no room for its no-op tries again. */
+        return r->role == RAFT_FOLLOWER || raft_is_elected(r) ? 0 : UINT64_MAX;
 }
 
 uint32_t raft_run_room(const raft *r) { return r->trail.run_capacity - r->trail.run_count; }

@@ -2,9 +2,10 @@
  * data; the clock is a field of the event. No I/O, no threads, no callbacks, no
  * allocation, no payloads: it knows terms, indexes and byte counts.
  *
- * Now: a cluster of one voter. Other configurations are refused, nothing of
- * them is half there. Order of effects (thesis 3.8, architecture.md rule 1):
- * what stands in send_after_persist, and every promise to ourselves, counts only
+ * Now: a cluster of one voter, other configurations are refused. Majorities, read
+ * rounds and terms are counted as for any size; messages between members, their
+ * events and the replacing of entries don't exist yet. Order of effects (thesis
+ * 3.8, architecture.md rule 1): every promise, also one to ourselves, counts only
  * once RAFT_EV_PERSISTED has confirmed the persist it came with. */
 #ifndef RQ_CONSENSUS_RAFT_H
 #define RQ_CONSENSUS_RAFT_H
@@ -23,6 +24,7 @@ typedef struct raft_options {
         raft_id id;
         const raft_id *voters;
         uint32_t voter_count;
+        bool learner;                /* architecture rule 8: never campaigns, never votes */
         raft_term term;              /* hard state: term, vote, what was known to be committed */
         raft_id vote;
         raft_index commit;
@@ -61,27 +63,6 @@ typedef struct raft_event {
         };
 } raft_event;
 
-typedef enum raft_message_type {
-        RAFT_MSG_VOTE,
-        RAFT_MSG_VOTE_RESULT,
-        RAFT_MSG_APPEND,
-        RAFT_MSG_APPEND_RESULT,
-} raft_message_type;
-
-typedef struct raft_message {
-        raft_message_type type;
-        raft_id to;
-        raft_term term, log_term;
-        raft_index index, commit;
-        uint32_t count;
-        bool granted;
-} raft_message;
-
-typedef struct raft_messages {
-        raft_message v[RAFT_MESSAGES_MAX];
-        uint32_t count;
-} raft_messages;
-
 /* Effects of one or several steps; the driver performs and then resets it. */
 typedef struct raft_output {
         struct {
@@ -89,11 +70,9 @@ typedef struct raft_output {
                 bool hard;                     /* write term and vote */
                 raft_term term;
                 raft_id vote;
-                raft_index truncate_from;      /* 0: nothing is cut */
                 raft_index first, last;        /* entries to append; first 0: none */
                 raft_persisted when_durable;   /* what to say in RAFT_EV_PERSISTED */
         } persist;
-        raft_messages send_now, send_after_persist;
         raft_index noop_index;                 /* 0, or an entry the core itself has appended */
         raft_term noop_term;
         raft_index proposed_first;             /* place of the proposals that were taken, */

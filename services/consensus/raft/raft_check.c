@@ -51,6 +51,8 @@ const char *raft_check(const raft *r) {
                 return "a read round was answered before it began";
         if (r->role == RAFT_CANDIDATE && r->vote != r->id)
                 return "a candidate that didn't vote for itself";
+        if (r->learner && r->role != RAFT_FOLLOWER)
+                return "a learner that stands for election";
         if (r->storage_failed && r->role != RAFT_FOLLOWER)
                 return "storage has failed and the node has not stepped down";
         return r->role == RAFT_LEADER ? check_leader(r) : NULL;

@@ -6,7 +6,7 @@
 #include "raft/raft_state.h"
 
 void raft_campaign(raft *r) {
-        assert(r->role != RAFT_LEADER && !r->storage_failed);
+        assert(r->role != RAFT_LEADER && !r->storage_failed && !r->learner);
         r->role = RAFT_CANDIDATE;
         r->term++;
         r->vote = r->id;
@@ -23,8 +23,12 @@ void raft_count_votes(raft *r) {
         assert(r->role == RAFT_CANDIDATE);
         if (r->durable_term == r->term && r->durable_vote == r->id)
                 r->granted[raft_own_place(r)] = true;
-        if (raft_quorum_votes(r->granted, r->voter_count))
-                (void) raft_become_leader(r); /* without room for the no-op: at the next tick */
+        if (raft_is_elected(r))
+                (void) raft_become_leader(r); /* without room for the no-op: a tick is due at once */
+}
+
+bool raft_is_elected(const raft *r) {
+        return r->role == RAFT_CANDIDATE && raft_quorum_votes(r->granted, r->voter_count);
 }
 
 void raft_step_down(raft *r) {

@@ -20,7 +20,7 @@ struct raft {
         raft_term accepted_term;   /* of the leader whose append was last accepted */
         raft_term durable_term;    /* hard state on disk */
         raft_id durable_vote;
-        bool storage_failed, commit_known;
+        bool storage_failed, commit_known, learner;
         uint64_t uncommitted_bytes_max;
 
         bool granted[RAFT_VOTERS_MAX];     /* candidate */
@@ -35,6 +35,7 @@ struct raft {
 /* raft_election.c */
 void raft_campaign(raft *r);
 void raft_count_votes(raft *r);
+bool raft_is_elected(const raft *r); /* a majority's votes are durable */
 void raft_step_down(raft *r);
 
 /* raft_leader.c */

@@ -8,10 +8,7 @@ typedef uint64_t raft_index; /* 1-based place in the log; 0: before the first en
 typedef uint64_t raft_term;  /* 0: before the first election */
 typedef uint64_t raft_id;    /* of a member; 0: none */
 
-enum {
-        RAFT_VOTERS_MAX   = 15,
-        RAFT_MESSAGES_MAX = 64, /* in one output */
-};
+enum { RAFT_VOTERS_MAX = 15 };
 
 typedef enum raft_role { RAFT_FOLLOWER, RAFT_CANDIDATE, RAFT_LEADER } raft_role;
 

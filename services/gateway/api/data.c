@@ -21,15 +21,20 @@ static void refuse_overloaded(exchange *ex) {
         http_answer(conn, &head, rq_bytes_text("too many requests are under way, nothing was done, try again\n"), (rq_bytes) {0});
 }
 
-static void refuse_too_large(exchange *ex) {
-        char text[160];
+/* While the body comes: what is left of it is not waited for. */
+static void refuse_too_large(exchange *ex, const char *text) {
         http_conn *conn = ex->conn;
         const http_head head = { .status = 413, .content_type = API_TEXT, .nosniff = true, .close = true };
         ex->gw->metrics.gateway.body_limit++;
-        (void) snprintf(text, sizeof text, "request body larger than the limit of %llu bytes (-max-body-size); use /db/load for bulk data\n",
-                        (unsigned long long) ex->gw->config->max_body_bytes);
         exchange_free(ex);
-        http_answer(conn, &head, rq_bytes_text(text), (rq_bytes) {0});
+        http_answer(conn, &head, rq_bytes_text(text), rq_bytes_text("\n"));
+}
+
+static void refuse_body(exchange *ex) {
+        char text[160];
+        (void) snprintf(text, sizeof text, "request body larger than the limit of %llu bytes (-max-body-size); use /db/load for bulk data",
+                        (unsigned long long) ex->gw->config->max_body_bytes);
+        refuse_too_large(ex, text);
 }
 
 static rq_err take_parser(gateway *gw, json_body **ret_body) {
@@ -44,7 +49,7 @@ void data_begin(exchange *ex) {
         if (request->method != METHOD_POST)
                 return;
         if (request->has_length && request->content_length > ex->gw->config->max_body_bytes) {
-                refuse_too_large(ex);
+                refuse_body(ex);
                 return;
         }
         ex->wants_body = true;
@@ -58,21 +63,35 @@ void data_begin(exchange *ex) {
                 refuse_overloaded(ex);
 }
 
+/* A body counts with what came of it, or with what was made of it, if that is more. */
+static void charge(exchange *ex) {
+        gateway *gw = ex->gw;
+        uint64_t bytes = ex->statements.size > ex->body_bytes ? ex->statements.size : ex->body_bytes;
+        if (bytes > ex->charged_bytes) {
+                gw->body_bytes += bytes - ex->charged_bytes;
+                ex->charged_bytes = bytes;
+        }
+}
+
 void data_body(exchange *ex, rq_bytes piece) {
         gateway *gw = ex->gw;
         ex->body_bytes += piece.size;
-        gw->body_bytes += piece.size;
         if (ex->body_bytes > gw->config->max_body_bytes) {
-                refuse_too_large(ex);
+                refuse_body(ex);
                 return;
         }
-        if (gw->body_bytes > BODY_BYTES_MAX && ex->body_bytes > BODY_BYTES_SMALL) {
+        charge(ex);
+        if (gw->body_bytes > BODY_BYTES_MAX && ex->charged_bytes > BODY_BYTES_SMALL) {
                 refuse_overloaded(ex);
                 return;
         }
         rq_err r = ex->is_text ? rq_buf_append_bytes(&ex->text, piece) : json_body_feed(ex->body, piece);
-        if (r < 0)
+        if (r == RQ_ETOOBIG)
+                refuse_too_large(ex, STATEMENTS_TOO_LARGE);
+        else if (r < 0)
                 refuse_overloaded(ex);
+        else
+                charge(ex);
 }
 
 /* --- statements ------------------------------------------------------------- */
@@ -95,6 +114,10 @@ static bool take_statements(exchange *ex) {
         else if (ex->params.has_q)
                 r = take_sql(ex, ex->params.q, &result);
 
+        if (r == RQ_ETOOBIG) {
+                refuse_too_large(ex, STATEMENTS_TOO_LARGE);
+                return false;
+        }
         if (r < 0) {
                 refuse_overloaded(ex);
                 return false;
@@ -142,7 +165,8 @@ static bool redirect(exchange *ex) {
                 return true;
         }
         RQ_CLEANUP(rq_buf_done) rq_buf location = {0};
-        if (rq_buf_printf(&location, "http://%s%.*s", node->leader_api_addr, (int) ex->location.size, (const char *) ex->location.data) < 0 ||
+        char url[GATEWAY_URL_BYTES];
+        if (rq_buf_printf(&location, "%s%.*s", gateway_url(node->leader_api_addr, url), (int) ex->location.size, (const char *) ex->location.data) < 0 ||
             rq_buf_append(&location, "", 1) < 0) {
                 refuse_overloaded(ex);
                 return true;

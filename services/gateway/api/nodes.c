@@ -16,13 +16,11 @@ typedef struct node_element {
 } node_element;
 
 static void put_element(json_writer *w, const char *key, const node_element *e, uint64_t took_ns) {
-        char url[NODE_TEXT_BYTES + 16], seconds[JSON_SECONDS_BYTES], duration[32];
+        char url[GATEWAY_URL_BYTES], seconds[JSON_SECONDS_BYTES], duration[32];
         writer_open(w, key, '{');
         writer_text(w, "id", e->id);
-        if (e->api_addr[0] != '\0') {
-                (void) snprintf(url, sizeof url, "http://%s", e->api_addr);
-                writer_text(w, "api_addr", url);
-        }
+        if (e->api_addr[0] != '\0')
+                writer_text(w, "api_addr", gateway_url(e->api_addr, url));
         writer_text(w, "addr", e->addr);
         writer_text(w, "version", e->version);
         writer_bool(w, "voter", e->voter);
@@ -153,7 +151,8 @@ static bool read_target(exchange *ex, char target[static NODE_TEXT_BYTES]) {
         return good;
 }
 
-/* Handing leadership over needs a second node, which a node can't have yet. */
+/* Handing leadership over needs a second node, which a node can't have yet.
+ * Without wait the answer is 200 all the same, as in rqlite: clients rely on it. */
 static void step_down(exchange *ex) {
         const node_view *view = &ex->gw->node;
         char target[NODE_TEXT_BYTES];

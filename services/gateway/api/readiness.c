@@ -39,6 +39,8 @@ static void on_sync_checked(exchange *ex, unsigned status, rq_bytes result) {
         answer(ex, 503, STORE_OK "\n[+]sync ", complete ? rq_buf_bytes(&more) : (rq_bytes) {0});
 }
 
+/* Through consensus, and behind everything that is committed: a node whose
+ * services hang, or whose writer is stuck, isn't ready. */
 static void check_db(exchange *ex) {
         rq_list_remove(&ex->waiting);
         wheel_cancel(&ex->gw->deadlines, &ex->deadline);
@@ -46,7 +48,7 @@ static void check_db(exchange *ex) {
         if (ex->params.sync)
                 backend_start_internal(ex, WAY_READ, READ_LINEARIZABLE, "SELECT 1", on_sync_checked);
         else
-                backend_start_internal(ex, WAY_QUERY, READ_NONE, "SELECT 1", on_db_checked);
+                backend_start_internal(ex, WAY_READ, READ_WEAK, "SELECT 1", on_db_checked);
 }
 
 void readiness_begin(exchange *ex) {

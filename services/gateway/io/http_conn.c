@@ -128,15 +128,17 @@ static int on_header_field(http_parser *parser, const char *at, size_t size) {
         http_conn *conn = conn_of(parser);
         if (conn->state != CONN_HEADERS) /* trailers are not looked at */
                 return 0;
+        size_t around = 0;
         if (!conn->field_open) {
                 conn->field_open = true;
                 conn->field_size = 0;
+                around = 4; /* ": " and the end of the line */
         }
         for (size_t i = 0; i < size && conn->field_size < sizeof conn->field; i++) {
                 char c = at[i];
                 conn->field[conn->field_size++] = c >= 'A' && c <= 'Z' ? (char) (c | 0x20) : c;
         }
-        return count_header(conn, size);
+        return count_header(conn, size + around);
 }
 
 static bool field_is(const http_conn *conn, const char *name) {

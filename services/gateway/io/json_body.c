@@ -47,6 +47,7 @@ struct json_body {
         unsigned depth;
         size_t statement_start, object_start;
         uint32_t elements;             /* of the statement, so far */
+        uint32_t values;               /* statements and parameters, of the body */
         bool complete;                 /* the array is closed: the rest is ignored */
         rq_err err;
 
@@ -116,8 +117,20 @@ static rq_err clean(json_body *b, rq_bytes *text) {
         return r;
 }
 
+/* Before what would go above the limit is copied. */
+static rq_err check_room(const json_body *b, size_t more) {
+        return more > STATEMENTS_BYTES_MAX || b->out->size > STATEMENTS_BYTES_MAX - more ? RQ_ETOOBIG : RQ_OK;
+}
+
+/* Each costs the store far more memory than its bytes. */
+static rq_err count_element(json_body *b) { return ++b->values > ELEMENTS_MAX ? RQ_ETOOBIG : RQ_OK; }
+
 static int put_sql(json_body *b, rq_bytes sql) {
         rq_err r = clean(b, &sql);
+        if (r >= 0)
+                r = count_element(b);
+        if (r >= 0)
+                r = check_room(b, sql.size);
         if (r >= 0)
                 r = statement_put_sql(b->out, sql);
         if (r < 0)
@@ -163,7 +176,11 @@ static rq_err remember_named(json_body *b, size_t at) {
 static int put_value(json_body *b, const value *v) {
         bool has_name = b->place == IN_OBJECT;
         size_t at = b->out->size;
-        rq_err r = statement_put_parameter(b->out, has_name ? rq_buf_bytes(&b->name) : (rq_bytes) {0}, v);
+        rq_err r = count_element(b);
+        if (r >= 0)
+                r = check_room(b, v->bytes.size);
+        if (r >= 0)
+                r = statement_put_parameter(b->out, has_name ? rq_buf_bytes(&b->name) : (rq_bytes) {0}, v);
         if (r >= 0 && has_name)
                 r = remember_named(b, at);
         if (r < 0)
@@ -550,6 +567,7 @@ rq_err json_body_begin(json_body *b, rq_buf *out) {
         b->out = out;
         b->place = AT_TOP;
         b->depth = 0;
+        b->values = 0;
         b->elements = 0;
         b->complete = false;
         b->err = RQ_OK;

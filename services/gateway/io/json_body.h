@@ -24,8 +24,9 @@ rq_err json_body_new(json_body **ret_body); /* Errors: RQ_ENOMEM */
 json_body *json_body_free(json_body *body); /* accepts NULL, returns NULL */
 
 /* One body after another with the same object. Statements are appended to
- * *out, which is borrowed until end. Errors of all: RQ_ENOMEM; what is wrong
- * with the body is told by end. */
+ * *out, which is borrowed until end. Errors of all: RQ_ENOMEM; RQ_ETOOBIG: the
+ * statements are above STATEMENTS_BYTES_MAX, the rest of the body is not looked
+ * at. What else is wrong with the body is told by end. */
 rq_err json_body_begin(json_body *body, rq_buf *out);
 rq_err json_body_feed(json_body *body, rq_bytes piece);
 rq_err json_body_end(json_body *body, json_body_result *ret_result);

@@ -8,6 +8,15 @@ enum {
         FIXED_BYTES_MAX = 128, /* numbers and flags of any message here, with tags */
 };
 
+_Static_assert((int) STATEMENTS_BYTES_MAX < (int) RECORD_BODY_BYTES_MAX && (int) RECORD_BODY_BYTES_MAX <= (int) IPC_PAYLOAD_BYTES_MAX,
+               "what the parser lets pass fits a record, and a record fits a frame");
+
+static rq_err reserve(ipc_link *link, size_t body_bytes, size_t payload_bytes, uint8_t **ret_space) {
+        if (payload_bytes > RECORD_BODY_BYTES_MAX)
+                return RQ_ETOOBIG;
+        return ipc_link_reserve(link, body_bytes, payload_bytes, ret_space);
+}
+
 /* --- fields of both Query and SqlEntry -------------------------------------- */
 
 static size_t render_size(const message_render *r) {
@@ -50,9 +59,7 @@ static uint8_t *put_origin(uint8_t *p, const message_entry *e) {
 rq_err message_send_propose(ipc_link *link, const message_entry *e) {
         size_t room = FIXED_BYTES_MAX + origin_size(e) + statements_size(e->statements, STATEMENTS_OF_ENTRY);
         uint8_t *body;
-        if (room > RECORD_BODY_BYTES_MAX)
-                return RQ_ETOOBIG;
-        rq_err r = ipc_link_reserve(link, FIXED_BYTES_MAX, room, &body);
+        rq_err r = reserve(link, FIXED_BYTES_MAX, room, &body);
         if (r < 0)
                 return r;
 
@@ -93,7 +100,7 @@ static uint8_t *put_query(uint8_t *p, const message_query *q) {
 /* Read: level 1, timeout_us 2, min_index 3. */
 rq_err message_send_read(ipc_link *link, uint64_t request_id, unsigned level, const message_query *q) {
         uint8_t *body;
-        rq_err r = ipc_link_reserve(link, FIXED_BYTES_MAX, query_room(q), &body);
+        rq_err r = reserve(link, FIXED_BYTES_MAX, query_room(q), &body);
         if (r < 0)
                 return r;
         uint8_t *p = wire_put_number(body, 1, level);
@@ -107,7 +114,7 @@ rq_err message_send_read(ipc_link *link, uint64_t request_id, unsigned level, co
 
 rq_err message_send_query(ipc_link *link, uint64_t request_id, const message_query *q) {
         uint8_t *payload;
-        rq_err r = ipc_link_reserve(link, 0, query_room(q), &payload);
+        rq_err r = reserve(link, 0, query_room(q), &payload);
         if (r < 0)
                 return r;
         ipc_link_commit(link, IPC_QUERY, request_id, 0, (size_t) (put_query(payload, q) - payload));

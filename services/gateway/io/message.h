@@ -31,7 +31,8 @@ typedef struct message_query {     /* the Query of READ and QUERY */
         uint64_t db_timeout_us, min_index, credit_bytes, timeout_us, max_rows, max_bytes;
 } message_query;
 
-/* level: number of ReadLevel. Errors: as ipc_link_reserve(). */
+/* level: number of ReadLevel. Errors: as ipc_link_reserve(); RQ_ETOOBIG also
+ * above what a record of the log holds, for reads too: the receiver refuses it. */
 rq_err message_send_propose(ipc_link *link, const message_entry *entry);
 rq_err message_send_read(ipc_link *link, uint64_t request_id, unsigned level, const message_query *query);
 rq_err message_send_query(ipc_link *link, uint64_t request_id, const message_query *query);

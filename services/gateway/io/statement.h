@@ -11,6 +11,14 @@
 
 enum { STATEMENTS_OF_ENTRY = 16, STATEMENTS_OF_QUERY = 1 }; /* field numbers */
 
+/* Of one request, encoded: more fits neither an entry of the log nor a query.
+ * JSON of the same size may be above it: an integer of two bytes takes six. */
+enum {
+        STATEMENTS_BYTES_MAX = 64 * 1024 * 1024,
+        ELEMENTS_MAX         = 1000000, /* statements and parameters of a request together */
+};
+#define STATEMENTS_TOO_LARGE "statements larger than the limit (64 MiB encoded as they are sent, 1000000 statements and parameters); send fewer at a time, or use /db/load for bulk data"
+
 typedef enum value_kind { VALUE_NULL, VALUE_INTEGER, VALUE_REAL, VALUE_TEXT, VALUE_BLOB } value_kind;
 
 typedef struct value {

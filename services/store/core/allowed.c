@@ -23,8 +23,9 @@ static const char *const functions[] = {
         "trim", "trunc", "typeof", "unhex", "unicode", "unixepoch", "unlikely", "upper", "zeroblob",
 };
 
+/* The first is for readers. */
 static const char *modules[] = {
-        "fts3", "fts4", "fts4aux", "fts5", "fts5vocab", "geopoly", "json_each", "json_tree", "rtree", "rtree_i32", NULL,
+        "dbstat", "fts3", "fts4", "fts4aux", "fts5", "fts5vocab", "geopoly", "json_each", "json_tree", "rtree", "rtree_i32", NULL,
 };
 
 static const struct {
@@ -64,10 +65,10 @@ bool allowed_function(const char *name) {
 }
 
 bool allowed_module(const char *name) {
-        return bsearch(name, modules, sizeof modules / sizeof modules[0] - 1, sizeof modules[0], compare) != NULL;
+        return bsearch(name, modules + 1, sizeof modules / sizeof modules[0] - 2, sizeof modules[0], compare) != NULL;
 }
 
-const char **allowed_modules(void) { return modules; }
+const char **allowed_modules(bool reader) { return reader ? modules : modules + 1; }
 
 allowed_pragma allowed_pragma_of(const char *name) {
         for (size_t i = 0; i < sizeof pragmas / sizeof pragmas[0]; i++)

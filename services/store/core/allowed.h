@@ -10,8 +10,8 @@
 bool allowed_function(const char *name);
 bool allowed_module(const char *name);
 
-/* NULL-terminated, for sqlite3_drop_modules. */
-const char **allowed_modules(void);
+/* NULL-terminated, for sqlite3_drop_modules. A reader also has dbstat. */
+const char **allowed_modules(bool reader);
 
 typedef enum allowed_pragma {
         PRAGMA_REFUSED,

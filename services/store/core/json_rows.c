@@ -603,7 +603,3 @@ void json_reset_bytes(json_writer *w) {
 bool json_failed(const json_writer *w) {
         return w->failed;
 }
-
-uint32_t json_result_count(const json_writer *w) {
-        return w->result_count;
-}

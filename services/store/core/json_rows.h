@@ -40,7 +40,7 @@ json_writer *json_writer_free(json_writer *w);
 void json_begin(json_writer *w, const json_options *options);
 
 /* A statement that changed something, or nothing ({}). inserted: last_insert_id
- * is shown. execute: in associative form "rows":null is shown last.
+ * is shown. In associative form "rows":null is shown last.
  * elapsed_ns is shown with timings. */
 void json_write_result(json_writer *w, bool inserted, int64_t last_insert_id, int64_t rows_affected, uint64_t elapsed_ns);
 /* {"error":...}; of_query: in associative form {"rows":[],"error":...}. */
@@ -67,13 +67,10 @@ void json_rows_failed(json_writer *w, const char *text);
  * gateway's (proto/README.md, Results). */
 void json_end(json_writer *w, const char *error);
 
-/* What has been written since json_begin or the last json_take_reset; the
+/* What has been written since json_begin or the last json_reset_bytes; the
  * caller may send it and reset at any time between calls. */
 rq_bytes json_bytes(const json_writer *w);
 void json_reset_bytes(json_writer *w);
 bool json_failed(const json_writer *w);
-
-/* How many statement results were begun: 0 means "results":[]. */
-uint32_t json_result_count(const json_writer *w);
 
 #endif

@@ -54,7 +54,7 @@ static size_t skip_quoted(rq_bytes sql, size_t at) {
 
 static token next_token(rq_bytes sql, size_t *at) {
         size_t from = *at = skip_blanks(sql, *at);
-        if (from >= sql.size)
+        if (from >= sql.size || sql.data[from] == '\0') /* where SQLite stops, too */
                 return (token) { .kind = TOKEN_END };
 
         uint8_t c = sql.data[from];

@@ -12,9 +12,9 @@
 bool sql_text_blank(rq_bytes sql);
 
 /* A pragma that would take the journal, the syncs or the checkpoints out of
- * the store's hands, in any spelling and anywhere in the text (http-api.md
- * 4.9): journal_mode, wal_autocheckpoint, synchronous, query_only with a value,
- * wal_checkpoint in any form. */
+ * the store's hands, in any spelling and anywhere in the text (sql.md, Not
+ * available in a write): journal_mode, wal_autocheckpoint, synchronous,
+ * query_only with a value, wal_checkpoint in any form. */
 bool sql_text_pragma_disallowed(rq_bytes sql);
 
 /* The first word (letters and '_') of the statement, behind blanks and

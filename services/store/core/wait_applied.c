@@ -15,10 +15,10 @@ void wait_applied_init(wait_applied *w) {
 }
 
 void wait_applied_add(wait_applied *w, wait_item *item, uint64_t index, uint64_t deadline_us) {
-        rq_assert(!item->waiting);
+        rq_assert(item->in == NULL);
         item->index = index;
         item->deadline_us = deadline_us;
-        item->waiting = true;
+        item->in = w;
         w->count++;
 
         rq_list *at = w->by_index.prev;
@@ -33,11 +33,11 @@ void wait_applied_add(wait_applied *w, wait_item *item, uint64_t index, uint64_t
 }
 
 void wait_applied_remove(wait_applied *w, wait_item *item) {
-        if (!item->waiting)
+        if (item->in != w)
                 return;
         rq_list_remove(&item->by_index);
         rq_list_remove(&item->by_deadline);
-        item->waiting = false;
+        item->in = NULL;
         w->count--;
 }
 

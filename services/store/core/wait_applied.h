@@ -12,7 +12,7 @@
 typedef struct wait_item {
         rq_list by_index, by_deadline;
         uint64_t index, deadline_us;
-        bool waiting;
+        struct wait_applied *in; /* NULL: it isn't waiting */
 } wait_item;
 
 typedef struct wait_applied {
@@ -26,7 +26,7 @@ void wait_applied_init(wait_applied *w);
  * that the search from the end is short. */
 void wait_applied_add(wait_applied *w, wait_item *item, uint64_t index, uint64_t deadline_us);
 
-/* Does nothing to an item that isn't waiting. */
+/* Does nothing to an item that isn't waiting in w. */
 void wait_applied_remove(wait_applied *w, wait_item *item);
 
 /* Takes out and returns the next item whose index is applied_index or below,

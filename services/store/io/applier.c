@@ -7,7 +7,6 @@
 #include "base/checksum.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "core/allowed.h"
 #include "io/applier_entry.h"
 #include "record.h"
 
@@ -74,10 +73,7 @@ rq_err applier_new(files *f, const store_state *state, const applier_options *op
         atomic_store(&a->lo, state->index);
 
         rq_err r = files_open_writer(f, &db);
-        /* Only what the allow list has; the rest doesn't even exist. */
-        if (r >= 0 && sqlite3_drop_modules(db, allowed_modules()) != SQLITE_OK)
-                r = RQ_ENOMEM;
-        if (r >= 0 && sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_FKEY, options->foreign_keys ? 1 : 0, NULL) != SQLITE_OK)
+        if (r >= 0 && sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_FKEY, files_foreign_keys(f) ? 1 : 0, NULL) != SQLITE_OK)
                 r = RQ_EINVAL;
         /* Before the authorizer is there: it refuses these words. */
         if (r >= 0)
@@ -114,36 +110,28 @@ static int run(sqlite3_stmt *stmt) {
         return sqlite3_reset(stmt);
 }
 
-static rq_err environment_error(applier *a) {
-        switch (files_failed(a->files, true)) {
-        case FILES_FULL: return RQ_ENOSPC;
-        case FILES_MEMORY: return RQ_ENOMEM;
-        case FILES_IO:
-        case FILES_OK: break;
-        }
-        return RQ_EIO;
-}
-
 static void roll_back(applier *a) {
         statements_forget(a->entry.statements); /* a change of schema may be undone */
         if (!sqlite3_get_autocommit(a->entry.db))
                 (void) run(a->rollback);
+        entry_rolled_back(&a->entry);
 }
 
 static rq_err begin(applier *a) {
-        return run(a->begin) == SQLITE_OK ? RQ_OK : environment_error(a);
+        return run(a->begin) == SQLITE_OK ? RQ_OK : files_failure(a->files, true) ?: RQ_EIO;
 }
 
 /* On success `next` is the truth; readers learn it. */
 static rq_err commit(applier *a, const store_state *next) {
         atomic_store(&a->hi, next->index);
         if (!sqlite3_get_autocommit(a->entry.db) && run(a->commit) != SQLITE_OK) {
-                rq_err r = environment_error(a);
+                rq_err r = files_failure(a->files, true) ?: RQ_EIO;
                 roll_back(a);
                 atomic_store(&a->hi, a->state.index);
                 return r;
         }
         a->state = *next;
+        entry_committed(&a->entry);
         files_committed(a->files, &a->state);
         atomic_store(&a->lo, next->index);
         return RQ_OK;
@@ -227,6 +215,9 @@ static rq_err apply_alone(applier *a, rq_bytes records, applier_wanted wanted, v
                 r = commit(a, &next);
         if (r < 0) {
                 roll_back(a);
+                files_undo_commits(a->files);
+                if (!files_broken(a->files))
+                        atomic_store(&a->hi, a->state.index);
                 output_cut(out, count, json_size);
                 return r;
         }
@@ -235,17 +226,19 @@ static rq_err apply_alone(applier *a, rq_bytes records, applier_wanted wanted, v
         return RQ_OK;
 }
 
-/* As many of the records as one transaction may hold, at most `limit`. When
- * the n-th ends the transaction by itself (OR ROLLBACK and the like), those
- * before it are undone with it: *ret_gone_after = n - 1, nothing is applied. */
-static rq_err apply_batch(applier *a, rq_bytes records, size_t limit, applier_wanted wanted, void *wanted_arg,
-                          apply_output *out, size_t *ret_applied, size_t *ret_bytes, size_t *ret_gone_after) {
+/* As many of the records as one transaction may hold, at most `limit`; fewer if
+ * may_stop_early and it takes long. When the n-th ends the transaction by itself
+ * (OR ROLLBACK and the like), those before it are undone with it:
+ * *ret_gone_after = n - 1, nothing is applied. */
+static rq_err apply_batch(applier *a, rq_bytes records, size_t limit, bool may_stop_early,
+                          applier_wanted wanted, void *wanted_arg, apply_output *out,
+                          size_t *ret_applied, size_t *ret_bytes, size_t *ret_gone_after) {
         size_t count = out->count, json_size = out->json.size, applied = 0, bytes = 0;
         uint64_t until_us = rq_clock_mono_us() + BATCH_TIME_US;
         store_state next = a->state;
         bool gone = false;
 
-        (void) files_failed(a->files, true);
+        (void) files_failure(a->files, true);
         rq_err r = begin(a);
         while (r >= 0 && applied < limit && bytes < records.size && bytes < BATCH_RECORD_BYTES) {
                 record rec;
@@ -260,7 +253,7 @@ static rq_err apply_batch(applier *a, rq_bytes records, size_t limit, applier_wa
                         break;
                 applied++;
                 bytes += rec.size;
-                if (limit == BATCH_ENTRIES_MAX && rq_clock_mono_us() > until_us)
+                if (may_stop_early && rq_clock_mono_us() > until_us)
                         break;
         }
         if (r >= 0 && !gone)
@@ -280,18 +273,17 @@ static rq_err apply_batch(applier *a, rq_bytes records, size_t limit, applier_wa
 rq_err applier_run(applier *a, rq_bytes records, applier_wanted wanted, void *wanted_arg,
                    apply_output *out, size_t *ret_applied, size_t *ret_bytes) {
         size_t applied = 0, bytes = 0, gone_after;
-        rq_err r = apply_batch(a, records, BATCH_ENTRIES_MAX, wanted, wanted_arg, out, &applied, &bytes, &gone_after);
-        if (r >= 0 && gone_after != SIZE_MAX) {
-                /* Hazards 1: an outcome may not depend on the borders of batches. So
-                 * first those before it, as if it weren't there, then it alone. */
+        rq_err r = apply_batch(a, records, BATCH_ENTRIES_MAX, true, wanted, wanted_arg, out, &applied, &bytes, &gone_after);
+        /* Hazards 1: an outcome may not depend on the borders of batches. So first
+         * those before it, as if it weren't there, then, the next time, it alone.
+         * (What went well once does so again; if not, one fewer is tried.) */
+        while (r >= 0 && gone_after != SIZE_MAX) {
                 a->counters.redone++;
                 if (gone_after > 0) {
-                        size_t again = gone_after;
-                        r = apply_batch(a, records, again, wanted, wanted_arg, out, &applied, &bytes, &gone_after);
-                        /* What went well once does so again: it depends on nothing else. */
-                        rq_assert(r < 0 || (gone_after == SIZE_MAX && applied == again));
+                        r = apply_batch(a, records, gone_after, false, wanted, wanted_arg, out, &applied, &bytes, &gone_after);
                 } else {
                         r = apply_alone(a, records, wanted, wanted_arg, out, &applied, &bytes);
+                        break;
                 }
         }
         if (r < 0)

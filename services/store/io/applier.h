@@ -14,8 +14,10 @@
 
 typedef struct applier applier;
 
+struct files_io;
+
 typedef struct applier_options {
-        bool foreign_keys;         /* -fk */
+        const struct files_io *io; /* for spill files; NULL: files_io_kernel */
         size_t spill_bytes;        /* a result above it goes to an unlinked file; 0: default 1 MiB */
         int spill_dir_fd;          /* folder for such files */
 } applier_options;
@@ -54,7 +56,8 @@ typedef bool (*applier_wanted)(void *arg, const rq_uuid *gateway);
  * given (time or size), never 0 of many. Errors, with nothing applied beyond
  * *ret_applied: RQ_ENOSPC, RQ_EIO, RQ_ENOMEM (environment: try again later),
  * RQ_EPROTO, RQ_ECORRUPT (records broken), RQ_EVERSION (a critical kind or
- * feature level this build doesn't know: stop), RQ_EDIVERGED (database id). */
+ * feature level this build doesn't know: stop), RQ_EDIVERGED (database id). With
+ * files_broken(f) trying again is no use: the folder must be opened anew first. */
 rq_err applier_run(applier *a, rq_bytes records, applier_wanted wanted, void *wanted_arg,
                    apply_output *out, size_t *ret_applied, size_t *ret_bytes);
 

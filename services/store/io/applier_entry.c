@@ -24,6 +24,8 @@ typedef struct run {
         size_t spilled;
         rq_err error;        /* environment: the entry has no outcome */
         bool gone;           /* a statement ended the transaction */
+        uint64_t index;      /* of the record */
+        const char *problem; /* of the request as a whole: the end of a unit failed */
         bool failed;         /* a statement failed: with `transaction`, the end */
         bool schema_changed; /* nothing prepared in this entry may outlive it */
 } run;
@@ -43,7 +45,8 @@ static rq_err prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret) {
 rq_err entry_context_init(entry_context *c, sqlite3 *db, files *f, const applier_options *options) {
         c->db = db;
         c->files = f;
-        c->foreign_keys = options->foreign_keys;
+        c->foreign_keys = files_foreign_keys(f);
+        c->io = options->io != NULL ? options->io : &files_io_kernel;
         c->spill_bytes = options->spill_bytes > 0 ? options->spill_bytes : SPILL_BYTES_DEFAULT;
         c->spill_dir_fd = options->spill_dir_fd;
         rq_err r = writer_functions_install(&c->functions, db);
@@ -51,6 +54,8 @@ rq_err entry_context_init(entry_context *c, sqlite3 *db, files *f, const applier
                 r = prepare(db, "BEGIN", &c->begin);
         if (r >= 0)
                 r = prepare(db, "COMMIT", &c->commit);
+        if (r >= 0)
+                r = prepare(db, "ROLLBACK", &c->rollback);
         if (r >= 0)
                 r = prepare(db, "SAVEPOINT unit", &c->savepoint);
         if (r >= 0)
@@ -71,6 +76,7 @@ void entry_context_done(entry_context *c) {
         writer_functions_done(&c->functions);
         (void) sqlite3_finalize(c->begin);
         (void) sqlite3_finalize(c->commit);
+        (void) sqlite3_finalize(c->rollback);
         (void) sqlite3_finalize(c->savepoint);
         (void) sqlite3_finalize(c->release);
         (void) sqlite3_finalize(c->rollback_to);
@@ -80,40 +86,92 @@ void entry_context_done(entry_context *c) {
 
 /* --- units: what is undone together --------------------------------------------- */
 
-static rq_err environment_error(files *f) {
-        switch (files_failed(f, false)) {
-        case FILES_FULL: return RQ_ENOSPC;
-        case FILES_MEMORY: return RQ_ENOMEM;
-        case FILES_IO:
-        case FILES_OK: break;
+/* Is rc an outcome, the same on all nodes, or this machine's trouble? (Safety
+ * rule 7, hazards 2.) */
+static bool is_environment(run *r, int rc) {
+        rq_err failure = files_failure(r->c->files, false);
+        if (failure < 0) {
+                r->error = failure;
+                return true;
         }
-        return RQ_EIO;
+        switch (rc & 0xff) {
+        case SQLITE_BUSY:
+        case SQLITE_IOERR:
+        case SQLITE_CANTOPEN:
+                r->error = RQ_EIO;
+                return true;
+        case SQLITE_CORRUPT:
+                /* What statements can make of a virtual table, an index on an
+                 * expression, or sqlite_sequence. */
+                if (rc == SQLITE_CORRUPT_VTAB || rc == SQLITE_CORRUPT_INDEX || rc == SQLITE_CORRUPT_SEQUENCE)
+                        return false;
+                r->error = RQ_ECORRUPT;
+                return true;
+        default:
+                return false;
+        }
 }
 
-static void control(run *r, sqlite3_stmt *stmt) {
+/* False: it failed. What full-text tables hold back is written at the end of a
+ * unit and may find its own tables broken: that is an outcome. */
+static bool control(run *r, sqlite3_stmt *stmt) {
         (void) sqlite3_step(stmt);
-        if (sqlite3_reset(stmt) != SQLITE_OK && r->error >= 0)
-                r->error = environment_error(r->c->files);
+        if (sqlite3_reset(stmt) == SQLITE_OK)
+                return true;
+        rq_err before = r->error;
+        if (is_environment(r, sqlite3_extended_errcode(r->c->db)) && before < 0)
+                r->error = before;
+        return false;
 }
 
 static void unit_begin(run *r) {
         if (r->alone)
-                control(r, r->c->begin);
-        control(r, r->c->savepoint);
+                (void) control(r, r->c->begin);
+        (void) control(r, r->c->savepoint);
 }
 
-/* keep: what the unit did stays. */
-static void unit_end(run *r, bool keep) {
+/* The planner's statistics are read with the schema, and a rollback leaves
+ * them as ANALYZE had set them. A change of schema that is undone makes SQLite
+ * read all of it anew. */
+static void reload_schema(entry_context *c) {
+        bool own = sqlite3_get_autocommit(c->db) != 0;
+        (void) sqlite3_exec(c->db, own ? "BEGIN" : "SAVEPOINT reload", NULL, NULL, NULL);
+        (void) sqlite3_exec(c->db, "CREATE TABLE \"rq:reload\"(x)", NULL, NULL, NULL);
+        (void) sqlite3_exec(c->db, own ? "ROLLBACK" : "ROLLBACK TO reload", NULL, NULL, NULL);
+        if (!own)
+                (void) sqlite3_exec(c->db, "RELEASE reload", NULL, NULL, NULL);
+}
+
+void entry_committed(entry_context *c) { c->analyzed = false; }
+
+void entry_rolled_back(entry_context *c) {
+        if (c->analyzed)
+                reload_schema(c);
+        c->analyzed = false;
+}
+
+/* keep: what the unit did stays. False: it doesn't; if that wasn't asked for,
+ * its end failed, or it had ended before. */
+static bool unit_end(run *r, bool keep) {
+        entry_context *c = r->c;
         if (r->gone && !r->alone)
-                return; /* the whole batch is undone */
-        if (!sqlite3_get_autocommit(r->c->db)) {
+                return false; /* the whole batch is undone */
+        bool kept = keep && !r->gone;
+        if (!sqlite3_get_autocommit(c->db)) {
                 if (!keep)
-                        control(r, r->c->rollback_to);
-                control(r, r->c->release);
-                if (r->alone)
-                        control(r, r->c->commit);
+                        (void) control(r, c->rollback_to);
+                if (!control(r, c->release) || (r->alone && !control(r, c->commit))) {
+                        kept = false;
+                        r->gone = true;
+                        if (!r->alone)
+                                return false;
+                        (void) control(r, c->rollback);
+                }
         }
         r->gone = false; /* alone: the statement undid its own unit, and that was all */
+        if (!kept && c->analyzed)
+                reload_schema(c);
+        return kept;
 }
 
 /* Hazards 5: a violation that one unit leaves could be healed by the next one,
@@ -128,27 +186,28 @@ static bool foreign_keys_open(const entry_context *c) {
 
 /* --- statements ----------------------------------------------------------------- */
 
+/* Whatever it is (no descriptor left, say), it may pass: never a reason to stop
+ * applying for good. */
+static rq_err spill_error(rq_err r) { return r == RQ_ENOSPC || r == RQ_ENOMEM ? r : RQ_EIO; }
+
 static bool spill(void *arg, json_writer *w) {
         run *r = arg;
+        const files_io *io = r->c->io;
         rq_bytes bytes = json_bytes(w);
+        rq_err e;
         if (bytes.size < r->c->spill_bytes)
                 return true;
         if (r->spill_fd < 0) {
-                r->spill_fd = openat(r->c->spill_dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+                r->spill_fd = io->open(io->context, r->c->spill_dir_fd, ".", O_TMPFILE | O_RDWR);
                 if (r->spill_fd < 0) {
-                        r->error = rq_err_from_errno(errno);
+                        r->error = spill_error(files_io_error(errno));
                         return false;
                 }
         }
-        for (size_t at = 0; at < bytes.size;) {
-                ssize_t n = pwrite(r->spill_fd, bytes.data + at, bytes.size - at, (off_t) (r->spilled + at));
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n <= 0) {
-                        r->error = n < 0 ? rq_err_from_errno(errno) : RQ_EIO;
-                        return false;
-                }
-                at += (size_t) n;
+        e = files_io_write_at(io, r->spill_fd, bytes.data, bytes.size, r->spilled);
+        if (e < 0) {
+                r->error = spill_error(e);
+                return false;
         }
         r->spilled += bytes.size;
         json_reset_bytes(w);
@@ -163,55 +222,47 @@ static int step_to_end(sqlite3_stmt *stmt) {
         return rc;
 }
 
-/* Is rc an outcome, the same on all nodes, or this machine's trouble? (Safety
- * rule 7, hazards 2.) */
-static bool is_environment(run *r, int rc) {
-        if (files_failed(r->c->files, false) != FILES_OK) {
-                r->error = environment_error(r->c->files);
-                return true;
-        }
-        switch (rc & 0xff) {
-        case SQLITE_BUSY:
-        case SQLITE_IOERR:
-        case SQLITE_CANTOPEN:
-                r->error = RQ_EIO;
-                return true;
-        case SQLITE_CORRUPT:
-                /* A virtual table's content is what statements made of it. */
-                if (rc == SQLITE_CORRUPT_VTAB)
-                        return false;
-                r->error = RQ_ECORRUPT;
-                return true;
-        default:
-                return false;
-        }
-}
-
 static bool answers_rows(const run *r, const statement *st) {
         if (sqlite3_column_count(st->stmt) == 0)
                 return false;
         return r->entry->mode == RQ__SQL_MODE__SQL_REQUEST || !st->readonly;
 }
 
+static const char budget_text[] = "statement exceeded the step budget of a write (-write-step-budget)";
+
 static void step(run *r, statement *st, bool show_rows, step_result *ret) {
         entry_context *c = r->c;
         uint64_t started = rq_clock_mono_ns();
-        writer_functions_begin_statement(&c->functions, st->stmt, st->uses_changes);
         int rc;
+        writer_functions_begin_statement(&c->functions, st->stmt, st->uses_changes);
+        if (c->exhausted_index == r->index && c->exhausted_statement == c->functions.statement_number) {
+                /* It ended the batch's transaction by that; alone it would take
+                 * as long again, to the same end. */
+                writer_functions_exhaust(&c->functions);
+                ret->code = SQLITE_INTERRUPT;
+                ret->problem = budget_text;
+                return;
+        }
         if (r->json != NULL && show_rows && answers_rows(r, st)) {
-                rc = stmt_rows_run(st->stmt, r->json, false, spill, r, &ret->rows_begun);
+                bool qualify = r->entry->render != NULL && r->entry->render->qualify_columns;
+                rc = stmt_rows_run(st->stmt, r->json, qualify, spill, r, &ret->rows_begun);
                 ret->rows_done = rc == SQLITE_DONE;
         } else {
                 rc = step_to_end(st->stmt);
         }
+        writer_functions_end_statement(&c->functions);
         ret->elapsed_ns = rq_clock_mono_ns() - started;
         ret->code = rc == SQLITE_DONE ? SQLITE_DONE : rc & 0xff;
         if (rc == SQLITE_DONE)
                 return;
         if (r->error < 0 || is_environment(r, sqlite3_extended_errcode(c->db)))
                 return;
-        ret->problem = c->functions.budget_exhausted ?
-                "statement exceeded the step budget of a write (-write-step-budget)" : sqlite3_errmsg(c->db);
+        ret->problem = sqlite3_errmsg(c->db);
+        if (ret->code == SQLITE_INTERRUPT && c->functions.budget_exhausted) {
+                ret->problem = budget_text;
+                c->exhausted_index = r->index;
+                c->exhausted_statement = c->functions.statement_number;
+        }
 }
 
 static void count_outcome(run *r, int code, int64_t changes, int64_t last_id) {
@@ -231,6 +282,8 @@ static void answer_problem(run *r, const step_result *result, const char *proble
 
 /* Runs one statement as (part of) a unit and writes its answer if it is the
  * last of its text. Returns false if the text ends here. */
+static const char unit_text[] = "what the request changed could not be kept: a virtual table's own tables are broken";
+
 static bool run_statement(run *r, statement *st, bind_cursor *cursor, bool last) {
         entry_context *c = r->c;
         bool own_unit = !r->entry->transaction;
@@ -272,16 +325,25 @@ static bool run_statement(run *r, statement *st, bind_cursor *cursor, bool last)
                         return false;
         }
 
-        count_outcome(r, result.code, result.problem == NULL ? changes : 0, result.problem == NULL && inserted ? last_id : 0);
-        if (result.problem != NULL)
-                answer_problem(r, &result, result.problem, r->entry->mode == RQ__SQL_MODE__SQL_REQUEST && st->readonly);
-        else if (r->json != NULL && last && !result.rows_done)
-                json_write_result(r->json, inserted, last_id, changes, result.elapsed_ns);
-        /* The text of an error belongs to the statement: reset only now. */
-        bool failed = result.problem != NULL;
+        bool of_query = r->entry->mode == RQ__SQL_MODE__SQL_REQUEST && st->readonly;
+        bool failed = result.problem != NULL, ran = bind_problem[0] == '\0';
+        if (failed) /* before the release: the text belongs to the statement */
+                answer_problem(r, &result, result.problem, of_query);
+        c->analyzed |= st->analyzes;
         statements_release(c->statements, st);
-        if (own_unit && bind_problem[0] == '\0')
-                unit_end(r, !failed);
+        if (own_unit && ran && !unit_end(r, !failed) && !failed) {
+                if (r->error < 0 || r->gone)
+                        return false;
+                failed = true;
+                result.code = SQLITE_ERROR;
+                if (result.rows_done)
+                        r->problem = unit_text;
+                else
+                        answer_problem(r, &result, unit_text, of_query);
+        }
+        count_outcome(r, result.code, failed ? 0 : changes, failed || !inserted ? 0 : last_id);
+        if (!failed && r->json != NULL && last && !result.rows_done)
+                json_write_result(r->json, inserted, last_id, changes, result.elapsed_ns);
         r->failed |= failed;
         return !failed && r->error >= 0;
 }
@@ -294,7 +356,7 @@ static void run_text(run *r, const Rq__Statement *text) {
         bool any = false, go_on = true;
 
         if (rest.size == 0)
-                return; /* no slot among the results (http-api.md 2.2) */
+                return; /* no slot among the results (http-api.md, Request bodies) */
         while (go_on && rest.size > 0) {
                 statement st;
                 rq_err e = statements_prepare(c->statements, rest, &st, &rest);
@@ -339,8 +401,11 @@ static const char *run_transaction(run *r) {
                 count_outcome(r, SQLITE_CONSTRAINT, 0, 0);
                 r->failed = true;
         }
-        if (!r->gone || r->alone)
-                unit_end(r, !r->failed);
+        if ((!r->gone || r->alone) && !unit_end(r, !r->failed) && !r->failed && r->error >= 0 && !r->gone) {
+                problem = unit_text;
+                count_outcome(r, SQLITE_ERROR, 0, 0);
+                r->failed = true;
+        }
         return problem;
 }
 
@@ -404,7 +469,7 @@ rq_err entry_run(entry_context *c, const record_header *header, rq_bytes body, b
         entry_outcome outcome = {0};
         bool asked = origin_of(entry, &outcome.result.gateway) &&
                      (wanted == NULL || wanted(wanted_arg, &outcome.result.gateway));
-        run r = { .c = c, .entry = entry, .json = asked ? c->json : NULL, .alone = alone, .spill_fd = -1 };
+        run r = { .c = c, .entry = entry, .json = asked ? c->json : NULL, .alone = alone, .spill_fd = -1, .index = header->index };
         const char *problem = NULL;
 
         files_set_entry_clock(c->files, header->clock_us);
@@ -419,6 +484,7 @@ rq_err entry_run(entry_context *c, const record_header *header, rq_bytes body, b
         } else {
                 for (size_t i = 0; i < entry->n_statements && r.error >= 0 && !r.gone; i++)
                         run_text(&r, entry->statements[i]);
+                problem = r.problem;
         }
 
         if (r.schema_changed)

@@ -12,6 +12,7 @@
 #include "core/json_rows.h"
 #include "io/applier.h"
 #include "io/statements.h"
+#include "io/files_io.h"
 #include "io/writer_functions.h"
 #include "record.h"
 
@@ -22,8 +23,11 @@ typedef struct entry_context {
         json_writer *json;
         rq_arena *arena;
         writer_functions functions; /* what random(), changes()... answer in this entry */
-        sqlite3_stmt *begin, *commit, *savepoint, *release, *rollback_to;
+        sqlite3_stmt *begin, *commit, *rollback, *savepoint, *release, *rollback_to;
+        bool analyzed;              /* since the last COMMIT */
+        uint64_t exhausted_index, exhausted_statement; /* known to exceed its budget: not run again */
         bool foreign_keys;
+        const files_io *io; /* for spill files */
         size_t spill_bytes;
         int spill_dir_fd;
         _Atomic uint64_t statement_count, error_count, transaction_count;
@@ -37,6 +41,11 @@ typedef struct entry_outcome {
         bool has_result;
         apply_result result; /* json went into out->json, or a spill file */
 } entry_outcome;
+
+/* After the caller's ROLLBACK: the statistics in the connection's memory are
+ * those of the file again (hazards 7). */
+void entry_rolled_back(entry_context *c);
+void entry_committed(entry_context *c);
 
 /* Runs the entry. alone: outside any transaction, making its own, in which a
  * statement may end the transaction; else inside the caller's.

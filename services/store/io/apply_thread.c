@@ -9,6 +9,8 @@
 #include "log/log.h"
 #include "log/log_fields.h"
 
+enum { STACK_BYTES = 256 * 1024 * 1024 }; /* views of views, and triggers; only what is touched is there */
+
 enum {
         RETRY_US          = 500 * 1000,
         YOUNG_US          = 10 * 1000 * 1000, /* an entry's gateway may still come back */
@@ -339,7 +341,11 @@ rq_err apply_thread_new(files *f, const store_state *state, const applier_option
         (void) pthread_condattr_destroy(&attributes);
         (void) pthread_mutex_init(&t->mutex, NULL);
 
-        int e = pthread_create(&t->thread, NULL, run, t);
+        pthread_attr_t thread;
+        (void) pthread_attr_init(&thread);
+        (void) pthread_attr_setstacksize(&thread, STACK_BYTES);
+        int e = pthread_create(&t->thread, &thread, run, t);
+        (void) pthread_attr_destroy(&thread);
         if (e == 0) {
                 (void) pthread_mutex_lock(&t->mutex);
                 while (!t->started)

@@ -180,7 +180,7 @@ static rq_err collect(checkpoint *c, bool wait, state_file *ret_state) {
 
 static bool position_equal(const store_state *a, const store_state *b) {
         return a->index == b->index && a->term == b->term && a->clock_us == b->clock_us && a->outcome_hash == b->outcome_hash &&
-               a->feature_level == b->feature_level && rq_uuid_equal(&a->database_id, &b->database_id);
+               a->feature_level == b->feature_level && rq_uuid_equal(&a->database_id, &b->database_id) && a->epoch == b->epoch;
 }
 
 static uint64_t frames_bytes(const wal_position *at, uint32_t frames) {
@@ -217,7 +217,10 @@ static bool want(checkpoint *c, const wal_position *at, const store_state *state
                 c->closing = true;
                 return true;
         }
-        return rest >= limits->wal_bytes || (anything && rq_clock_mono_us() - c->finished_us >= limits->interval_us);
+        if (rest >= limits->wal_bytes)
+                return true;
+        return anything && (state->index - c->setup.state.position.index >= limits->entries ||
+                            rq_clock_mono_us() - c->finished_us >= limits->interval_us);
 }
 
 static void begin(checkpoint *c, const wal_position *at, const store_state *state) {

@@ -25,6 +25,7 @@ typedef struct checkpoint checkpoint;
 
 typedef struct checkpoint_limits {
         uint64_t wal_bytes;       /* not yet in the file: start one */
+        uint64_t entries;         /* or so many entries since the last one */
         uint64_t interval_us;     /* or after that time, if there is anything */
         uint64_t wal_bytes_max;   /* the WAL is that large: a closing one */
         uint64_t closing_wait_us; /* readers may hold a closing one up that long */

@@ -5,17 +5,18 @@
 #include "base/cleanup.h"
 #include "log/log.h"
 
-/* SQLite's own defaults, but for ATTACH: there is one database. */
+/* SQLite's own defaults, but for ATTACH (there is one database) and what one
+ * request could hold the writer up with. */
 static const struct { int id, value; } limits[] = {
         { SQLITE_LIMIT_LENGTH,              1000000000 },
         { SQLITE_LIMIT_SQL_LENGTH,          1000000000 },
         { SQLITE_LIMIT_COLUMN,              2000       },
         { SQLITE_LIMIT_EXPR_DEPTH,          1000       },
         { SQLITE_LIMIT_COMPOUND_SELECT,     500        },
-        { SQLITE_LIMIT_VDBE_OP,             250000000  },
+        { SQLITE_LIMIT_VDBE_OP,             5000000    }, /* of one statement: memory */
         { SQLITE_LIMIT_FUNCTION_ARG,        127        },
         { SQLITE_LIMIT_ATTACHED,            0          },
-        { SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 50000      },
+        { SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000       }, /* time: its product with the text's length */
         { SQLITE_LIMIT_VARIABLE_NUMBER,     32766      },
         { SQLITE_LIMIT_TRIGGER_DEPTH,       1000       },
         { SQLITE_LIMIT_WORKER_THREADS,      0          },
@@ -30,11 +31,11 @@ static const struct { int id, value; } options[] = {
         { SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0 },
         { SQLITE_DBCONFIG_ENABLE_QPSG,           0 },
         { SQLITE_DBCONFIG_TRIGGER_EQP,           0 },
-        { SQLITE_DBCONFIG_DEFENSIVE,             0 },
+        { SQLITE_DBCONFIG_DEFENSIVE,             1 }, /* virtual tables remember what they wrote into their own tables */
         { SQLITE_DBCONFIG_WRITABLE_SCHEMA,       0 },
         { SQLITE_DBCONFIG_LEGACY_ALTER_TABLE,    0 },
         { SQLITE_DBCONFIG_DQS_DML,               1 },
-        { SQLITE_DBCONFIG_DQS_DDL,               1 },
+        { SQLITE_DBCONFIG_DQS_DDL,               0 }, /* an index on "name" breaks when a column gets that name */
         { SQLITE_DBCONFIG_LEGACY_FILE_FORMAT,    0 },
         { SQLITE_DBCONFIG_TRUSTED_SCHEMA,        1 },
 };

@@ -22,7 +22,7 @@ struct db_reader {
         sqlite3 *db;
         const applier *applier;
         statements *statements;
-        sqlite3_stmt *pin;
+        sqlite3_stmt *snapshot; /* while it stands on its row, the read transaction is open */
         json_writer *json;
         char problem[256];
 
@@ -59,7 +59,7 @@ rq_err db_reader_new(files *f, const applier *a, db_reader **ret_reader) {
         /* Always has one row, so that it stays open, and with it the read
          * transaction, until it is reset: no BEGIN and COMMIT are needed. */
         if (e == RQ_OK && sqlite3_prepare_v3(r->db, "SELECT EXISTS (SELECT 1 FROM sqlite_schema)", -1,
-                                             SQLITE_PREPARE_PERSISTENT, &r->pin, NULL) != SQLITE_OK)
+                                             SQLITE_PREPARE_PERSISTENT, &r->snapshot, NULL) != SQLITE_OK)
                 e = sqlite3_errcode(r->db) == SQLITE_NOMEM ? RQ_ENOMEM : RQ_EIO;
         if (e < 0) {
                 (void) db_reader_free(r);
@@ -73,7 +73,7 @@ rq_err db_reader_new(files *f, const applier *a, db_reader **ret_reader) {
 db_reader *db_reader_free(db_reader *r) {
         if (r == NULL)
                 return NULL;
-        (void) sqlite3_finalize(r->pin);
+        (void) sqlite3_finalize(r->snapshot);
         (void) statements_free(r->statements);
         (void) json_writer_free(r->json);
         if (r->db != NULL)
@@ -173,7 +173,7 @@ static const char *error_text(db_reader *r, int code) {
 }
 
 /* An error found before running is shown the same with and without rows on
- * /db/request (http-api.md 4.2). */
+ * /db/request (http-api.md, Answers). */
 static void prepare_error(db_reader *r, const char *text) { json_error_result(r->json, text, !r->query->request_mode); }
 
 /* One of a text's statements. *ret_slot: it wrote the text's result. False:
@@ -265,7 +265,7 @@ static db_read_outcome fail(db_reader *r, const char *text) {
         return DB_READ_FAILED;
 }
 
-static db_read_outcome run_pinned(db_reader *r) {
+static db_read_outcome run_in_snapshot(db_reader *r) {
         bool needed = false;
         if (r->query->request_mode && needs_log(r, &needed) < 0)
                 return fail(r, "out of memory");
@@ -304,14 +304,14 @@ db_read_outcome db_reader_run(db_reader *r, const Rq__Query *query, const atomic
                 r->index = applier_lo(r->applier);
                 json_end(r->json, "disallowed pragma");
                 outcome = json_failed(r->json) ? fail(r, "out of memory") : DB_READ_DONE;
-        } else if (sqlite3_step(r->pin) != SQLITE_ROW) {
+        } else if (sqlite3_step(r->snapshot) != SQLITE_ROW) {
                 outcome = is_stopped(r) ? DB_READ_STOPPED : fail(r, sqlite3_errmsg(r->db));
         } else {
                 /* What could be seen was about to be committed before now: hazard 21. */
                 r->index = applier_hi(r->applier);
-                outcome = run_pinned(r);
+                outcome = run_in_snapshot(r);
         }
-        (void) sqlite3_reset(r->pin);
+        (void) sqlite3_reset(r->snapshot);
         r->stop = NULL;
         if (outcome == DB_READ_DONE || outcome == DB_READ_NEEDS_LOG)
                 *ret_index = r->index;

@@ -21,6 +21,7 @@
 
 enum {
         DEFAULT_WAL_BYTES        = 4 * 1024 * 1024,
+        DEFAULT_ENTRIES          = 8192,
         DEFAULT_INTERVAL_MS      = 10 * 1000,
         DEFAULT_WAL_BYTES_MAX    = 64 * 1024 * 1024,
         DEFAULT_CLOSING_WAIT_MS  = 50,
@@ -39,6 +40,7 @@ struct files {
         runtime_state published; /* what the runtime record says, also without one */
         bool opened;             /* published means something */
         bool memory_counted;
+        atomic_bool half_applied; /* the WAL holds commits that nobody may build upon */
         uint64_t memory_failures; /* of the writer's thread, when last cleared */
 
         atomic_uint_fast64_t database_bytes, wal_bytes, wal_frames, writer_held_us_max;
@@ -53,6 +55,7 @@ void files_prepare_process(void) {
 static checkpoint_limits limits_of(const files_options *o) {
         return (checkpoint_limits) {
                 .wal_bytes = o->checkpoint_wal_bytes > 0 ? o->checkpoint_wal_bytes : DEFAULT_WAL_BYTES,
+                .entries = o->checkpoint_entries > 0 ? o->checkpoint_entries : DEFAULT_ENTRIES,
                 .interval_us = UINT64_C(1000) * (o->checkpoint_interval_ms > 0 ? o->checkpoint_interval_ms : DEFAULT_INTERVAL_MS),
                 .wal_bytes_max = o->wal_bytes_max > 0 ? o->wal_bytes_max : DEFAULT_WAL_BYTES_MAX,
                 .closing_wait_us = UINT64_C(1000) * (o->closing_wait_ms > 0 ? o->closing_wait_ms : DEFAULT_CLOSING_WAIT_MS),
@@ -128,8 +131,9 @@ static void publish(files *f, const store_state *state) {
 }
 
 static rq_err open_parts(files *f, const files_options *options, int folder_fd, const char *folder_path, rq_buf *problem) {
+        const store_settings settings = { .foreign_keys = options->foreign_keys };
         uint64_t began_us = rq_clock_mono_us();
-        rq_err r = recover(f->io, folder_fd, folder_path, f->record, &f->found, problem);
+        rq_err r = recover(f->io, folder_fd, folder_path, f->record, &settings, &f->found, problem);
         if (r < 0)
                 return r;
         r = vfs_new(f->io, folder_fd, f->found.database_fd, f->found.wal_fd, &f->vfs);
@@ -184,6 +188,11 @@ rq_err files_open(int folder_fd, const char *folder_path, int run_dir_fd, files 
 
 /* Closing */
 
+static bool is_published(const files *f, const wal_position *at) {
+        return at->frames == f->published.extent.frames &&
+               (at->frames == 0 || memcmp(at->salts, f->published.extent.salts, WAL_SALTS_BYTES) == 0);
+}
+
 /* Only at a commit that the caller has named: otherwise *state* would call the
  * file by another index than it has. */
 static bool may_close(const files *f) {
@@ -191,8 +200,7 @@ static bool may_close(const files *f) {
         if (f->writer == NULL || !f->opened || !sqlite3_get_autocommit(f->writer))
                 return false;
         at = wal_index_position(vfs_wal_index(f->vfs));
-        return at.frames == f->published.extent.frames &&
-               (at.frames == 0 || memcmp(at.salts, f->published.extent.salts, WAL_SALTS_BYTES) == 0);
+        return is_published(f, &at);
 }
 
 /* The WAL has done its work: without it the next start has nothing to check. */
@@ -248,7 +256,11 @@ void files_set_entry_clock(files *f, uint64_t clock_us) {
         vfs_set_clock(f->vfs, clock_us);
 }
 
-files_failure files_failed(files *f, bool clear) {
+bool files_foreign_keys(const files *f) {
+        return f->found.state.settings.foreign_keys;
+}
+
+rq_err files_failure(files *f, bool clear) {
         vfs_failure storage = vfs_failed(f->vfs, clear);
         uint64_t memory = sqlite_memory_failures();
         bool no_memory = f->memory_counted ? memory != f->memory_failures
@@ -256,10 +268,10 @@ files_failure files_failed(files *f, bool clear) {
         if (clear)
                 f->memory_failures = memory;
         if (storage == VFS_IO)
-                return FILES_IO;
+                return RQ_EIO;
         if (storage == VFS_FULL)
-                return FILES_FULL;
-        return no_memory ? FILES_MEMORY : FILES_OK;
+                return RQ_ENOSPC;
+        return no_memory ? RQ_ENOMEM : RQ_OK;
 }
 
 /* Commits and checkpoints */
@@ -268,9 +280,19 @@ void files_committed(files *f, const store_state *state) {
         publish(f, state);
 }
 
+/* The runtime record still names the commit before: the next start cuts the WAL
+ * there. An empty WAL has begun anew, and nothing was committed to it. */
+void files_undo_commits(files *f) {
+        wal_position at = wal_index_position(vfs_wal_index(f->vfs));
+        if (at.frames > 0 && !is_published(f, &at))
+                atomic_store(&f->half_applied, true);
+}
+
 rq_err files_checkpoint(files *f, const store_state *state, bool force) {
         uint64_t began_us = rq_clock_mono_us(), held_us;
         rq_err r;
+        if (atomic_load(&f->half_applied))
+                return RQ_EIO;
         /* The record must reach as far as an intent: recovery by it would cut
          * off frames that are in the file. */
         publish(f, state);
@@ -286,7 +308,7 @@ uint32_t files_checkpoint_wait_ms(const files *f, const store_state *state) {
 }
 
 bool files_broken(const files *f) {
-        return checkpoint_broken(f->checkpoint);
+        return atomic_load(&f->half_applied) || checkpoint_broken(f->checkpoint);
 }
 
 uint64_t files_checkpoint_index(const files *f) {

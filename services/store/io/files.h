@@ -21,7 +21,9 @@ struct files_io;
 
 /* {0} is what production uses. */
 typedef struct files_options {
+        bool foreign_keys;               /* constraints are enforced; the folder keeps what it was created with */
         uint64_t checkpoint_wal_bytes;   /* in the WAL alone: start a checkpoint; 0: 4 MiB */
+        uint64_t checkpoint_entries;     /* or so many entries since the last one; 0: 8192 */
         uint32_t checkpoint_interval_ms; /* or after that time; 0: 10 s */
         uint64_t wal_bytes_max;          /* the writer is held to empty a WAL that large; 0: 64 MiB */
         uint32_t closing_wait_ms;        /* and waits for readers that long; 0: 50 ms */
@@ -30,7 +32,7 @@ typedef struct files_options {
 } files_options;
 
 /* In main, before anything else uses SQLite: counts failed allocations, so
- * that files_failed can tell them from a statement's own SQLITE_NOMEM. Also done
+ * that files_failure can tell them from a statement's own SQLITE_NOMEM. Also done
  * by files_open; if that is too late, every SQLITE_NOMEM counts as failure. */
 void files_prepare_process(void);
 
@@ -38,7 +40,7 @@ void files_prepare_process(void);
  * the runtime record of the same boot, or drops the WAL) and opens.
  * ret_state: where the database stands. *ret_problem: one sentence for the
  * operator, with file and offset, on failure (owned by the caller).
- * Errors: RQ_EDIVERGED (file, state, WAL don't fit one another: nothing was
+ * Errors: RQ_ECONFIG (created with another foreign_keys), RQ_EDIVERGED (file, state, WAL don't fit one another: nothing was
  * changed or deleted), RQ_ECORRUPT, RQ_EVERSION, RQ_EBUSY (another program has
  * the database open), RQ_EIO, RQ_ENOSPC, RQ_ENOMEM. folder_fd must stay open
  * until files_free; run_dir_fd may be -1 (a crash then costs the WAL). */
@@ -64,11 +66,18 @@ rq_err files_open_reader(files *f, sqlite3 **ret_db);
  * writer. Microseconds since 1970. */
 void files_set_entry_clock(files *f, uint64_t clock_us);
 
-/* A real failure of storage or memory was recorded by the VFS shim since the
- * last call with clear=true (hazards 2): FULL, IOERR, NOMEM with this set are
- * not outcomes. Writer. */
-typedef enum files_failure { FILES_OK, FILES_FULL, FILES_IO, FILES_MEMORY } files_failure;
-files_failure files_failed(files *f, bool clear);
+/* What the folder was created with. Any thread. */
+bool files_foreign_keys(const files *f);
+
+/* RQ_ENOSPC, RQ_EIO, RQ_ENOMEM: a real failure of storage or memory was recorded
+ * since the last call with clear=true (hazards 2): FULL, IOERR, NOMEM are no
+ * outcomes then. RQ_OK: none was. Writer. */
+rq_err files_failure(files *f, bool clear);
+
+/* After the rollback of an entry that makes several transactions, because the
+ * environment failed: if some of them are committed, only opening the folder anew
+ * undoes them, and files_broken is true from now on. Writer. */
+void files_undo_commits(files *f);
 
 /* After each COMMIT of the writer, before anybody is told: writes the runtime
  * record. Writer. */
@@ -87,8 +96,9 @@ rq_err files_checkpoint(files *f, const store_state *state, bool force);
  * UINT32_MAX: until the next commit. Writer. */
 uint32_t files_checkpoint_wait_ms(const files *f, const store_state *state);
 
-/* A sync failed or the copying broke: nothing more becomes durable until the
- * files are freed and opened anew (the process restarted). Any thread. */
+/* A sync failed, the copying broke, or half an entry is committed: nothing more
+ * becomes durable until the files are freed and opened anew (the process
+ * restarted). Any thread. */
 bool files_broken(const files *f);
 
 /* Durable without the log: may be read by any thread. */

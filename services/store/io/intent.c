@@ -5,10 +5,10 @@
 #include "base/checksum.h"
 #include "base/cleanup.h"
 
-/* 0 magic, 8 version, 12 CRC-32C of bytes 16 to 127, 16 kind, 20 zero,
+/* 0 magic, 8 version, 12 CRC-32C of the rest, 16 kind, 20 size of all,
  * 24 generation, 32 disk id, 48 index, 56 term, 64 clock, 72 hash,
  * 80 feature level, 84 frames, 88 page size, 92 zero, 96 database id,
- * 112 salts, 120 zero. */
+ * 112 salts, 120 epoch. */
 enum {
         VERSION         = 1,
         KIND_CHECKPOINT = 1, /* 2 is kept for the replacement of the file (hazard 17) */
@@ -23,6 +23,7 @@ void intent_encode(const intent *in, uint8_t ret_bytes[static INTENT_BYTES]) {
         memcpy(p, magic, sizeof magic);
         rq_put_u32(p + 8, VERSION);
         rq_put_u32(p + 16, KIND_CHECKPOINT);
+        rq_put_u32(p + 20, INTENT_BYTES);
         rq_put_u64(p + 24, in->generation);
         memcpy(p + 32, in->disk_id.bytes, RQ_UUID_BYTES);
         rq_put_u64(p + 48, in->position.index);
@@ -34,6 +35,7 @@ void intent_encode(const intent *in, uint8_t ret_bytes[static INTENT_BYTES]) {
         rq_put_u32(p + 88, in->extent.page_size);
         memcpy(p + 96, in->position.database_id.bytes, RQ_UUID_BYTES);
         memcpy(p + 112, in->extent.salts, WAL_SALTS_BYTES);
+        rq_put_u64(p + 120, in->position.epoch);
         rq_put_u32(p + 12, rq_crc32c(0, p + BODY_OFFSET, INTENT_BYTES - BODY_OFFSET));
 }
 
@@ -44,12 +46,17 @@ static bool is_zero(const uint8_t *p, size_t size) {
         return true;
 }
 
-rq_err intent_decode(const uint8_t bytes[static INTENT_BYTES], intent *ret_intent) {
-        const uint8_t *p = bytes;
+/* The size comes before the kind: another kind may be longer, and must not
+ * look like a torn write. */
+static rq_err decode(rq_bytes bytes, intent *ret_intent) {
+        const uint8_t *p = bytes.data;
         intent in = {0};
+        uint32_t size;
         if (is_zero(p, INTENT_BYTES))
                 return RQ_ENOENT;
-        if (memcmp(p, magic, sizeof magic) != 0 || rq_get_u32(p + 12) != rq_crc32c(0, p + BODY_OFFSET, INTENT_BYTES - BODY_OFFSET))
+        size = rq_get_u32(p + 20);
+        if (memcmp(p, magic, sizeof magic) != 0 || size < INTENT_BYTES || size > bytes.size ||
+            rq_get_u32(p + 12) != rq_crc32c(0, p + BODY_OFFSET, size - BODY_OFFSET))
                 return RQ_ECORRUPT;
         if (rq_get_u32(p + 8) != VERSION || rq_get_u32(p + 16) != KIND_CHECKPOINT)
                 return RQ_EVERSION;
@@ -64,8 +71,13 @@ rq_err intent_decode(const uint8_t bytes[static INTENT_BYTES], intent *ret_inten
         in.extent.page_size = rq_get_u32(p + 88);
         memcpy(in.position.database_id.bytes, p + 96, RQ_UUID_BYTES);
         memcpy(in.extent.salts, p + 112, WAL_SALTS_BYTES);
+        in.position.epoch = rq_get_u64(p + 120);
         *ret_intent = in;
         return RQ_OK;
+}
+
+rq_err intent_decode(const uint8_t bytes[static INTENT_BYTES], intent *ret_intent) {
+        return decode(rq_bytes_of(bytes, INTENT_BYTES), ret_intent);
 }
 
 rq_err intent_create(const files_io *io, int folder_fd) {
@@ -105,14 +117,14 @@ static rq_err read_slots(const files_io *io, int fd, intent *ret_intent) {
         intent slots[INTENT_SLOTS] = {0};
         rq_err result[INTENT_SLOTS], r;
         for (uint32_t i = 0; i < INTENT_SLOTS; i++) {
-                uint8_t bytes[INTENT_BYTES];
+                uint8_t bytes[INTENT_SLOT_BYTES];
                 size_t size;
                 r = files_io_read_at(io, fd, bytes, sizeof bytes, (uint64_t) i * INTENT_SLOT_BYTES, &size);
                 if (r < 0)
                         return r;
                 if (size < sizeof bytes)
                         return RQ_ECORRUPT;
-                result[i] = intent_decode(bytes, &slots[i]);
+                result[i] = decode(rq_bytes_of(bytes, sizeof bytes), &slots[i]);
         }
         return choose(result, slots, ret_intent);
 }

@@ -16,7 +16,7 @@
 enum {
         INTENT_SLOTS      = 2,
         INTENT_SLOT_BYTES = 4096, /* a slot is a page of its own: writing one can't tear the other */
-        INTENT_BYTES      = 128,  /* used of it */
+        INTENT_BYTES      = 128,  /* of a checkpoint's; another kind may take more of its slot */
 };
 
 typedef struct intent {
@@ -28,7 +28,8 @@ typedef struct intent {
 
 void intent_encode(const intent *in, uint8_t ret_bytes[static INTENT_BYTES]);
 
-/* Errors: RQ_ENOENT (never written), RQ_ECORRUPT, RQ_EVERSION (version or kind). */
+/* One of INTENT_BYTES. Errors: RQ_ENOENT (never written), RQ_ECORRUPT,
+ * RQ_EVERSION (version or kind). */
 rq_err intent_decode(const uint8_t bytes[static INTENT_BYTES], intent *ret_intent);
 
 /* Creates the file with empty slots, synced (its name isn't). */

@@ -13,7 +13,8 @@
 enum {
         QUEUE_MAX        = 16384,
         IDLE_US          = 30 * 1000 * 1000,
-        STACK_BYTES      = 1024 * 1024, /* SQLite's recursion is bounded by EXPR_DEPTH and the like */
+        IDLE_EXTRA_US    = 5 * 1000 * 1000,  /* of more threads than processors: their memory is for a rush only */
+        STACK_BYTES      = 64 * 1024 * 1024, /* views of views; only what is touched is there */
         THREADS_KEPT     = 1,
 };
 
@@ -225,7 +226,7 @@ static bool next_job(read_worker *w) {
                         continue;
                 }
                 if (until_us == 0)
-                        until_us = rq_clock_mono_us() + IDLE_US;
+                        until_us = rq_clock_mono_us() + (p->stats.threads > p->cpus ? IDLE_EXTRA_US : IDLE_US);
                 if (!wait_until(w, until_us) && w->job == NULL && p->stats.threads > THREADS_KEPT &&
                     rq_clock_mono_us() >= until_us) {
                         p->stats.idle_closed++;

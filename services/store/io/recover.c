@@ -17,6 +17,7 @@ typedef struct recover_context {
         int folder_fd;
         const char *folder_path;
         runtime_record *record;
+        const store_settings *settings;
         rq_buf *problem;
         recovery found;
         database_facts facts;
@@ -220,6 +221,18 @@ static rq_err decide(recover_context *c) {
         return check_matches_state(c);
 }
 
+/* An entry that is applied again must come to what it came to the first time,
+ * and that was answered. */
+static rq_err check_settings(recover_context *c) {
+        bool was = c->found.state.settings.foreign_keys;
+        if (was == c->settings->foreign_keys)
+                return RQ_OK;
+        return problem(c, RQ_ECONFIG,
+                       STATE_FILE_NAME ": the database was created with -fk=%s, and this start says -fk=%s: what has been answered "
+                       "would be undone; start with -fk=%s, or use an empty data directory", was ? "true" : "false",
+                       was ? "false" : "true", was ? "true" : "false");
+}
+
 /* Without *state* nothing may be here that is worth anything: at most what a
  * creation leaves that was cut short. */
 static rq_err decide_fresh(recover_context *c) {
@@ -278,6 +291,7 @@ static rq_err create(recover_context *c) {
         if (r < 0)
                 return r;
         c->found.state.disk_id = rq_uuid_random();
+        c->found.state.settings = *c->settings;
         c->found.position = c->found.state.position;
         return state_file_write(c->io, c->folder_fd, &c->found.state);
 }
@@ -334,20 +348,21 @@ static rq_err perform(recover_context *c) {
         return r;
 }
 
-rq_err recover(const files_io *io, int folder_fd, const char *folder_path, runtime_record *record, recovery *ret_recovery,
-               rq_buf *ret_problem) {
+rq_err recover(const files_io *io, int folder_fd, const char *folder_path, runtime_record *record,
+               const store_settings *settings, recovery *ret_recovery, rq_buf *ret_problem) {
         RQ_CLEANUP(rq_buf_done) rq_buf text = {0};
         RQ_CLEANUP(context_done) recover_context c = {
-                .io = io, .folder_fd = folder_fd, .folder_path = folder_path, .record = record, .problem = ret_problem,
+                .io = io, .folder_fd = folder_fd, .folder_path = folder_path, .record = record, .settings = settings,
+                .problem = ret_problem,
                 .found = RECOVERY_EMPTY
         };
         rq_err r = state_file_read(io, folder_fd, &c.found.state, &text);
         if (r == RQ_ENOENT)
                 r = decide_fresh(&c);
-        else if (r == RQ_OK)
-                r = decide(&c);
-        else
+        else if (r < 0)
                 return problem(&c, r, "%.*s", (int) text.size, (const char *) text.data);
+        else if ((r = check_settings(&c)) == RQ_OK)
+                r = decide(&c);
         if (r < 0)
                 return r;
         r = perform(&c);

@@ -29,10 +29,11 @@ typedef struct recovery {
 
 #define RECOVERY_EMPTY ((recovery) { .database_fd = -1, .wal_fd = -1, .intent_fd = -1 })
 
-/* folder_path: for messages. record: may be NULL. Errors: as files_open;
- * nothing has been changed or deleted then, but for RQ_EIO, RQ_ENOSPC. */
-rq_err recover(const files_io *io, int folder_fd, const char *folder_path, runtime_record *record, recovery *ret_recovery,
-               rq_buf *ret_problem);
+/* folder_path: for messages. record: may be NULL. settings: of a new folder; one
+ * that was created with others is RQ_ECONFIG. Errors: as files_open; nothing has
+ * been changed or deleted then, but for RQ_EIO, RQ_ENOSPC. */
+rq_err recover(const files_io *io, int folder_fd, const char *folder_path, runtime_record *record,
+               const store_settings *settings, recovery *ret_recovery, rq_buf *ret_problem);
 
 /* Closes what is open; r is RECOVERY_EMPTY afterwards. */
 void recovery_done(recovery *r);

@@ -15,7 +15,9 @@
 /* 0 magic, 8 version, 12 CRC-32C of bytes 16 to 175, 16 sequence, 24 boot id as
  * text (40), 64 disk id, 80 salts, 88 frames, 92 page size, 96 generation,
  * 104 index, 112 term, 120 clock, 128 hash, 136 feature level, 140 zero,
- * 144 database id, 160 zero. */
+ * 144 database id, 160 epoch, 168 zero. Behind the slots' records, at 4088 of
+ * the page and under no checksum: kept for the index of the entry that is being
+ * tried alone (hazard 3), one plain store before it runs; 0 now. */
 enum {
         VERSION      = 1,
         SLOTS        = 2,
@@ -120,6 +122,7 @@ bool runtime_record_get(const runtime_record *record, runtime_state *ret_state) 
         state.position.outcome_hash = rq_get_u64(p + 128);
         state.position.feature_level = rq_get_u32(p + 136);
         memcpy(state.position.database_id.bytes, p + 144, RQ_UUID_BYTES);
+        state.position.epoch = rq_get_u64(p + 160);
         *ret_state = state;
         return true;
 }
@@ -155,6 +158,7 @@ void runtime_record_put(runtime_record *record, const runtime_state *state) {
         rq_put_u64(bytes + 128, state->position.outcome_hash);
         rq_put_u32(bytes + 136, state->position.feature_level);
         memcpy(bytes + 144, state->position.database_id.bytes, RQ_UUID_BYTES);
+        rq_put_u64(bytes + 160, state->position.epoch);
         rq_put_u32(bytes + CRC_OFFSET, rq_crc32c(0, bytes + BODY_OFFSET, RECORD_BYTES - BODY_OFFSET));
 
         /* The slot is void from the first store to the last: the checksum goes

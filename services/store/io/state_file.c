@@ -14,13 +14,16 @@ enum {
         CRC_BYTES        = 4,
         SECTION_CRITICAL = 1,
 
-        SECTION_POSITION = 1, /* index, term, clock, hash, feature level, zero, database id, generation */
-        SECTION_DATABASE = 2, /* bytes, page size, change counter, checksum of page 1, zero */
-        SECTION_FOLDER   = 3, /* disk id */
+        SECTION_POSITION = 1, /* index, term, clock, hash, feature level, zero, database id, epoch */
+        SECTION_FOLDER   = 2, /* disk id, generation, the file's bytes, page size, change counter, checksum of page 1, zero */
+        SECTION_SETTINGS = 3, /* flags, zero */
 
         POSITION_BYTES = 64,
-        DATABASE_BYTES = 24,
-        FOLDER_BYTES   = RQ_UUID_BYTES,
+        FOLDER_BYTES   = 48,
+        SETTINGS_BYTES = 8,
+
+        SETTING_FOREIGN_KEYS = 1,
+        SETTINGS_KNOWN       = SETTING_FOREIGN_KEYS,
 };
 
 static const uint8_t magic[8] = "RQSTATE";
@@ -41,58 +44,66 @@ static rq_err append_section(rq_buf *bytes, uint32_t tag, const void *data, size
         return rq_buf_append(bytes, zeros, -size & 7);
 }
 
-static void put_position(uint8_t *p, const state_file *state) {
-        rq_put_u64(p, state->position.index);
-        rq_put_u64(p + 8, state->position.term);
-        rq_put_u64(p + 16, state->position.clock_us);
-        rq_put_u64(p + 24, state->position.outcome_hash);
-        rq_put_u32(p + 32, state->position.feature_level);
-        memcpy(p + 40, state->position.database_id.bytes, RQ_UUID_BYTES);
-        rq_put_u64(p + 56, state->generation);
+static void put_position(uint8_t *p, const store_state *position) {
+        rq_put_u64(p, position->index);
+        rq_put_u64(p + 8, position->term);
+        rq_put_u64(p + 16, position->clock_us);
+        rq_put_u64(p + 24, position->outcome_hash);
+        rq_put_u32(p + 32, position->feature_level);
+        memcpy(p + 40, position->database_id.bytes, RQ_UUID_BYTES);
+        rq_put_u64(p + 56, position->epoch);
 }
 
-static void get_position(const uint8_t *p, state_file *state) {
-        state->position.index = rq_get_u64(p);
-        state->position.term = rq_get_u64(p + 8);
-        state->position.clock_us = rq_get_u64(p + 16);
-        state->position.outcome_hash = rq_get_u64(p + 24);
-        state->position.feature_level = rq_get_u32(p + 32);
-        memcpy(state->position.database_id.bytes, p + 40, RQ_UUID_BYTES);
-        state->generation = rq_get_u64(p + 56);
+static void get_position(const uint8_t *p, store_state *position) {
+        position->index = rq_get_u64(p);
+        position->term = rq_get_u64(p + 8);
+        position->clock_us = rq_get_u64(p + 16);
+        position->outcome_hash = rq_get_u64(p + 24);
+        position->feature_level = rq_get_u32(p + 32);
+        memcpy(position->database_id.bytes, p + 40, RQ_UUID_BYTES);
+        position->epoch = rq_get_u64(p + 56);
 }
 
-static void put_database(uint8_t *p, const state_file *state) {
-        rq_put_u64(p, state->database.bytes);
-        rq_put_u32(p + 8, state->database.page_size);
-        rq_put_u32(p + 12, state->database.change_counter);
-        rq_put_u32(p + 16, state->database.page1_crc);
+static void put_folder(uint8_t *p, const state_file *state) {
+        memcpy(p, state->disk_id.bytes, RQ_UUID_BYTES);
+        rq_put_u64(p + 16, state->generation);
+        rq_put_u64(p + 24, state->database.bytes);
+        rq_put_u32(p + 32, state->database.page_size);
+        rq_put_u32(p + 36, state->database.change_counter);
+        rq_put_u32(p + 40, state->database.page1_crc);
 }
 
-static void get_database(const uint8_t *p, state_file *state) {
-        state->database.bytes = rq_get_u64(p);
-        state->database.page_size = rq_get_u32(p + 8);
-        state->database.change_counter = rq_get_u32(p + 12);
-        state->database.page1_crc = rq_get_u32(p + 16);
+static void get_folder(const uint8_t *p, state_file *state) {
+        memcpy(state->disk_id.bytes, p, RQ_UUID_BYTES);
+        state->generation = rq_get_u64(p + 16);
+        state->database.bytes = rq_get_u64(p + 24);
+        state->database.page_size = rq_get_u32(p + 32);
+        state->database.change_counter = rq_get_u32(p + 36);
+        state->database.page1_crc = rq_get_u32(p + 40);
 }
 
 rq_err state_file_encode(const state_file *state, rq_buf *ret_bytes) {
         RQ_CLEANUP(rq_buf_done) rq_buf bytes = {0};
-        uint8_t head[HEADER_BYTES] = {0}, position[POSITION_BYTES] = {0}, database[DATABASE_BYTES] = {0}, crc[CRC_BYTES];
+        uint8_t head[HEADER_BYTES] = {0}, position[POSITION_BYTES] = {0}, folder[FOLDER_BYTES] = {0};
+        uint8_t settings[SETTINGS_BYTES] = {0}, crc[CRC_BYTES];
         rq_err r;
 
         memcpy(head, magic, sizeof magic);
         rq_put_u32(head + 8, VERSION);
-        put_position(position, state);
-        put_database(database, state);
+        put_position(position, &state->position);
+        put_folder(folder, state);
+        rq_put_u32(settings, state->settings.foreign_keys ? SETTING_FOREIGN_KEYS : 0);
         r = rq_buf_append(&bytes, head, sizeof head);
         if (r == RQ_OK)
                 r = append_section(&bytes, SECTION_POSITION, position, sizeof position);
         if (r == RQ_OK)
-                r = append_section(&bytes, SECTION_DATABASE, database, sizeof database);
+                r = append_section(&bytes, SECTION_FOLDER, folder, sizeof folder);
         if (r == RQ_OK)
-                r = append_section(&bytes, SECTION_FOLDER, state->disk_id.bytes, FOLDER_BYTES);
+                r = append_section(&bytes, SECTION_SETTINGS, settings, sizeof settings);
         if (r < 0)
                 return r;
+        if (bytes.size + CRC_BYTES > STATE_FILE_BYTES_MAX)
+                return RQ_ETOOBIG;
         rq_put_u32(bytes.data + 12, (uint32_t) (bytes.size + CRC_BYTES));
         rq_put_u32(crc, rq_crc32c(0, bytes.data, bytes.size));
         r = rq_buf_append(&bytes, crc, sizeof crc);
@@ -105,24 +116,28 @@ rq_err state_file_encode(const state_file *state, rq_buf *ret_bytes) {
 /* A section may grow at its end: more data than we know is fine. */
 static rq_err decode_section(uint32_t tag, uint32_t flags, rq_bytes data, state_file *state, uint32_t *seen) {
         static const size_t size_min[] = {
-                [SECTION_POSITION] = POSITION_BYTES, [SECTION_DATABASE] = DATABASE_BYTES, [SECTION_FOLDER] = FOLDER_BYTES
+                [SECTION_POSITION] = POSITION_BYTES, [SECTION_FOLDER] = FOLDER_BYTES, [SECTION_SETTINGS] = SETTINGS_BYTES
         };
         if (tag == 0 || tag >= sizeof size_min / sizeof size_min[0])
                 return flags & SECTION_CRITICAL ? RQ_EVERSION : RQ_OK;
         if (data.size < size_min[tag] || (*seen & 1u << tag))
                 return RQ_ECORRUPT;
         *seen |= 1u << tag;
-        if (tag == SECTION_POSITION)
-                get_position(data.data, state);
-        else if (tag == SECTION_DATABASE)
-                get_database(data.data, state);
-        else
-                memcpy(state->disk_id.bytes, data.data, FOLDER_BYTES);
+        if (tag == SECTION_POSITION) {
+                get_position(data.data, &state->position);
+        } else if (tag == SECTION_FOLDER) {
+                get_folder(data.data, state);
+        } else {
+                uint32_t settings = rq_get_u32(data.data);
+                if ((settings & ~(uint32_t) SETTINGS_KNOWN) != 0)
+                        return RQ_EVERSION;
+                state->settings.foreign_keys = (settings & SETTING_FOREIGN_KEYS) != 0;
+        }
         return RQ_OK;
 }
 
 static rq_err decode_sections(rq_bytes bytes, state_file *state, size_t *offset) {
-        const uint32_t needed = 1u << SECTION_POSITION | 1u << SECTION_DATABASE | 1u << SECTION_FOLDER;
+        const uint32_t needed = 1u << SECTION_POSITION | 1u << SECTION_FOLDER | 1u << SECTION_SETTINGS;
         size_t end = bytes.size - CRC_BYTES;
         uint32_t seen = 0;
         while (*offset < end) {

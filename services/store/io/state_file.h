@@ -16,18 +16,20 @@
 enum { STATE_FILE_BYTES_MAX = 1024 * 1024 };
 
 typedef struct state_file {
+        /* Replicated: the same on all nodes at that index. */
         store_state position;
+        store_settings settings;
+        /* Of this folder alone. */
+        rq_uuid disk_id;         /* random at its creation */
         uint64_t generation;     /* of the last intent that was finished */
-        rq_uuid disk_id;         /* of the folder, random at its creation */
-        /* What an outsider's write would change (hazard 16). */
-        database_facts database;
+        database_facts database; /* what an outsider's write would change (hazard 16) */
 } state_file;
 
-/* Errors: RQ_ENOMEM. */
+/* Errors: RQ_ENOMEM, RQ_ETOOBIG (more than STATE_FILE_BYTES_MAX). */
 rq_err state_file_encode(const state_file *state, rq_buf *ret_bytes);
 
-/* Errors: RQ_ECORRUPT, RQ_EVERSION (a version or a critical section that this
- * program doesn't know); *ret_offset: where. */
+/* Errors: RQ_ECORRUPT, RQ_EVERSION (a version, a critical section or a setting
+ * that this program doesn't know); *ret_offset: where. */
 rq_err state_file_decode(rq_bytes bytes, state_file *ret_state, size_t *ret_offset);
 
 /* Errors: RQ_ENOENT, RQ_EIO, RQ_ENOMEM, and those of decoding, with a sentence. */

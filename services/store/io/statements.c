@@ -10,12 +10,17 @@
 #include "base/table.h"
 #include "core/allowed.h"
 #include "core/sql_text.h"
+#include "io/sqlite_memory.h"
 
 enum {
         CACHED_COUNT_MAX     = 256,
         CACHED_TEXT_MAX      = 16 * 1024,       /* longer text is prepared each time */
         CACHED_BYTES_MAX     = 2 * 1024 * 1024, /* of text */
         PROBLEM_BYTES        = 1024,
+        PIECE_BYTES          = 16 * 1024,
+        /* Views of views grow exponentially when a statement is prepared. */
+        PREPARE_BYTES_MAX    = 32 * 1024 * 1024,
+        PREPARE_BYTES_FACTOR = 64,              /* and for each byte of its text */
 };
 
 static const char temp_refused[] = "temporary tables, views, triggers and indexes are not replicated: use ordinary ones";
@@ -23,7 +28,7 @@ static const char change_refused[] = "attempt to change database via query opera
 
 /* What the authorizer saw while one statement was prepared. */
 typedef struct seen {
-        bool ddl, inserts, changes, uses_changes, writes_statistics;
+        bool ddl, inserts, changes, uses_changes, writes_statistics, analyzes;
 } seen;
 
 typedef struct cached {
@@ -158,8 +163,14 @@ static int authorize(void *arg, int action, const char *a, const char *b, const 
         case SQLITE_DROP_TEMP_VIEW:
                 return refuse(s, "%s", temp_refused);
         case SQLITE_CREATE_VTABLE:
+                if (schema != NULL && strcasecmp(schema, "temp") == 0)
+                        return refuse(s, "%s", temp_refused);
                 if (s->rules == STATEMENTS_WRITER && !allowed_module(b))
                         return refuse(s, "virtual table module %s is not available", b);
+                s->seen.ddl = true;
+                return SQLITE_OK;
+        case SQLITE_ANALYZE:
+                s->seen.analyzes = true;
                 s->seen.ddl = true;
                 return SQLITE_OK;
         case SQLITE_ALTER_TABLE:
@@ -175,7 +186,6 @@ static int authorize(void *arg, int action, const char *a, const char *b, const 
         case SQLITE_DROP_VIEW:
         case SQLITE_DROP_VTABLE:
         case SQLITE_REINDEX:
-        case SQLITE_ANALYZE:
                 if (schema != NULL && strcasecmp(schema, "temp") == 0)
                         return refuse(s, "%s", temp_refused);
                 s->seen.ddl = true;
@@ -209,6 +219,11 @@ rq_err statements_new(sqlite3 *db, statements_rules rules, statements **ret) {
         int on = 0;
         (void) sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_FKEY, -1, &on);
         s->foreign_keys = on != 0;
+        /* A virtual table that isn't listed doesn't even exist. */
+        if (sqlite3_drop_modules(db, allowed_modules(rules == STATEMENTS_READER)) != SQLITE_OK) {
+                free(s);
+                return RQ_ENOMEM;
+        }
         (void) sqlite3_set_authorizer(db, authorize, s);
         *ret = s;
         return RQ_OK;
@@ -312,6 +327,38 @@ static bool may_insert(rq_bytes sql) {
         return false;
 }
 
+/* To SQLite a NUL ends the text: what is behind it would never be consumed. */
+static rq_bytes rest_behind(rq_bytes sql, size_t consumed) {
+        if (consumed >= sql.size || sql.data[consumed] == '\0')
+                return (rq_bytes) {0};
+        return rq_bytes_of(sql.data + consumed, sql.size - consumed);
+}
+
+/* SQLite copies the whole text it is given, of which a statement may be a small
+ * part: it is given pieces that grow until one holds the statement's end. */
+static int prepare_piecewise(statements *s, rq_bytes sql, sqlite3_stmt **ret_stmt, size_t *ret_consumed) {
+        for (size_t size = PIECE_BYTES;; size *= 4) {
+                bool whole = size >= sql.size;
+                size_t given = whole ? sql.size : size;
+                sqlite3_stmt *stmt = NULL;
+                const char *tail = (const char *) sql.data;
+                s->preparing = true;
+                s->refused = false;
+                s->seen = (seen) {0};
+                sqlite_memory_limit(PREPARE_BYTES_MAX + PREPARE_BYTES_FACTOR * (uint64_t) given);
+                int rc = sqlite3_prepare_v3(s->db, (const char *) sql.data, (int) given, SQLITE_PREPARE_PERSISTENT, &stmt, &tail);
+                sqlite_memory_limit(0);
+                s->preparing = false;
+                size_t consumed = (size_t) (tail - (const char *) sql.data);
+                if (whole || (rc == SQLITE_OK && stmt != NULL && consumed < given)) {
+                        *ret_stmt = stmt;
+                        *ret_consumed = consumed;
+                        return rc;
+                }
+                (void) sqlite3_finalize(stmt);
+        }
+}
+
 static rq_err prepare_new(statements *s, rq_bytes sql, uint64_t key, statement *ret, cached **ret_cached, rq_bytes *ret_rest) {
         if (sql.size > INT32_MAX) {
                 fail(s, ret, SQLITE_TOOBIG, "statement too long");
@@ -321,16 +368,17 @@ static rq_err prepare_new(statements *s, rq_bytes sql, uint64_t key, statement *
                 return RQ_OK;
 
         sqlite3_stmt *stmt = NULL;
-        const char *tail = NULL;
-        s->preparing = true;
-        s->refused = false;
-        s->seen = (seen) {0};
-        int rc = sqlite3_prepare_v3(s->db, (const char *) sql.data, (int) sql.size, SQLITE_PREPARE_PERSISTENT, &stmt, &tail);
-        s->preparing = false;
+        size_t consumed = 0;
+        uint64_t failures = sqlite_memory_failures();
+        int rc = prepare_piecewise(s, sql, &stmt, &consumed);
         if (rc != SQLITE_OK) {
-                if (rc == SQLITE_NOMEM)
+                /* Without a refusal by the system it is the statement's own. */
+                if (rc == SQLITE_NOMEM && sqlite_memory_failures() != failures)
                         return RQ_ENOMEM;
-                fail(s, ret, rc & 0xff, s->refused ? s->problem : sqlite3_errmsg(s->db));
+                if (rc == SQLITE_NOMEM)
+                        fail(s, ret, SQLITE_NOMEM, "statement too complex: preparing it takes too much memory");
+                else
+                        fail(s, ret, rc & 0xff, s->refused ? s->problem : sqlite3_errmsg(s->db));
                 return RQ_OK;
         }
         if (s->seen.writes_statistics && !s->seen.ddl && s->rules == STATEMENTS_WRITER) {
@@ -339,8 +387,7 @@ static rq_err prepare_new(statements *s, rq_bytes sql, uint64_t key, statement *
                 return RQ_OK;
         }
 
-        size_t consumed = (size_t) (tail - (const char *) sql.data);
-        *ret_rest = rq_bytes_of(sql.data + consumed, sql.size - consumed);
+        *ret_rest = rest_behind(sql, consumed);
         if (stmt == NULL)
                 return RQ_OK;
 
@@ -366,10 +413,10 @@ rq_err statements_prepare(statements *s, rq_bytes sql, statement *ret, rq_bytes 
         rq_bytes rest = {0};
         rq_assert(s->loose == NULL);
 
-        uint64_t key = key_of(sql);
+        uint64_t key = sql.size <= CACHED_TEXT_MAX ? key_of(sql) : 0;
         cached *c = sql.size <= CACHED_TEXT_MAX ? find(s, key, sql) : NULL;
         if (c != NULL) {
-                rest = rq_bytes_of(sql.data + c->consumed, sql.size - c->consumed);
+                rest = rest_behind(sql, c->consumed);
         } else {
                 rq_err r = prepare_new(s, sql, key, &st, &c, &rest);
                 if (r < 0)
@@ -383,6 +430,7 @@ rq_err statements_prepare(statements *s, rq_bytes sql, statement *ret, rq_bytes 
                 /* For EXPLAIN, SQLite answers as for the statement behind it. */
                 st.readonly = sqlite3_stmt_readonly(c->stmt) != 0 || sqlite3_stmt_isexplain(c->stmt) != 0;
                 st.uses_changes = c->seen.uses_changes;
+                st.analyzes = c->seen.analyzes;
                 st.changes_schema = c->seen.ddl;
                 st.changes_rows = c->seen.changes && !c->seen.ddl && !st.readonly;
                 st.inserts = c->seen.inserts && !c->seen.ddl;

@@ -30,15 +30,17 @@ typedef struct statement {
         bool inserts;         /* INSERT or REPLACE at the top level */
         bool changes_rows;    /* INSERT, UPDATE, DELETE; false: DDL and others, 0 changes */
         bool uses_changes;    /* calls changes() */
+        bool analyzes;        /* ANALYZE */
         bool changes_schema;  /* DDL, ANALYZE, REINDEX */
         const char *problem;  /* prepare failed: text for the client, valid until the next call; stmt is NULL */
         int code;             /* then SQLite's primary code (SQLITE_AUTH: refused by our rules) */
 } statement;
 
-/* The first statement of sql; *ret_rest is what follows it. The statement is
- * borrowed until statements_release(), which resets it and clears bindings.
- * A real lack of memory is RQ_ENOMEM; everything a client can cause is in
- * ret->problem with RQ_OK. */
+/* The first statement of sql; *ret_rest is what follows it, up to the first
+ * NUL, which ends the text. The statement is borrowed until
+ * statements_release(), which resets it and clears bindings. A real lack of
+ * memory is RQ_ENOMEM; everything a client can cause is in ret->problem with
+ * RQ_OK. */
 rq_err statements_prepare(statements *s, rq_bytes sql, statement *ret, rq_bytes *ret_rest);
 void statements_release(statements *s, statement *st);
 
@@ -46,7 +48,7 @@ void statements_release(statements *s, statement *st);
  * cached one would be prepared anew by SQLite itself, past our rules.) */
 void statements_forget(statements *s);
 
-/* "disallowed pragma" (http-api.md 4.9): journal_mode =, wal_autocheckpoint =,
+/* "disallowed pragma" (sql.md, Not available in a write): journal_mode =, wal_autocheckpoint =,
  * wal_checkpoint, synchronous =, query_only = in any spelling, anywhere in the
  * text: the whole request is refused. Pure text scan. */
 bool statements_pragma_disallowed(rq_bytes sql);
@@ -54,7 +56,7 @@ bool statements_pragma_disallowed(rq_bytes sql);
 /* Nothing to run in sql: blanks, comments, semicolons. Pure text scan. */
 bool statements_blank(rq_bytes sql);
 
-/* Binding: http-api.md 2.4. parameters from *at on belong to what is left of
+/* Binding: http-api.md, Request bodies. parameters from *at on belong to what is left of
  * the request's statement; *at advances by what this one consumed. *ret_problem
  * is "" or a text for the client. */
 typedef struct bind_cursor {

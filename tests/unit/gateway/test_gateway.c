@@ -336,6 +336,16 @@ static void reads_are_sent_again(void **state) {
         assert_true(metrics_now().gateway.reads_sent_again >= 2);
 }
 
+/* It may be what kills the service. */
+static void a_read_that_breaks_links_is_not_sent_for_ever(void **state) {
+        (void) state;
+        uint64_t before = fake_now().queries;
+        expect_part(h, "GET", "/db/query?q=DROPS&level=none&timeout=10s", NULL, 503, "broke twice");
+        harness_wait_linked(h);
+        assert_int_equal(fake_now().queries, before + 2);
+        expect_part(h, "GET", "/db/query?q=SELECT%201&level=none", NULL, 200, "[[1]]");
+}
+
 static void writes_are_never_sent_again(void **state) {
         (void) state;
         fake_node before = fake_now();
@@ -562,7 +572,7 @@ int main(void) {
                 cmocka_unit_test(not_yet_is_said), cmocka_unit_test(failures_by_outcome), cmocka_unit_test(nothing_hangs),
                 cmocka_unit_test(without_a_leader), cmocka_unit_test(too_many_requests), cmocka_unit_test(a_large_result_flows),
                 cmocka_unit_test(a_slow_reader_is_bounded_and_cancelled), cmocka_unit_test(a_client_that_hangs_up_cancels_its_read),
-                cmocka_unit_test(reads_are_sent_again), cmocka_unit_test(writes_are_never_sent_again),
+                cmocka_unit_test(reads_are_sent_again), cmocka_unit_test(a_read_that_breaks_links_is_not_sent_for_ever), cmocka_unit_test(writes_are_never_sent_again),
                 cmocka_unit_test(a_restarting_consensus_is_waited_for), cmocka_unit_test(status_document),
                 cmocka_unit_test(status_without_answers), cmocka_unit_test(services_of_the_launcher), cmocka_unit_test(nodes_and_leader),
                 cmocka_unit_test(vars_document), cmocka_unit_test(readiness), cmocka_unit_test(redirections), cmocka_unit_test(stopping),

@@ -209,6 +209,37 @@ static void all_cases_however_cut(void **state) {
         }
 }
 
+/* Integers take three times the room of their text, and each value far more in
+ * the store. */
+static void statements_are_bounded(void **state) {
+        (void) state;
+        enum { PIECE = 1 << 20, PIECES = 40 };
+        char *piece = malloc(PIECE);
+        outcome o;
+        for (size_t i = 0; i < PIECE; i++)
+                piece[i] = i % 2 == 0 ? ',' : '1';
+        begin(&o);
+        feed("[[\"S\",1", 7);
+        rq_err r = RQ_OK;
+        int fed = 0;
+        while (r == RQ_OK && fed++ < PIECES)
+                r = json_body_feed(parser, rq_bytes_of(piece, PIECE));
+        assert_int_equal(r, RQ_ETOOBIG);
+        assert_true(o.run.size < 8 * ELEMENTS_MAX);
+        assert_int_equal(json_body_feed(parser, rq_bytes_of(piece, PIECE)), RQ_ETOOBIG);
+        assert_int_equal(json_body_end(parser, &o.result), RQ_ETOOBIG);
+
+        /* A text is not even copied. */
+        o.run.size = STATEMENTS_BYTES_MAX - 4;
+        assert_int_equal(json_body_begin(parser, &o.run), RQ_OK);
+        feed("[\"SEL", 5);
+        r = json_body_feed(parser, rq_bytes_of("ECT\"]", 5));
+        assert_int_equal(r, RQ_ETOOBIG);
+        json_body_abandon(parser);
+        rq_buf_done(&o.run);
+        free(piece);
+}
+
 static void hints_are_of_all_statements(void **state) {
         (void) state;
         static const struct { const char *body; bool may_be_read, refused; } hints[] = {
@@ -375,7 +406,7 @@ static int close_parser(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(all_cases_however_cut), cmocka_unit_test(hints_are_of_all_statements),
+                cmocka_unit_test(all_cases_however_cut), cmocka_unit_test(statements_are_bounded), cmocka_unit_test(hints_are_of_all_statements),
                 cmocka_unit_test(large_values_and_many_keys), cmocka_unit_test(small_pieces_cost_no_more),
                 cmocka_unit_test(long_numbers), cmocka_unit_test(nesting_is_bounded),
                 cmocka_unit_test(an_abandoned_body_leaves_nothing), cmocka_unit_test(strings_going_out), cmocka_unit_test(seconds_going_out),

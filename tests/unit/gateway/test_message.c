@@ -13,6 +13,7 @@
 #include "io/message.h"
 #include "io/statement.h"
 #include "log_entry.pb-c.h"
+#include "record.h"
 #include "store.pb-c.h"
 
 typedef struct side { ipc_link *link; bool up; uint16_t type; uint64_t id; rq_buf body, payload; } side;
@@ -185,6 +186,22 @@ static void read_and_query(void **state) {
         rq_buf_done(&run);
 }
 
+/* More than any receiver takes would break the link, again and again. */
+static void too_large_is_refused_here(void **state) {
+        (void) state;
+        rq_buf run = {0};
+        char *sql = calloc(1, RECORD_BODY_BYTES_MAX);
+        assert_int_equal(statement_put(&run, rq_bytes_of(sql, RECORD_BODY_BYTES_MAX)), RQ_OK);
+        const message_query query = { .statements = rq_buf_bytes(&run) };
+        const message_entry entry = { .request_id = 1, .statements = rq_buf_bytes(&run) };
+        assert_int_equal(message_send_query(near_side.link, 1, &query), RQ_ETOOBIG);
+        assert_int_equal(message_send_read(near_side.link, 1, 1, &query), RQ_ETOOBIG);
+        assert_int_equal(message_send_propose(near_side.link, &entry), RQ_ETOOBIG);
+        assert_int_equal(ipc_link_queued_bytes(near_side.link), 0);
+        free(sql);
+        rq_buf_done(&run);
+}
+
 /* The levels' numbers are passed as they are. */
 static void levels_have_the_same_numbers(void **state) {
         (void) state;
@@ -223,7 +240,7 @@ static void results(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(propose), cmocka_unit_test(read_and_query), cmocka_unit_test(levels_have_the_same_numbers), cmocka_unit_test(results),
+                cmocka_unit_test(propose), cmocka_unit_test(read_and_query), cmocka_unit_test(too_large_is_refused_here), cmocka_unit_test(levels_have_the_same_numbers), cmocka_unit_test(results),
         };
         return cmocka_run_group_tests(tests, open_links, close_links);
 }

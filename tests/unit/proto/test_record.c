@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "arena.h"
+#include "base/checksum.h"
 #include "log_entry.pb-c.h"
 #include "record.h"
 
@@ -52,6 +53,28 @@ static void test_every_flipped_bit_and_every_cut_is_seen(void **state) {
         }
         for (size_t size = 0; size < sizeof bytes; size++)
                 assert_int_equal(record_decode(rq_bytes_of(bytes, size), &header, &body), RQ_EAGAIN);
+}
+
+static void test_unknown_flags_are_a_newer_version(void **state) {
+        (void) state;
+        static const size_t places[] = { 11, 84, 85, 86, 87 };
+        uint8_t bytes[RECORD_HEADER_BYTES + sizeof body_text - 1];
+        record_header header;
+        for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+                for (int bit = places[i] == 11 || places[i] == 84; bit < 8; bit++) {
+                        sample(bytes, &header);
+                        bytes[places[i]] |= (uint8_t) (1 << bit);
+                        rq_put_u32(bytes + 100, rq_crc32c(0, bytes, 100));
+                        assert_int_equal(record_header_decode(bytes, &header), RQ_EVERSION);
+                }
+}
+
+/* What existed at level 1 stays readable for a build of level 1. */
+static void test_todays_kinds_are_of_the_first_level(void **state) {
+        (void) state;
+        for (int kind = RECORD_NOOP; kind <= RECORD_CHANGES; kind++)
+                assert_int_equal(record_kind_level((record_kind) kind), 1);
+        assert_true(record_kind_level((record_kind) 0) == UINT32_MAX && record_kind_level((record_kind) 255) == UINT32_MAX);
 }
 
 /* The frozen encoding: written once by version 1, must decode for ever. */
@@ -115,6 +138,8 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_record_goes_there_and_back),
                 cmocka_unit_test(test_every_flipped_bit_and_every_cut_is_seen),
+                cmocka_unit_test(test_unknown_flags_are_a_newer_version),
+                cmocka_unit_test(test_todays_kinds_are_of_the_first_level),
                 cmocka_unit_test(test_golden_record_decodes),
                 cmocka_unit_test(test_golden_sql_entry_decodes),
                 cmocka_unit_test(test_arena_survives_large_and_many),

@@ -22,6 +22,9 @@ typedef struct bench {
         char dir[64];
         int dir_fd;
         bool foreign_keys;
+        const struct files_io *io; /* NULL: the kernel's */
+        size_t spill_bytes;        /* 0: the default */
+        const char *writer_pragmas; /* NULL: none */
         files *files;
         applier *applier;
         apply_output out;
@@ -42,12 +45,18 @@ static inline int remove_one(const char *path, const struct stat *st, int flag, 
 static inline void bench_open(bench *b) {
         rq_buf problem = {0};
         store_state state;
-        rq_err r = files_open(b->dir_fd, b->dir, b->dir_fd, &b->files, &state, &problem);
+        const files_options options = { .foreign_keys = b->foreign_keys, .io = b->io };
+        rq_err r = files_open_with(&options, b->dir_fd, b->dir, b->dir_fd, &b->files, &state, &problem);
         if (r < 0)
                 fail_msg("files_open: %.*s", (int) problem.size, (const char *) problem.data);
         rq_buf_done(&problem);
-        const applier_options options = { .foreign_keys = b->foreign_keys, .spill_dir_fd = b->dir_fd };
-        assert_int_equal(applier_new(b->files, &state, &options, &b->applier), RQ_OK);
+        if (b->writer_pragmas != NULL) {
+                sqlite3 *writer;
+                assert_int_equal(files_open_writer(b->files, &writer), RQ_OK);
+                assert_int_equal(sqlite3_exec(writer, b->writer_pragmas, NULL, NULL, NULL), SQLITE_OK);
+        }
+        const applier_options applying = { .io = b->io, .spill_dir_fd = b->dir_fd, .spill_bytes = b->spill_bytes };
+        assert_int_equal(applier_new(b->files, &state, &applying, &b->applier), RQ_OK);
         b->next_index = state.index + 1;
 }
 
@@ -79,7 +88,7 @@ static inline void bench_free(bench *b) {
 /* What an entry is made of; sql: texts, NULL-terminated. */
 typedef struct request {
         const char *sql[12];
-        bool transaction, request_mode;
+        bool transaction, request_mode, qualify;
         int64_t argument; /* bound to every ? when has_argument */
         bool has_argument;
 } request;
@@ -112,6 +121,9 @@ static inline void entry_of(bench *b, const request *q) {
         origin.request_id = b->next_index;
         Rq__SqlEntry e = RQ__SQL_ENTRY__INIT;
         e.origin = &origin;
+        Rq__Render render = RQ__RENDER__INIT;
+        render.qualify_columns = q->qualify;
+        e.render = q->qualify ? &render : NULL;
         e.statements = pointers;
         e.transaction = q->transaction;
         e.mode = q->request_mode ? RQ__SQL_MODE__SQL_REQUEST : RQ__SQL_MODE__SQL_EXECUTE;

@@ -42,6 +42,7 @@ typedef struct node {
         char dir[64];
         int run_dir_fd;
         pid_t pid;
+        const char *flag;       /* one more for the next process; NULL: none */
         rq_loop *loop;
         ipc_connector *consensus, *gateway;
         ipc_identity gateway_self;
@@ -358,7 +359,7 @@ static inline void node_spawn(node *n) {
                 return;
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void) signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes stands for a full disk */
-        (void) execl(RQ_BIN_DIR "/rq-store", "rq-store", "-log-level=warning", n->dir, (char *) NULL);
+        (void) execl(RQ_BIN_DIR "/rq-store", "rq-store", "-log-level=warning", n->flag != NULL ? n->flag : "-fk=false", n->dir, (char *) NULL);
         _exit(127);
 }
 

@@ -4,7 +4,9 @@
 
 #include "core/allowed.h"
 #include "core/sql_text.h"
+#include "base/rng.h"
 #include "io/statements.h"
+#include "io/writer_functions.h"
 #include "log/log.h"
 
 static int setup(void **state) {
@@ -56,6 +58,18 @@ static void test_rows_of_returning_and_of_requests(void **state) {
                 "{\"results\":[{},{\"columns\":[\"id\",\"v\"],\"types\":[\"integer\",\"text\"],\"values\":[[1,\"a\"]]}]\n"
                 "{\"results\":[{\"columns\":[\"v\"],\"types\":[\"text\"],\"values\":[[\"a\"]]},{\"last_insert_id\":2,\"rows_affected\":1},"
                 "{\"error\":\"no such column: nope\"}]\n");
+}
+
+static void test_columns_are_qualified_if_asked(void **state) {
+        bench *b = *state;
+        entry(b, "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)");
+        const request one = { .sql = { "INSERT INTO t(v) VALUES('a') RETURNING id", "SELECT x.id, v AS w, 1 AS n FROM t AS x" },
+                              .request_mode = true, .qualify = true };
+        entry_of(b, &one);
+        assert_answers(b,
+                "{\"results\":[{}]\n"
+                "{\"results\":[{\"columns\":[\"id\"],\"types\":[\"integer\"],\"values\":[[1]]},"
+                "{\"columns\":[\"t.id\",\"t.w\",\"n\"],\"types\":[\"integer\",\"text\",\"integer\"],\"values\":[[1,\"a\",1]]}]\n");
 }
 
 static void test_texts_with_several_statements(void **state) {
@@ -378,6 +392,142 @@ static void test_allow_lists_are_sorted_and_known(void **state) {
         (void) sqlite3_close(db);
 }
 
+static void test_a_nul_ends_the_text(void **state) {
+        bench *b = *state;
+        entry(b, "CREATE TABLE t(v)");
+        Rq__Statement s = RQ__STATEMENT__INIT, *list[] = { &s };
+        Rq__SqlEntry e = RQ__SQL_ENTRY__INIT;
+        uint8_t body[256];
+        s.sql = (ProtobufCBinaryData) { sizeof "INSERT INTO t VALUES(1);\0INSERT INTO t VALUES(2)" - 1,
+                                        (uint8_t *) (uintptr_t) "INSERT INTO t VALUES(1);\0INSERT INTO t VALUES(2)" };
+        e.statements = list;
+        e.n_statements = 1;
+        queue_kind(b, RECORD_SQL, RECORD_CRITICAL, rq_bytes_of(body, rq__sql_entry__pack(&e, body)));
+        s.sql = (ProtobufCBinaryData) { 1, (uint8_t *) (uintptr_t) "\0" };
+        queue_kind(b, RECORD_SQL, RECORD_CRITICAL, rq_bytes_of(body, rq__sql_entry__pack(&e, body)));
+        request(b, "SELECT count(*) AS n FROM t");
+        assert_answers(b, "{\"results\":[{}]\n{\"results\":[{\"columns\":[\"n\"],\"types\":[\"integer\"],\"values\":[[1]]}]\n");
+}
+
+/* A full-text table writes what it holds back when the unit ends: that is ours,
+ * and an exhausted budget must not stop it. */
+static void test_the_budget_spares_the_end_of_a_unit(void **state) {
+        bench *b = *state;
+        b->step_budget = 400000;
+        entry(b, "CREATE VIRTUAL TABLE f USING fts5(x)", "CREATE TABLE t(v)");
+        entry(b, "INSERT INTO f SELECT 'word' || value FROM json_each('[1,2,3,4,5,6,7,8,9]')",
+              "INSERT INTO t WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT n FROM r",
+              "INSERT INTO f VALUES('more')");
+        request(b, "SELECT count(*) AS n FROM f");
+        assert_int_equal(run_queued(b, 0), RQ_OK);
+        char *got = answers(b);
+        assert_non_null(strstr(got, "step budget"));
+        free(got);
+}
+
+/* Broken by its own statements: an outcome, and the node goes on. */
+static void test_what_statements_can_break_is_an_outcome(void **state) {
+        bench *b = *state;
+        entry(b, "CREATE VIRTUAL TABLE f USING fts5(x)", "INSERT INTO f VALUES('one two'), ('three')", "CREATE TABLE t(v)");
+        entry(b, "UPDATE f_data SET block = x'00'", "UPDATE f_config SET v = 99");
+        entry(b, "INSERT INTO f VALUES('four')", "DELETE FROM f", "INSERT INTO t VALUES(1)");
+        transaction(b, "INSERT INTO f VALUES('five')", "INSERT INTO t VALUES(2)");
+        entry(b, "CREATE TABLE d(a)", "INSERT INTO d VALUES(1), (2)", "CREATE INDEX i ON d(a) WHERE \"foo\" = \"bar\"",
+              "ALTER TABLE d ADD COLUMN foo DEFAULT 'bar'", "DELETE FROM d WHERE a = 1");
+        request(b, "SELECT 1 AS n FROM t WHERE v = 1");
+        assert_int_equal(run_queued(b, 0), RQ_OK);
+        char *got = answers(b);
+        assert_non_null(strstr(got, "\"values\":[[1]]"));
+        free(got);
+}
+
+/* Views of views: preparing must end, in time and memory, with an error. */
+static void test_preparing_is_bounded(void **state) {
+        bench *b = *state;
+        char sql[256];
+        entry(b, "CREATE TABLE e0(a)", "CREATE TABLE t(a)");
+        for (int i = 1; i <= 30; i++) {
+                (void) snprintf(sql, sizeof sql, "CREATE VIEW e%d AS SELECT a FROM e%d UNION ALL SELECT a FROM e%d", i, i - 1, i - 1);
+                entry(b, sql);
+        }
+        assert_int_equal(run_queued(b, 0), RQ_OK);
+        free(answers(b));
+        entry(b, "INSERT INTO t SELECT a FROM e30", "INSERT INTO t SELECT a FROM e3");
+        assert_answers(b, "{\"results\":[{\"error\":\"statement too complex: preparing it takes too much memory\"},{}]\n");
+}
+
+static void test_temporary_virtual_tables_are_refused(void **state) {
+        bench *b = *state;
+        entry(b, "CREATE VIRTUAL TABLE temp.v USING fts5(x)");
+        assert_answers(b, "{\"results\":[{\"error\":\"temporary tables, views, triggers and indexes are not replicated: use ordinary ones\"}]\n");
+}
+
+/* Hazards 7: statistics that were rolled back must not stay in memory. */
+static void test_a_rolled_back_analyze_leaves_no_trace(void **state) {
+        bench *b = *state;
+        static const char plan[] = "EXPLAIN QUERY PLAN SELECT * FROM t WHERE a = 1 AND b = 1";
+        entry(b, "CREATE TABLE t(a, b)", "CREATE INDEX ia ON t(a)", "CREATE INDEX ib ON t(b)",
+              "INSERT INTO t WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 200) SELECT 1, n FROM r", "ANALYZE");
+        request(b, plan);
+        assert_int_equal(run_queued(b, 0), RQ_OK);
+        char *before = answers(b);
+        assert_non_null(strstr(before, "INDEX ib"));
+        free(before);
+        entry(b, "DELETE FROM t", "INSERT INTO t WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 200) SELECT n, 1 FROM r");
+        transaction(b, "ANALYZE", "INSERT INTO nope VALUES(1)");
+        request(b, plan);
+        assert_int_equal(run_queued(b, 0), RQ_OK);
+        char *after = answers(b);
+        assert_non_null(strstr(after, "INDEX ib"));
+        free(after);
+}
+
+/* Ours against SQLite's, on random texts and blobs of few different bytes. */
+static void test_instr_and_replace_are_sqlites(void **state) {
+        bench *b = *state;
+        sqlite3 *db, *own;
+        sqlite3_stmt *theirs, *ours;
+        static const char sql[] = "SELECT instr(?1, ?2), replace(?1, ?2, ?3), typeof(replace(?1, ?2, ?3))";
+        static writer_functions functions;
+        rq_rng rng = rq_rng_seeded(11);
+        (void) b;
+        assert_int_equal(sqlite3_open(":memory:", &db), SQLITE_OK);
+        assert_int_equal(sqlite3_open(":memory:", &own), SQLITE_OK);
+        assert_int_equal(writer_functions_install(&functions, own), RQ_OK);
+        assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &theirs, NULL), SQLITE_OK);
+        assert_int_equal(sqlite3_prepare_v2(own, sql, -1, &ours, NULL), SQLITE_OK);
+        for (int round = 0; round < 100000; round++) {
+                static const char bytes[] = { 'a', 'b', (char) 0xc3, (char) 0xa4, (char) 0xe2, (char) 0x82, (char) 0xac, '\0' };
+                for (int i = 1; i <= 3; i++) {
+                        char value[12];
+                        int size = (int) rq_rng_below(&rng, i == 1 ? 12 : 4), kind = (int) rq_rng_below(&rng, 12);
+                        for (int k = 0; k < size; k++)
+                                value[k] = bytes[rq_rng_below(&rng, rq_rng_below(&rng, 4) == 0 ? 8 : 2)];
+                        sqlite3_stmt *both[] = { theirs, ours };
+                        for (int k = 0; k < 2; k++)
+                                (void) (kind == 0 ? sqlite3_bind_null(both[k], i) : kind == 1 ? sqlite3_bind_int(both[k], i, size) :
+                                        kind < 5 ? sqlite3_bind_blob(both[k], i, value, size, SQLITE_TRANSIENT) :
+                                        sqlite3_bind_text(both[k], i, value, size, SQLITE_TRANSIENT));
+                }
+                assert_int_equal(sqlite3_step(theirs), SQLITE_ROW);
+                assert_int_equal(sqlite3_step(ours), SQLITE_ROW);
+                for (int i = 0; i < 3; i++) {
+                        assert_int_equal(sqlite3_column_type(ours, i), sqlite3_column_type(theirs, i));
+                        int size = sqlite3_column_bytes(theirs, i);
+                        assert_int_equal(sqlite3_column_bytes(ours, i), size);
+                        if (size > 0)
+                                assert_memory_equal(sqlite3_column_blob(ours, i), sqlite3_column_blob(theirs, i), (size_t) size);
+                }
+                (void) sqlite3_reset(theirs);
+                (void) sqlite3_reset(ours);
+        }
+        (void) sqlite3_finalize(theirs);
+        (void) sqlite3_finalize(ours);
+        writer_functions_done(&functions);
+        (void) sqlite3_close(db);
+        (void) sqlite3_close(own);
+}
+
 int main(void) {
         (void) setenv("TZ", "UTC", 1);
         rq_log_open("test_applier", RQ_LOG_PLAIN, LOG_ERR);
@@ -385,6 +535,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_changes_and_ids, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_rows_of_returning_and_of_requests, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_columns_are_qualified_if_asked, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_texts_with_several_statements, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_transaction_is_all_or_nothing, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_rollback_spares_its_neighbours, setup, teardown),
@@ -401,6 +552,13 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_too_few_parameters_are_an_error, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_many_rows_spill, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_records_must_fit, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_a_nul_ends_the_text, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_the_budget_spares_the_end_of_a_unit, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_what_statements_can_break_is_an_outcome, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_preparing_is_bounded, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_temporary_virtual_tables_are_refused, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_a_rolled_back_analyze_leaves_no_trace, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_instr_and_replace_are_sqlites, setup, teardown),
                 cmocka_unit_test(test_allow_lists_are_sorted_and_known),
         };
         return cmocka_run_group_tests_name("applier", tests, NULL, NULL);

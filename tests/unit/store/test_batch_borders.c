@@ -54,6 +54,9 @@ static const char *const shapes[] = {
         "INSERT INTO t(id, k) VALUES(9223372036854775807, %d)",
         "INSERT INTO t(k) SELECT k + 1000 FROM t ORDER BY random() LIMIT %d; INSERT INTO p VALUES(%d)",
         "BEGIN",
+        "ANALYZE; INSERT INTO nope VALUES(%d)",
+        "UPDATE f_data SET block = x'00' WHERE rowid = %d",
+        "INSERT INTO log SELECT rowid, %d, 0 FROM t WHERE k > 3 AND v > 0 LIMIT 4",
         "ALTER TABLE log ADD COLUMN c%d",
 };
 

@@ -215,6 +215,36 @@ static void test_what_does_not_fit_is_refused(void **state) {
         assert_int_equal(p->at.index, 1);
 }
 
+/* A replay with other settings would come to something else than what was
+ * answered. */
+static void test_foreign_keys_are_those_of_the_creation(void **state) {
+        place *p = *state;
+        for (int i = 0; i < 2; i++) {
+                p->options.foreign_keys = true;
+                if (i == 0)
+                        die_after(p, leave_intent); /* made, and *state* written by a checkpoint */
+                else
+                        p->options.boot_id = "another-boot"; /* finishes the intent */
+                p->options.foreign_keys = false;
+                assert_refused(p, RQ_ECONFIG, "created with -fk=true, and this start says -fk=false");
+                p->options.foreign_keys = true;
+                place_open(p);
+                assert_true(files_foreign_keys(p->files));
+                place_close(p);
+        }
+}
+
+static void test_a_folder_without_foreign_keys_stays_so(void **state) {
+        place *p = *state;
+        place_open(p);
+        assert_false(files_foreign_keys(p->files));
+        place_close(p);
+        p->options.foreign_keys = true;
+        assert_refused(p, RQ_ECONFIG, "start with -fk=false");
+        p->options.foreign_keys = false;
+        place_open(p);
+}
+
 /* Outsiders */
 
 static int shell(const place *p, const char *statement, char *ret_text, size_t size) {
@@ -315,7 +345,7 @@ static void test_connections_have_our_settings(void **state) {
         assert_int_not_equal(sqlite3_exec(reader, "PRAGMA query_only=OFF; INSERT INTO t VALUES(1)", NULL, NULL, NULL), SQLITE_OK);
         assert_int_not_equal(sqlite3_wal_checkpoint_v2(reader, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL), SQLITE_OK);
         assert_int_not_equal(sqlite3_exec(reader, "ATTACH ':memory:' AS x", NULL, NULL, NULL), SQLITE_OK);
-        assert_int_equal(files_failed(p->files, true), FILES_OK);
+        assert_int_equal(files_failure(p->files, true), RQ_OK);
         (void) sqlite3_close(reader);
 }
 
@@ -325,7 +355,7 @@ static void test_only_our_checkpoint_writes_the_file(void **state) {
         place_open(p);
         entry(p, "CREATE TABLE t(a)");
         assert_int_not_equal(sqlite3_wal_checkpoint_v2(p->writer, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL), SQLITE_OK);
-        assert_int_equal(files_failed(p->files, true), FILES_IO);
+        assert_int_equal(files_failure(p->files, true), RQ_EIO);
         assert_int_equal(file_bytes(p, "db.sqlite"), 4096);
         assert_int_equal(files_checkpoint(p->files, &p->at, true), RQ_OK);
         assert_int_equal(file_bytes(p, "db.sqlite"), 8192);
@@ -337,7 +367,7 @@ static void test_full_sequence_is_no_failure(void **state) {
         place_open(p);
         sql(p->writer, "CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO t VALUES(9223372036854775807)");
         assert_int_equal(sqlite3_exec(p->writer, "INSERT INTO t DEFAULT VALUES", NULL, NULL, NULL), SQLITE_FULL);
-        assert_int_equal(files_failed(p->files, true), FILES_OK);
+        assert_int_equal(files_failure(p->files, true), RQ_OK);
 }
 
 /* A disk that fails on demand, and counts. */
@@ -382,12 +412,12 @@ static void test_full_disk_is_a_failure_and_passes(void **state) {
         entry(p, "CREATE TABLE t(a)");
         disk.write_errno = ENOSPC;
         assert_int_equal(sqlite3_exec(p->writer, "INSERT INTO t VALUES(1)", NULL, NULL, NULL), SQLITE_FULL);
-        assert_int_equal(files_failed(p->files, false), FILES_FULL);
-        assert_int_equal(files_failed(p->files, true), FILES_FULL);
-        assert_int_equal(files_failed(p->files, true), FILES_OK);
+        assert_int_equal(files_failure(p->files, false), RQ_ENOSPC);
+        assert_int_equal(files_failure(p->files, true), RQ_ENOSPC);
+        assert_int_equal(files_failure(p->files, true), RQ_OK);
         disk.write_errno = EIO;
         assert_int_not_equal(sqlite3_exec(p->writer, "INSERT INTO t VALUES(1)", NULL, NULL, NULL), SQLITE_OK);
-        assert_int_equal(files_failed(p->files, true), FILES_IO);
+        assert_int_equal(files_failure(p->files, true), RQ_EIO);
         disk.write_errno = 0;
         entry(p, "INSERT INTO t VALUES(1)");
         assert_int_equal(files_checkpoint(p->files, &p->at, true), RQ_OK);
@@ -406,7 +436,7 @@ static void test_checkpoint_on_a_full_disk_is_tried_again(void **state) {
         disk.write_errno = ENOSPC;
         assert_int_equal(files_checkpoint(p->files, &p->at, true), RQ_ENOSPC);
         assert_int_equal(files_checkpoint(p->files, &p->at, false), RQ_ENOSPC);
-        assert_int_equal(files_failed(p->files, true), FILES_OK); /* no entry had it */
+        assert_int_equal(files_failure(p->files, true), RQ_OK); /* no entry had it */
         assert_false(files_broken(p->files));
         disk.write_errno = 0;
         entry(p, "INSERT INTO t VALUES(1)");
@@ -461,7 +491,7 @@ static void test_failed_allocation_is_a_failure(void **state) {
                 if (setrlimit(RLIMIT_AS, &limit) < 0)
                         _exit(1);
                 int r = sqlite3_exec(p->writer, "SELECT length(hex(randomblob(300000000)))", NULL, NULL, NULL);
-                _exit(r == SQLITE_NOMEM && files_failed(p->files, true) == FILES_MEMORY ? 0 : 2);
+                _exit(r == SQLITE_NOMEM && files_failure(p->files, true) == RQ_ENOMEM ? 0 : 2);
         }
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_true(WIFEXITED(status));
@@ -542,6 +572,36 @@ static void test_file_is_of_the_intent_while_commits_go_on(void **state) {
         assert_int_equal(number(outside, "SELECT count(*) FROM t"), files_checkpoint_index(p->files));
         assert_int_equal(number(outside, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
         (void) sqlite3_close(outside);
+}
+
+static void until_checkpoint(place *p, uint64_t index) {
+        for (int i = 0; i < 5000 && files_checkpoint_index(p->files) < index; i++) {
+                assert_int_equal(files_checkpoint(p->files, &p->at, false), RQ_OK);
+                (void) usleep(1000);
+        }
+        assert_int_equal(files_checkpoint_index(p->files), index);
+}
+
+/* -raft-snap: so many entries, whether they changed something or not. */
+static void test_entries_start_a_checkpoint(void **state) {
+        place *p = *state;
+        p->options = (files_options) { .checkpoint_entries = 10, .checkpoint_interval_ms = 3600 * 1000 };
+        place_open(p);
+        for (int i = 0; i < 9; i++)
+                entry(p, i == 0 ? "CREATE TABLE t(a)" : "INSERT INTO t VALUES(1)");
+        for (int i = 0; i < 20; i++) {
+                assert_int_equal(files_checkpoint(p->files, &p->at, false), RQ_OK);
+                (void) usleep(1000);
+        }
+        assert_int_equal(files_checkpoint_index(p->files), 0);
+        entry(p, "INSERT INTO t VALUES(1)");
+        until_checkpoint(p, 10);
+        for (int i = 0; i < 10; i++)
+                entry(p, "SELECT 1");
+        until_checkpoint(p, 20);
+        files_stats stats;
+        files_stats_get(p->files, &stats);
+        assert_int_equal(stats.checkpoints, 2);
 }
 
 static void test_reader_holds_a_checkpoint_up(void **state) {
@@ -627,7 +687,7 @@ static void test_readers_beside_writer_and_checkpoints(void **state) {
         print_message("%llu commits, %u reads, %llu checkpoints, WAL %llu frames\n", (unsigned long long) p->at.index, reads,
                       (unsigned long long) stats.checkpoints, (unsigned long long) stats.wal_frames);
         assert_true(stats.checkpoints > 5 && reads > 20);
-        assert_int_equal(files_failed(p->files, true), FILES_OK);
+        assert_int_equal(files_failure(p->files, true), RQ_OK);
         assert_int_equal(files_checkpoint(p->files, &p->at, true), RQ_OK);
 }
 
@@ -662,6 +722,8 @@ int main(void) {
                 TEST(test_same_boot_with_intent_goes_on_with_the_wal),
                 TEST(test_intent_without_its_wal_is_refused),
                 TEST(test_what_does_not_fit_is_refused),
+                TEST(test_foreign_keys_are_those_of_the_creation),
+                TEST(test_a_folder_without_foreign_keys_stays_so),
                 TEST(test_outsider),
                 TEST(test_second_store_is_kept_out),
                 TEST(test_foreign_wal_is_refused),
@@ -675,6 +737,7 @@ int main(void) {
                 TEST(test_failed_allocation_is_a_failure),
                 TEST(test_wal_begins_anew_only_after_state),
                 TEST(test_file_is_of_the_intent_while_commits_go_on),
+                TEST(test_entries_start_a_checkpoint),
                 TEST(test_reader_holds_a_checkpoint_up),
                 TEST(test_readers_beside_writer_and_checkpoints),
                 TEST(test_wal_stays_within_its_limit),

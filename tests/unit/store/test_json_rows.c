@@ -57,7 +57,6 @@ static void rows_default(void **state) {
         json_writer *w = begin((json_options) {0});
         two_rows(w, 5);
         no_rows(w, 5);
-        assert_int_equal(json_result_count(w), 2);
         check_end(w, "{\"results\":[{\"columns\":[\"b\",\"a\"],\"types\":[\"integer\",\"text\"],"
                      "\"values\":[[1,\"x\"],[null,2.5]]},{\"columns\":[\"a\",\"1\"],\"types\":[\"text\",\"\"]}]");
 }
@@ -107,7 +106,6 @@ static void writes_and_errors(void **state) {
                 json_error_result(w, "a<b", false);
                 json_empty_result(w, true);
                 json_empty_result(w, false);
-                assert_int_equal(json_result_count(w), 7);
                 check_end(w, associative ? "{\"results\":[{\"last_insert_id\":17,\"rows_affected\":1,"
                                            "\"rows\":null},{\"rows_affected\":3,\"rows\":null},{\"rows\":null},"
                                            "{\"rows\":[],\"error\":\"near \\\"x\\\"\"},{\"error\":\"a\\u003cb\"},"

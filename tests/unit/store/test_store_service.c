@@ -184,6 +184,59 @@ static void test_without_consensus_level_none_is_served_after_a_while(void **sta
         assert_non_null(strstr(node_status(n), "waiting for rq-consensus"));
 }
 
+/* Nobody knows what is committed: level none waits; a read that names its index
+ * (of consensus) doesn't have to. */
+static void test_reads_behind_the_gate(void **state) {
+        node *n = *state;
+        (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
+        node_kill(n);
+        n->mute = true;
+        n->fetches = 0;
+        node_spawn(n);
+        NODE_UNTIL(n, n->fetches == 1);
+        NODE_UNTIL(n, ipc_connector_link(n->gateway) != NULL);
+        uint64_t start_us = rq_clock_mono_us();
+        uint64_t patient = node_query(n, "SELECT count(*) FROM t", .timeout_us = 20000000);
+        uint64_t hasty = node_query(n, "SELECT 1", .timeout_us = 200000);
+        uint64_t cancelled = node_query(n, "SELECT 1", .timeout_us = 20000000);
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM t", .at = true, .index = 1), COUNT_IS(0));
+        node_cancel(n, cancelled);
+        node_assert_refused(n, hasty, RQ__REQUEST_FAILED__REASON__TIMEOUT);
+        uint64_t took_us = rq_clock_mono_us() - start_us;
+        assert_in_range(took_us, 200000, 2500000);
+        assert_false(node_answer_of(n, patient)->done);
+        (void) node_append(n, "INSERT INTO t VALUES (1)", RQ__SQL_MODE__SQL_EXECUTE);
+        n->commit_index = n->last_index;
+        node_send_batch(n, 2, 1, 1);
+        uint64_t late = node_query(n, "SELECT 1", .timeout_us = 100000); /* the gate's index isn't applied either */
+        node_assert_refused(n, late, RQ__REQUEST_FAILED__REASON__TIMEOUT);
+        node_send_batch(n, 2, 2, 1);
+        node_assert_text(n, patient, COUNT_IS(1));
+        assert_false(node_answer_of(n, cancelled)->done);
+        NODE_UNTIL(n, strstr(node_status(n), "\"reads\":0,") != NULL);
+}
+
+/* Served alone for a while; then consensus says how far it is behind. */
+static void test_the_gate_closes_when_consensus_comes_late(void **state) {
+        node *n = *state;
+        node_spawn(n);
+        node_connect_gateway(n);
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM sqlite_schema", .timeout_us = 20000000), COUNT_IS(0));
+        (void) node_append(n, "CREATE TABLE t (v)", RQ__SQL_MODE__SQL_EXECUTE);
+        n->commit_index = n->last_index;
+        n->mute = true;
+        node_connect_consensus(n);
+        NODE_UNTIL(n, n->fetches == 1);
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM sqlite_schema"), COUNT_IS(0));
+        node_send_batch(n, 1, 0, 0);
+        node_run(n, 50);
+        uint64_t query = node_query(n, "SELECT count(*) FROM sqlite_schema", .timeout_us = 20000000);
+        node_run(n, 200);
+        assert_false(node_answer_of(n, query)->done);
+        node_send_batch(n, 1, 1, 0);
+        node_assert_text(n, query, COUNT_IS(1));
+}
+
 static void test_a_slow_client_gets_no_more_than_its_credit(void **state) {
         node *n = *state;
         uint64_t query = node_query(n, MANY_ROWS, .credit = 100000);
@@ -264,6 +317,63 @@ static void test_a_large_result_of_a_write_flows_with_credits(void **state) {
         node_assert_text(n, node_query(n, "SELECT count(*) FROM t WHERE length(v) = 1002"), COUNT_IS(3000));
 }
 
+#define ROWS(count) "INSERT INTO t WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT " #count ") " \
+                    "SELECT printf('%.*c', 1000, 'x') FROM c RETURNING v"
+
+/* More than a first credit, less than what is spilled. */
+static void test_a_result_in_memory_flows_with_credits(void **state) {
+        node *n = *state;
+        (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
+        uint64_t id = node_write(n, ROWS(600));
+        node_answer *a = node_answer_of(n, id);
+        NODE_UNTIL(n, a->text.size == 256 * 1024);
+        node_run(n, 100);
+        assert_int_equal(a->text.size, 256 * 1024);
+        node_credit(n, id, 1000);
+        NODE_UNTIL(n, a->text.size == 256 * 1024 + 1000);
+        node_credit(n, id, UINT64_MAX);
+        (void) node_wait(n, id);
+        assert_true(!a->failed && a->via_log);
+        assert_true(a->text.size > 600000 && a->text.size < 700000);
+        assert_memory_equal(a->text.data + a->text.size - 6, "x\"]]}]", 6);
+}
+
+static void test_a_gateway_that_goes_amid_a_result_takes_it_along(void **state) {
+        static const char *const writes[] = { ROWS(600), ROWS(3000) }; /* in memory, in a file */
+        node *n = *state;
+        (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
+        for (int i = 0; i < 2; i++) {
+                uint64_t id = node_write(n, writes[i]);
+                node_answer *a = node_answer_of(n, id);
+                NODE_UNTIL(n, a->text.size == 256 * 1024);
+                assert_non_null(strstr(node_status(n), "\"results_flowing\":1,"));
+                n->gateway = ipc_connector_free(n->gateway);
+                node_connect_gateway(n);
+                NODE_UNTIL(n, strstr(node_status(n), "\"results_flowing\":0,") != NULL);
+                node_credit(n, id, 100000); /* of what is no more: without effect */
+                node_run(n, 50);
+                assert_int_equal(a->text.size, 256 * 1024);
+        }
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM t"), COUNT_IS(3600));
+}
+
+static void test_a_gateway_that_comes_back_gets_a_large_result_in_pieces(void **state) {
+        node *n = *state;
+        (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
+        n->gateway = ipc_connector_free(n->gateway);
+        uint64_t id = node_write(n, ROWS(3000));
+        NODE_UNTIL(n, n->applied == 2);
+        node_connect_gateway(n);
+        node_answer *a = node_answer_of(n, id);
+        NODE_UNTIL(n, a->text.size == 256 * 1024);
+        n->auto_credit = 1;
+        node_credit(n, id, 64 * 1024);
+        (void) node_wait(n, id);
+        assert_false(a->failed);
+        assert_true(a->text.size > 3000000);
+        assert_memory_equal(a->text.data + a->text.size - 6, "x\"]]}]", 6);
+}
+
 static void test_a_gateway_that_comes_back_gets_its_results(void **state) {
         node *n = *state;
         (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
@@ -282,6 +392,44 @@ static void test_a_record_of_another_database_stops_applying_but_not_reads(void 
         NODE_UNTIL(n, strstr(node_status(n), "\"stopped: cannot apply entry 2") != NULL);
         node_assert_text(n, node_query(n, "SELECT count(*) FROM t"), COUNT_IS(0));
         assert_int_equal(node_stop(n), 0);
+}
+
+/* An answer is forever: the replay after a power cut must not come to another
+ * one because the flags changed. */
+static void test_foreign_keys_can_not_be_switched_off_later(void **state) {
+        static const char refused[] = "{\"results\":[{\"error\":\"FOREIGN KEY constraint failed\"}]";
+        node *n = *state;
+        n->flag = "-fk";
+        node_spawn(n);
+        node_connect_gateway(n);
+        node_connect_consensus(n);
+        NODE_UNTIL(n, n->fetches == 1);
+        uint64_t ids[3];
+        (void) node_wait(n, ids[0] = node_write(n, "CREATE TABLE p (id INTEGER PRIMARY KEY)"));
+        (void) node_wait(n, ids[1] = node_write(n, "CREATE TABLE c (p REFERENCES p(id))"));
+        node_assert_text(n, ids[2] = node_write(n, "INSERT INTO c VALUES (7)"), refused);
+        node_kill(n);
+        assert_int_equal(unlinkat(n->run_dir_fd, "store.runtime", 0), 0);
+
+        n->flag = NULL;
+        node_spawn(n);
+        int status = node_reap(n);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 78);
+
+        for (int i = 0; i < 3; i++) { /* they are so young that they will be answered again */
+                node_answer_of(n, ids[i])->done = false;
+                node_answer_of(n, ids[i])->text.size = 0;
+        }
+        n->flag = "-fk";
+        n->fetches = 0;
+        node_spawn(n);
+        NODE_UNTIL(n, n->fetches == 1);
+        assert_int_equal(n->fetched_from, 1); /* it is all replayed */
+        NODE_UNTIL(n, ipc_connector_link(n->gateway) != NULL);
+        node_assert_text(n, ids[2], refused);
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM c"), COUNT_IS(0));
+        node_assert_text(n, node_write(n, "INSERT INTO c VALUES (7)"), refused);
 }
 
 static void limit_file_size(node *n, rlim_t bytes) {
@@ -366,13 +514,19 @@ int main(void) {
                 NODE_TEST(test_reads_wait_for_their_index),
                 NODE_TEST(test_after_a_start_nothing_is_read_before_what_is_committed),
                 cmocka_unit_test_setup_teardown(test_without_consensus_level_none_is_served_after_a_while, node_setup_alone, node_teardown),
+                NODE_TEST(test_reads_behind_the_gate),
+                cmocka_unit_test_setup_teardown(test_the_gate_closes_when_consensus_comes_late, node_setup_alone, node_teardown),
                 NODE_TEST(test_a_slow_client_gets_no_more_than_its_credit),
                 NODE_TEST(test_cancel_ends_a_read),
                 NODE_TEST(test_a_gateway_that_goes_takes_its_reads_along),
                 NODE_TEST(test_refusals),
                 NODE_TEST(test_a_large_result_of_a_write_flows_with_credits),
+                NODE_TEST(test_a_result_in_memory_flows_with_credits),
+                NODE_TEST(test_a_gateway_that_goes_amid_a_result_takes_it_along),
+                NODE_TEST(test_a_gateway_that_comes_back_gets_a_large_result_in_pieces),
                 NODE_TEST(test_a_gateway_that_comes_back_gets_its_results),
                 NODE_TEST(test_a_record_of_another_database_stops_applying_but_not_reads),
+                cmocka_unit_test_setup_teardown(test_foreign_keys_can_not_be_switched_off_later, node_setup_alone, node_teardown),
                 NODE_TEST(test_when_the_disk_is_full_it_waits_and_goes_on),
                 NODE_TEST(test_garbage_from_consensus_closes_the_link_only),
                 NODE_TEST(test_status_has_what_clients_look_for),

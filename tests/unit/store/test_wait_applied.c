@@ -37,7 +37,7 @@ static void test_deadlines_take_out_of_both_orders(void **state) {
         assert_int_equal(wait_applied_next_deadline(&w), 100);
         assert_null(wait_applied_expired(&w, 99));
         assert_ptr_equal(wait_applied_expired(&w, 100), &b);
-        assert_false(b.waiting);
+        assert_null(b.in);
         assert_ptr_equal(wait_applied_ready(&w, 2), &a);
         assert_null(wait_applied_ready(&w, 2)); /* b isn't there any more */
         wait_applied_remove(&w, &c);
@@ -82,12 +82,31 @@ static void test_random_orders_come_out_sorted(void **state) {
         assert_null(wait_applied_ready(&w, UINT64_MAX));
 }
 
+/* An owner of two lists may not know which of them an item is in. */
+static void test_removing_from_another_list_changes_nothing(void **state) {
+        wait_applied one, two;
+        wait_item a = {0};
+        (void) state;
+        wait_applied_init(&one);
+        wait_applied_init(&two);
+        wait_applied_add(&two, &a, 5, 10);
+        wait_applied_remove(&one, &a);
+        assert_int_equal(one.count, 0);
+        assert_int_equal(two.count, 1);
+        wait_applied_remove(&two, &a);
+        wait_applied_remove(&one, &a);
+        assert_int_equal(one.count, 0);
+        assert_int_equal(two.count, 0);
+        assert_null(a.in);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_lowest_index_goes_first_and_only_what_is_applied),
                 cmocka_unit_test(test_deadlines_take_out_of_both_orders),
                 cmocka_unit_test(test_equal_ones_keep_their_order),
                 cmocka_unit_test(test_random_orders_come_out_sorted),
+                cmocka_unit_test(test_removing_from_another_list_changes_nothing),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

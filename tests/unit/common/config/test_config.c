@@ -80,7 +80,7 @@ static void test_defaults(void **state) {
         assert_int_equal(rq_config_int(config, "raft-snap"), 8192);
         assert_int_equal(rq_config_int(config, "raft-snap-wal-size"), 4194304);
         assert_int_equal(rq_config_int(config, "max-body-size"), 64 << 20);
-        assert_true(rq_config_int(config, "write-step-budget") == 2000000000);
+        assert_true(rq_config_int(config, "write-step-budget") == 500000000);
         assert_int_equal(rq_config_duration_us(config, "raft-commit-timeout"), 50000);
         assert_int_equal(rq_config_duration_us(config, "watchdog"), 10000000);
         assert_int_equal(rq_config_log_level(config), LOG_INFO);
@@ -234,8 +234,8 @@ static void test_rules_of_rqlite(void **state) {
                 { "-otlp-endpoint h d", "-otlp-endpoint is not a valid address" },
                 { "-otlp-endpoint h:1 -otlp-interval 0 d", "-otlp-interval must be greater than zero" },
                 { "-otlp-endpoint h:1 -otlp-insecure -otlp-no-verify d", "-otlp-insecure cannot be used with other OTLP TLS options" },
-                { "-raft-reap-node-timeout 0s d", "-raft-reap-node-timeout must be greater than 0" },
-                { "-raft-reap-read-only-node-timeout 0 d", "-raft-reap-read-only-node-timeout must be greater than 0" },
+                { "-raft-reap-node-timeout -1s d", "-raft-reap-node-timeout must be 0 (never) or greater" },
+                { "-raft-reap-read-only-node-timeout -1s d", "-raft-reap-read-only-node-timeout must be 0 (never) or greater" },
                 { "-raft-heartbeat-timeout 2s d", "-raft-election-timeout must not be less than -raft-heartbeat-timeout" },
                 { "-raft-leader-lease-timeout 2s d", "-raft-leader-lease-timeout must not be more than -raft-heartbeat-timeout" },
         };
@@ -261,10 +261,8 @@ static void test_what_is_not_built_is_refused(void **state) {
                 (void) snprintf(line, sizeof line, "-%s=%s d", flag->name, other);
                 (void) snprintf(wanted, sizeof wanted, "-%s: not available yet", flag->name);
                 refused(line, wanted);
-                if (strstr(flag->name, "reap") == NULL) {
-                        (void) snprintf(line, sizeof line, "-%s=%s d", flag->name, flag->initial);
-                        loads(line);
-                }
+                (void) snprintf(line, sizeof line, "-%s=%s d", flag->name, flag->initial);
+                loads(line);
         }
         loads("-auto-optimize-int 1440m d");
         refused("-disco-key k d", "-disco-key: not available yet");
@@ -277,6 +275,31 @@ static void test_what_is_not_built_is_refused(void **state) {
         /* What the reference's end-to-end harness passes to a node. */
         loads("-node-id 1 -http-addr localhost:1 -bootstrap-expect 0 -raft-addr localhost:2 -raft-snap 8192 -raft-snap-int 10s "
               "-raft-cluster-remove-shutdown=false -raft-non-voter=false -http-adv-addr localhost:1 -join-interval 1s -raft-log-level INFO d");
+}
+
+static void without_effect(const char *line, const char *program, const char *names) {
+        rq_buf got = {0};
+        loads(line);
+        assert_int_equal(rq_config_without_effect(config, program, &got), RQ_OK);
+        assert_string_equal(got.size > 0 ? (const char *) got.data : "", names);
+        rq_buf_done(&got);
+}
+
+static void test_what_has_no_effect_is_named(void **state) {
+        (void) state;
+        without_effect("d", "rqd", "");
+        without_effect("-raft-log-level warn -raft-commit-timeout 50000us -join-attempts=5 -raft-snap 7 d", "rqd", "");
+        without_effect("-raft-log-level info -join-attempts=6 -raft-shutdown-stepdown=false d", "rqd",
+                       "-raft-log-level, -raft-shutdown-stepdown, -join-attempts");
+        without_effect("-join localhost:4002 -bootstrap-expect 1 d", "rqd", "-join");
+        without_effect("-raft-apply-timeout 9s d", "rq-consensus", "-raft-apply-timeout");
+        without_effect("-raft-apply-timeout 9s d", "rq-gateway", "");
+        refused("-raft-log-level loud d", "-raft-log-level: \"loud\" is not one of");
+        refused("-raft-commit-timeout 0s d", "-raft-commit-timeout: 0s is too small");
+        /* Said once: by rqd, or else by one service. */
+        for (size_t i = 0; i < rq_flag_count(); i++)
+                if (rq_flag_at(i)->status == RQ_FLAG_CLUSTER)
+                        assert_int_equal(rq_flag_at(i)->used_by, RQ_USED_CONSENSUS);
 }
 
 static void test_paths_are_absolute(void **state) {
@@ -346,6 +369,7 @@ int main(void) {
                 cmocka_unit_test(test_faults_in_the_file),
                 cmocka_unit_test(test_rules_of_rqlite),
                 cmocka_unit_test(test_what_is_not_built_is_refused),
+                cmocka_unit_test(test_what_has_no_effect_is_named),
                 cmocka_unit_test(test_paths_are_absolute),
                 cmocka_unit_test(test_catalog_is_sound),
                 cmocka_unit_test(test_addresses_split),

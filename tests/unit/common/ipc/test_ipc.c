@@ -193,6 +193,71 @@ static void test_a_body_above_the_rule_closes_the_link(void **state) {
         assert_int_equal(w->server.frames, 0);
 }
 
+/* Of a newer build: neither known here. The second is large, and comes in pieces. */
+static void test_an_unknown_type_is_skipped(void **state) {
+        world *w = *state;
+        size_t size = IPC_PAYLOAD_BYTES_MAX;
+        uint8_t *payload = calloc(1, size);
+        assert_non_null(payload);
+        for (int i = 0; i < 10; i++)
+                assert_int_equal(ipc_link_send(w->client.link, (ipc_type) 36, 7, rq_bytes_of("abc", 3), (rq_bytes) {0}), RQ_OK);
+        assert_int_equal(ipc_link_send(w->client.link, (ipc_type) 999, 7, rq_bytes_of("abc", 3), rq_bytes_of(payload, size)), RQ_OK);
+        assert_int_equal(ipc_link_send(w->client.link, IPC_PROPOSE, 0, (rq_bytes) {0}, rq_bytes_of("", 1)), RQ_OK);
+        TURN_UNTIL(w, w->server.frames == 1);
+        assert_int_equal(ipc_link_skipped_count(w->server.link), 11);
+        assert_int_equal(w->server.downs, 0);
+        free(payload);
+}
+
+static void test_a_known_type_nobody_handles_here_closes_the_link(void **state) {
+        world *w = *state;
+        assert_int_equal(ipc_link_send(w->client.link, IPC_RESULT, 0, (rq_bytes) {0}, (rq_bytes) {0}), RQ_OK);
+        TURN_UNTIL(w, w->server.downs == 1);
+        TURN_UNTIL(w, w->client.ups == 2);
+        assert_int_equal(ipc_link_send(w->client.link, IPC_HELLO, 0, (rq_bytes) {0}, (rq_bytes) {0}), RQ_OK); /* a second one */
+        TURN_UNTIL(w, w->server.downs == 2);
+}
+
+/* What a HELLO of so many bytes makes of a link; closed: whether it was refused. */
+static int stranger_says_hello(world *w, size_t size) {
+        uint8_t bytes[IPC_HEADER_BYTES + 300] = {0};
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        (void) snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", w->dir, IPC_SOCKET_CONSENSUS);
+        assert_int_equal(connect(fd, (struct sockaddr *) &address, sizeof address), 0);
+        ipc_header_encode(bytes, &(ipc_header) { .type = IPC_HELLO, .body_bytes = (uint32_t) size });
+        memset(bytes + IPC_HEADER_BYTES, 0x11, size);
+        bytes[IPC_HEADER_BYTES] = IPC_STORE;
+        assert_int_equal(write(fd, bytes, IPC_HEADER_BYTES + size), IPC_HEADER_BYTES + size);
+        turn(w, 20);
+        return fd;
+}
+
+static void test_hello_of_other_builds(void **state) {
+        world *w = *state;
+        assert_int_equal(ipc_link_protocol_minor(w->server.link), IPC_PROTOCOL_MINOR);
+        assert_int_equal(ipc_link_feature_level(w->server.link), IPC_FEATURE_LEVEL);
+        static const struct { size_t size; bool good; uint16_t minor; uint32_t features; } cases[] = {
+                { 16, false, 0, 0 }, { 17, true, 0, 0 }, { 18, true, 0, 0 }, { 19, true, 0x1111, 0 }, { 22, true, 0x1111, 0 },
+                { 23, true, 0x1111, 0x11111111 }, { 256, true, 0x1111, 0x11111111 }, { 257, false, 0, 0 },
+        };
+        ipc_link *client = w->server.link;
+        for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+                uint32_t ups = w->server.ups, downs = w->server.downs;
+                w->server.link = NULL;
+                int fd = stranger_says_hello(w, cases[i].size);
+                assert_int_equal(w->server.ups, ups + cases[i].good);
+                if (cases[i].good) {
+                        assert_int_equal(ipc_link_role(w->server.link), IPC_STORE);
+                        assert_int_equal(ipc_link_protocol_minor(w->server.link), cases[i].minor);
+                        assert_int_equal(ipc_link_feature_level(w->server.link), cases[i].features);
+                }
+                (void) close(fd);
+                TURN_UNTIL(w, w->server.downs == downs + cases[i].good);
+        }
+        w->server.link = client;
+}
+
 static void test_the_connector_finds_a_restarted_listener(void **state) {
         world *w = *state;
         w->listener = ipc_listener_free(w->listener);
@@ -263,6 +328,9 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_a_peer_that_does_not_read_fills_a_bounded_queue, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_message_of_the_wrong_service_closes_the_link, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_body_above_the_rule_closes_the_link, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_an_unknown_type_is_skipped, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_a_known_type_nobody_handles_here_closes_the_link, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_hello_of_other_builds, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_the_connector_finds_a_restarted_listener, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_strangers_cost_nothing, setup, teardown),
                 cmocka_unit_test(test_header_limits),

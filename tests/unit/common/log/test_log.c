@@ -60,12 +60,12 @@ static void test_plain_line(void **state) {
 
 static void test_no_text_can_forge_a_line(void **state) {
         char field[64];
-        const char *fields[] = { rq_log_field_text(field, sizeof field, RQ_FIELD_STATEMENT, "x\ny"), NULL };
+        const char *fields[] = { rq_log_field_text(field, sizeof field, RQ_FIELD_FILE, "x\ny"), NULL };
         (void) state;
         rq_log_open("p", RQ_LOG_PLAIN, LOG_DEBUG);
         rq_log_write(LOG_INFO, fields, "%s", "a\nb\r\tc\x1b[2J\x7f\xc2\x9b \xc3\xa4 \xff\xe0\x80\x80 \xf0\x9f\x98\x80");
         assert_string_equal(logged_plain(), "p info: a\\nb\\x0d\\tc\\x1b[2J\\x7f\\x9b \xc3\xa4 \\xff\\xe0\\x80\\x80 \xf0\x9f\x98\x80 "
-                                            "RQ_STATEMENT=x\\ny\n");
+                                            "RQ_FILE=x\\ny\n");
         rq_log_info("cut short \xf0\x9f"); /* must not read past the NUL */
         assert_string_equal(logged_plain(), "p info: cut short \\xf0\\x9f\n");
 }
