@@ -426,14 +426,10 @@ static rq_err check_addresses(const rq_config *c, rq_buf *problem) {
 }
 
 static rq_err check_times(const rq_config *c, rq_buf *problem) {
-        static const char *const reap[] = { "raft-reap-node-timeout", "raft-reap-read-only-node-timeout" };
         if (rq_config_duration_us(c, "raft-election-timeout") < rq_config_duration_us(c, "raft-heartbeat-timeout"))
                 return complain(problem, "-raft-election-timeout must not be less than -raft-heartbeat-timeout");
         if (rq_config_duration_us(c, "raft-leader-lease-timeout") > rq_config_duration_us(c, "raft-heartbeat-timeout"))
                 return complain(problem, "-raft-leader-lease-timeout must not be more than -raft-heartbeat-timeout");
-        for (size_t i = 0; i < 2; i++)
-                if (rq_config_duration_us(c, reap[i]) < 0)
-                        return complain(problem, "-%s must be 0 (never) or greater", reap[i]);
         return RQ_OK;
 }
 

@@ -234,8 +234,8 @@ static void test_rules_of_rqlite(void **state) {
                 { "-otlp-endpoint h d", "-otlp-endpoint is not a valid address" },
                 { "-otlp-endpoint h:1 -otlp-interval 0 d", "-otlp-interval must be greater than zero" },
                 { "-otlp-endpoint h:1 -otlp-insecure -otlp-no-verify d", "-otlp-insecure cannot be used with other OTLP TLS options" },
-                { "-raft-reap-node-timeout -1s d", "-raft-reap-node-timeout must be 0 (never) or greater" },
-                { "-raft-reap-read-only-node-timeout -1s d", "-raft-reap-read-only-node-timeout must be 0 (never) or greater" },
+                { "-raft-reap-node-timeout -1s d", "-raft-reap-node-timeout: -1s is too small; at least 0s" },
+                { "-raft-reap-read-only-node-timeout -1s d", "-raft-reap-read-only-node-timeout: -1s is too small; at least 0s" },
                 { "-raft-heartbeat-timeout 2s d", "-raft-election-timeout must not be less than -raft-heartbeat-timeout" },
                 { "-raft-leader-lease-timeout 2s d", "-raft-leader-lease-timeout must not be more than -raft-heartbeat-timeout" },
         };
