@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The checker of crash.py must see each kind of damage. Run: python3 test_crash_checker.py"""
 
+import sys
 import unittest
 
 import crash_checker as cc
@@ -109,4 +110,7 @@ class CheckerTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    result = unittest.main(exit=False).result
+    bad = len(result.failures) + len(result.errors)
+    print("%d passed, %d failed" % (result.testsRun - bad, bad))
+    sys.exit(1 if bad or result.testsRun == 0 else 0)
