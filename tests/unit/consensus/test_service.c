@@ -371,6 +371,7 @@ static void test_old_segments_go_below_the_checkpoint(void **state) {
         client_get_status(c);
         assert_non_null(strstr((char *) c->status.data, "it needs entries that the log doesn't have any more"));
         client_fetch(c, c->applied + 1, c->applied_term);
+        assert_true(client_wait(c, &c->stream_open)); /* until then proposals are refused */
         client_propose(c, 200, 100, 0);
         assert_true(client_wait_number(c, &c->requests[200].committed_index, 1));
         c = client_free(c);
