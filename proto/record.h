@@ -75,6 +75,7 @@ static inline record_kind record_peek_kind(const uint8_t *record) { return (reco
 static inline size_t record_peek_bytes(const uint8_t *record) { return RECORD_HEADER_BYTES + (size_t) rq_get_u32(record + 4); }
 static inline uint64_t record_peek_index(const uint8_t *record) { return rq_get_u64(record + 16); }
 static inline uint64_t record_peek_term(const uint8_t *record) { return rq_get_u64(record + 24); }
+static inline uint64_t record_peek_seed(const uint8_t *record) { return rq_get_u64(record + 40); }
 static inline uint64_t record_peek_clock_us(const uint8_t *record) { return rq_get_u64(record + 32); }
 
 /* Fills header->body_bytes and body_crc from body and writes the header. */

@@ -6,7 +6,6 @@
 #include <strings.h>
 
 #include "base/assert.h"
-#include "base/cleanup.h"
 #include "config/config.h"
 
 #define MS       INT64_C(1000000)
@@ -27,7 +26,9 @@
 #define IN(g)   .group = RQ_GROUP_##g
 #define LATER   .status = RQ_FLAG_LATER
 #define IGNORED .status = RQ_FLAG_IGNORED
-#define WITH_PEERS .status = RQ_FLAG_CLUSTER
+#define NO_EFFECT .status = RQ_FLAG_NO_EFFECT
+
+enum { CLUSTER_NODES_MAX = 15 }; /* voters of one majority: consensus' limit */
 
 static const rq_flag flags[] = {
         TEXT("data-dir", "DIR", "", RQ_USED_ALL, "data directory; the same as the last word of the command line", IN(GENERAL)),
@@ -54,24 +55,24 @@ static const rq_flag flags[] = {
         TEXT("http-verify-common-name", "NAME", "", GATEWAY, "common name a client certificate must have", IN(HTTP), LATER),
         TEXT("auth", "FILE", "", GATEWAY, "users, passwords and permissions", IN(HTTP), LATER),
 
-        TEXT("raft-addr", "HOST:PORT", "localhost:4002", CONSENSUS, "address of this node for other nodes: recorded and advertised; with one node nothing listens there", IN(RAFT)),
+        TEXT("raft-addr", "HOST:PORT", "localhost:4002", CONSENSUS, "where to listen for other nodes", IN(RAFT)),
         TEXT("raft-adv-addr", "HOST:PORT", "", CONSENSUS | GATEWAY, "Raft address told to other nodes (default: -raft-addr)", IN(RAFT)),
-        TEXT("raft-log-level", "LEVEL", "WARN", CONSENSUS, "how much Raft logs: ERROR, WARN, INFO or DEBUG", IN(RAFT), WITH_PEERS, .choices = "ERROR|WARN|INFO|DEBUG"),
-        DURATION("raft-apply-timeout", "10s", CONSENSUS, "longest wait of a write for its place in the log", IN(RAFT), WITH_PEERS, .min = MS),
+        TEXT("raft-log-level", "LEVEL", "WARN", CONSENSUS, "how much Raft logs: ERROR, WARN, INFO or DEBUG (see -log-level)", IN(RAFT), NO_EFFECT, .choices = "ERROR|WARN|INFO|DEBUG"),
+        DURATION("raft-apply-timeout", "10s", CONSENSUS, "longest wait of a write for its place in the log (the timeout of a request limits all of it)", IN(RAFT), NO_EFFECT, .min = MS),
         NUMBER("raft-snap", "8192", STORE, "new log entries that trigger a checkpoint", IN(RAFT), .min = 1),
         BYTES("raft-snap-wal-size", "4194304", STORE, "size of the SQLite WAL that triggers a checkpoint; 0: none does", IN(RAFT)),
         DURATION("raft-snap-int", "10s", STORE, "how often both triggers are looked at", IN(RAFT), .min = 5 * MS),
-        DURATION("raft-heartbeat-timeout", "1s", CONSENSUS, "silence of the leader that makes a follower a candidate", IN(RAFT), WITH_PEERS, .min = 5 * MS),
-        DURATION("raft-election-timeout", "1s", CONSENSUS, "how long a candidate waits for votes", IN(RAFT), WITH_PEERS, .min = 5 * MS),
-        DURATION("raft-leader-lease-timeout", "0s", CONSENSUS, "how long a leader goes on without hearing a majority; 0: 500ms", IN(RAFT), WITH_PEERS, .min = 5 * MS, .zero_off = true),
-        DURATION("raft-commit-timeout", "50ms", CONSENSUS, "longest silence of an idle leader", IN(RAFT), WITH_PEERS, .min = MS),
-        SWITCH("raft-shutdown-stepdown", "true", CONSENSUS, "hand leadership over before stopping", IN(RAFT), WITH_PEERS),
-        SWITCH("raft-remove-shutdown", "false", CONSENSUS, "stop Raft when this node is removed from the cluster", IN(RAFT), WITH_PEERS),
+        DURATION("raft-heartbeat-timeout", "500ms", CONSENSUS, "silence of the leader after which a follower campaigns, within twice that; of a majority: the leader steps down", IN(RAFT), .min = 5 * MS),
+        DURATION("raft-election-timeout", "1s", CONSENSUS, "how long a candidate waits for votes (as long as -raft-heartbeat-timeout says)", IN(RAFT), NO_EFFECT, .min = 5 * MS),
+        DURATION("raft-leader-lease-timeout", "0s", CONSENSUS, "how long a leader goes on serving weak reads by itself without hearing a majority; 0: 3/4 of -raft-heartbeat-timeout", IN(RAFT), .min = 5 * MS, .zero_off = true),
+        DURATION("raft-commit-timeout", "100ms", CONSENSUS, "longest silence of an idle leader; at most 1/5 of -raft-heartbeat-timeout is used", IN(RAFT), .min = MS),
+        SWITCH("raft-shutdown-stepdown", "true", CONSENSUS, "hand leadership over before stopping", IN(RAFT)),
+        SWITCH("raft-remove-shutdown", "false", CONSENSUS, "stop Raft when this node is removed from the cluster", IN(RAFT), NO_EFFECT),
         SWITCH("raft-cluster-remove-shutdown", "false", CONSENSUS, "leave the cluster when stopping", IN(RAFT), LATER),
         SWITCH("raft-non-voter", "false", CONSENSUS, "run as a read replica", IN(RAFT), LATER),
         DURATION("raft-reap-node-timeout", "0s", CONSENSUS, "remove unreachable voters after this", IN(RAFT), LATER),
         DURATION("raft-reap-read-only-node-timeout", "0s", CONSENSUS, "remove unreachable read replicas after this", IN(RAFT), LATER),
-        DURATION("cluster-connect-timeout", "30s", CONSENSUS, "longest wait for a connection to another node", IN(RAFT), WITH_PEERS, .min = MS),
+        DURATION("cluster-connect-timeout", "30s", CONSENSUS, "longest wait for a connection to another node", IN(RAFT), NO_EFFECT, .min = MS),
         SWITCH("compress-snap-transport", "false", CONSENSUS, "compress snapshots on the wire", IN(RAFT), LATER),
         TEXT("node-cert", "FILE", "", CONSENSUS, "certificate; turns on TLS between nodes", IN(RAFT), LATER),
         TEXT("node-key", "FILE", "", CONSENSUS, "key of -node-cert", IN(RAFT), LATER),
@@ -81,11 +82,11 @@ static const rq_flag flags[] = {
         TEXT("node-verify-server-name", "NAME", "", CONSENSUS, "host name expected in certificates of other nodes", IN(RAFT), LATER),
         TEXT("node-verify-common-name", "NAME", "", CONSENSUS, "common name a connecting node must have", IN(RAFT), LATER),
 
-        NUMBER("bootstrap-expect", "0", CONSENSUS, "nodes that must be there before a cluster is formed; 0 or 1", IN(CLUSTER), .max = 1000),
-        DURATION("bootstrap-expect-timeout", "2m", CONSENSUS, "give up forming a cluster after this", IN(CLUSTER), WITH_PEERS, .min = MS),
-        TEXT("join", "ADDRESSES", "", CONSENSUS, "Raft addresses of nodes to join; only the own one, with -bootstrap-expect 1", IN(CLUSTER), WITH_PEERS),
-        NUMBER("join-attempts", "5", CONSENSUS, "how often to try all addresses", IN(CLUSTER), WITH_PEERS, .max = 1000000),
-        DURATION("join-interval", "3s", CONSENSUS, "pause between attempts", IN(CLUSTER), WITH_PEERS),
+        NUMBER("bootstrap-expect", "0", CONSENSUS, "nodes that form the new cluster together, all named by -join; 0, 1: this one alone", IN(CLUSTER), .max = CLUSTER_NODES_MAX),
+        DURATION("bootstrap-expect-timeout", "2m", CONSENSUS, "give up forming a cluster after this", IN(CLUSTER), .min = MS),
+        TEXT("join", "ADDRESSES", "", CONSENSUS, "advertised Raft addresses of all nodes of the new cluster, this one too, with commas; with -bootstrap-expect", IN(CLUSTER)),
+        NUMBER("join-attempts", "5", CONSENSUS, "how often to try all addresses of a running cluster", IN(CLUSTER), NO_EFFECT, .max = 1000000),
+        DURATION("join-interval", "3s", CONSENSUS, "pause between these attempts", IN(CLUSTER), NO_EFFECT),
         TEXT("join-as", "USER", "", CONSENSUS, "user to join as", IN(CLUSTER), LATER),
         TEXT("disco-mode", "MODE", "", CONSENSUS, "find nodes by consul-kv, etcd-kv, dns or dns-srv", IN(CLUSTER), LATER),
         TEXT("disco-key", "PREFIX", "rqlite", CONSENSUS, "key prefix for -disco-mode", IN(CLUSTER), LATER),
@@ -301,8 +302,8 @@ static void print_flag(FILE *out, const rq_flag *flag) {
                 (void) fprintf(out, " [not available yet]");
         if (flag->status == RQ_FLAG_IGNORED)
                 (void) fprintf(out, " [accepted and ignored]");
-        if (flag->status == RQ_FLAG_CLUSTER)
-                (void) fprintf(out, " [no effect with one node]");
+        if (flag->status == RQ_FLAG_NO_EFFECT)
+                (void) fprintf(out, " [no effect yet]");
         (void) fprintf(out, "\n");
 }
 
@@ -433,37 +434,85 @@ static rq_err check_times(const rq_config *c, rq_buf *problem) {
         return RQ_OK;
 }
 
-/* *ret_only_self: the list is this node's own address and nothing else. */
-static rq_err check_join_list(const rq_config *c, bool *ret_only_self, rq_buf *problem) {
-        RQ_CLEANUP(rq_freep) char *list = strdup(rq_config_string(c, "join"));
-        char *rest = list, *address;
-        bool self = false;
-        size_t count = 0;
-        if (list == NULL)
-                return RQ_ENOMEM;
-        while ((address = strsep(&rest, ",")) != NULL) {
-                address += strspn(address, " ");
+bool rq_address_next(const char *list, size_t *at, char ret_address[static RQ_ADDRESS_BYTES_MAX]) {
+        size_t from = *at;
+        if (list[0] == '\0' || (from > 0 && list[from - 1] == '\0'))
+                return false;
+        size_t size = strcspn(list + from, ",");
+        *at = from + size + 1;
+        while (size > 0 && list[from] == ' ') {
+                from++;
+                size--;
+        }
+        while (size > 0 && list[from + size - 1] == ' ')
+                size--;
+        (void) snprintf(ret_address, RQ_ADDRESS_BYTES_MAX, "%.*s", size < RQ_ADDRESS_BYTES_MAX ? (int) size : 0, list + from);
+        return true;
+}
+
+typedef struct join_list { size_t count; bool advertised, bound; } join_list; /* which of our addresses it has */
+
+/* rqlite's rules, which are mild: what is no address is found when it is tried. */
+static rq_err check_join_list(const rq_config *c, join_list *ret_list, rq_buf *problem) {
+        char address[RQ_ADDRESS_BYTES_MAX];
+        join_list list = {0};
+        for (size_t at = 0; rq_address_next(rq_config_string(c, "join"), &at, address); list.count++) {
                 if (strrchr(address, ':') == NULL)
                         return complain(problem, "%s is an invalid join address", address);
-                self = self || strcmp(address, rq_config_raft_adv_addr(c)) == 0 || strcmp(address, rq_config_string(c, "raft-addr")) == 0;
-                count++;
+                list.advertised = list.advertised || strcmp(address, rq_config_raft_adv_addr(c)) == 0;
+                list.bound = list.bound || strcmp(address, rq_config_string(c, "raft-addr")) == 0;
         }
-        if (self && rq_config_int(c, "bootstrap-expect") == 0)
+        if ((list.advertised || list.bound) && rq_config_int(c, "bootstrap-expect") == 0)
                 return complain(problem, "node cannot join with itself unless bootstrapping");
-        *ret_only_self = self && count == 1;
+        *ret_list = list;
+        return RQ_OK;
+}
+
+/* Every address can be called, and stands there once. */
+static rq_err check_founders(const rq_config *c, rq_buf *problem) {
+        char address[RQ_ADDRESS_BYTES_MAX], other[RQ_ADDRESS_BYTES_MAX], host[RQ_HOST_BYTES_MAX], port[RQ_PORT_BYTES_MAX];
+        for (size_t at = 0, place = 0; rq_address_next(rq_config_string(c, "join"), &at, address); place++) {
+                if (rq_address_split(address, host, port) < 0 || strcmp(port, "0") == 0 || is_unspecified(host))
+                        return complain(problem, "%s is an invalid join address; it must be host:port, as the node advertises it", address);
+                for (size_t before = 0, i = 0; i < place && rq_address_next(rq_config_string(c, "join"), &before, other); i++)
+                        if (strcmp(address, other) == 0)
+                                return complain(problem, "-join names %s twice", address);
+        }
+        return RQ_OK;
+}
+
+/* Ours: who founds a cluster is said by every founder, and the same by all.
+ * What isn't said could become two clusters. */
+static rq_err check_founding(const rq_config *c, const join_list *list, rq_buf *problem) {
+        long long expect = rq_config_int(c, "bootstrap-expect");
+        if (expect == 0 && list->count > 0)
+                return complain(problem, "-join without -bootstrap-expect: not available yet (joining a running cluster)");
+        if (expect > 1 && list->count == 0)
+                return complain(problem, "-bootstrap-expect %lld needs -join with the Raft addresses of all %lld nodes", expect, expect);
+        if (list->count == 0)
+                return RQ_OK;
+        rq_err r = check_founders(c, problem);
+        if (r < 0)
+                return r;
+        if (list->count != (size_t) expect)
+                return complain(problem, "-join names %zu node%s, -bootstrap-expect says %lld: it must name every node of the new cluster, this one too",
+                                list->count, list->count == 1 ? "" : "s", expect);
+        if (!list->advertised && !(expect == 1 && list->bound))
+                return complain(problem, "-join must name this node, too, as it advertises itself: %s", rq_config_raft_adv_addr(c));
         return RQ_OK;
 }
 
 static rq_err check_forming(const rq_config *c, rq_buf *problem) {
         static const char *const modes[] = { "consul-kv", "etcd-kv", "dns", "dns-srv" };
         const char *mode = rq_config_string(c, "disco-mode");
-        bool voter = !rq_config_bool(c, "raft-non-voter"), known = mode[0] == '\0', only_self = false;
+        bool voter = !rq_config_bool(c, "raft-non-voter"), known = mode[0] == '\0';
+        join_list list = {0};
         int64_t expect = rq_config_int(c, "bootstrap-expect");
 
         if (expect > 0 && !voter)
                 return complain(problem, "bootstrapping only applicable to voting nodes");
         if (is_given(c, "join")) {
-                rq_err r = check_join_list(c, &only_self, problem);
+                rq_err r = check_join_list(c, &list, problem);
                 if (r < 0)
                         return r;
                 if (expect == 0 && is_given(c, "auto-restore"))
@@ -481,11 +530,7 @@ static rq_err check_forming(const rq_config *c, rq_buf *problem) {
                 return complain(problem, "bootstrap-expect value required when using %s with a voting node", mode);
         if (is_given(c, "cdc-config") && !voter)
                 return complain(problem, "CDC cannot be enabled on non-voting nodes");
-        if (expect > 1)
-                return complain(problem, "-bootstrap-expect: more than 1 is not available yet");
-        if (is_given(c, "join") && !only_self)
-                return complain(problem, "-join: not available yet (only the own Raft address, together with -bootstrap-expect 1)");
-        return RQ_OK;
+        return check_founding(c, &list, problem);
 }
 
 static rq_err check_metrics(const rq_config *c, rq_buf *problem) {

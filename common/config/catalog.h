@@ -25,7 +25,7 @@ typedef enum rq_flag_status {
         RQ_FLAG_AVAILABLE,
         RQ_FLAG_LATER,   /* only its default is accepted: "not available yet" */
         RQ_FLAG_IGNORED, /* accepted for rqlite's sake, without effect */
-        RQ_FLAG_CLUSTER, /* checked; without effect as long as a cluster has one member, and said so at the start */
+        RQ_FLAG_NO_EFFECT, /* checked, but nothing comes of it yet; said so at the start */
 } rq_flag_status;
 
 typedef enum rq_flag_group {

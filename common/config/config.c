@@ -383,7 +383,7 @@ static void print_config(const rq_config *c) {
                         break;
                 case ORIGIN_COMMAND_LINE: (void) printf("command line"); break;
                 }
-                (void) printf("%s\n", flag->status == RQ_FLAG_CLUSTER ? " [no effect with one node]" : "");
+                (void) printf("%s\n", flag->status == RQ_FLAG_NO_EFFECT ? " [no effect yet]" : "");
         }
 }
 
@@ -513,6 +513,19 @@ int64_t rq_config_duration_us(const rq_config *config, const char *name) {
         return typed(config, name, RQ_FLAG_DURATION)->number / 1000;
 }
 
+rq_raft_times rq_config_raft_times(const rq_config *config) {
+        uint64_t heartbeat_us = (uint64_t) rq_config_duration_us(config, "raft-commit-timeout");
+        uint64_t election_us = (uint64_t) rq_config_duration_us(config, "raft-heartbeat-timeout");
+        uint64_t lease_us = (uint64_t) rq_config_duration_us(config, "raft-leader-lease-timeout");
+        if (lease_us == 0)
+                lease_us = election_us / 4 * 3;
+        return (rq_raft_times) {
+                .heartbeat_us = heartbeat_us < election_us / 5 ? heartbeat_us : election_us / 5,
+                .election_us = election_us,
+                .lease_us = lease_us < election_us / 10 * 9 ? lease_us : election_us / 10 * 9,
+        };
+}
+
 bool rq_config_is_set(const rq_config *config, const char *name) {
         return value_of(config, name)->from != ORIGIN_DEFAULT;
 }
@@ -523,7 +536,7 @@ rq_err rq_config_without_effect(const rq_config *config, const char *program, rq
         rq_err r = RQ_OK;
         for (size_t i = 0; i < rq_flag_count() && r >= 0; i++) {
                 const rq_flag *flag = rq_flag_at(i);
-                if (flag->status == RQ_FLAG_CLUSTER && (users == 0 || (flag->used_by & users) != 0) && !has_default(config, i))
+                if (flag->status == RQ_FLAG_NO_EFFECT && (users == 0 || (flag->used_by & users) != 0) && !has_default(config, i))
                         r = rq_buf_printf(&names, "%s-%s", names.size > 0 ? ", " : "", flag->name);
         }
         if (r >= 0)

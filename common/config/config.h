@@ -49,9 +49,9 @@ int64_t rq_config_int(const rq_config *config, const char *name);      /* also s
 int64_t rq_config_duration_us(const rq_config *config, const char *name);
 /* Was it given (file, environment or command line), even with its default? */
 bool rq_config_is_set(const rq_config *config, const char *name);
-/* Flags that have no effect with one node and don't have their default, of
- * those that this program uses (rqd: all): "-join, -raft-election-timeout", a
- * NUL behind it; empty: none. Errors: RQ_ENOMEM. */
+/* Flags that have no effect yet and don't have their default, of those that
+ * this program uses (rqd: all): "-join-attempts, -raft-election-timeout", a NUL
+ * behind it; empty: none. Errors: RQ_ENOMEM. */
 rq_err rq_config_without_effect(const rq_config *config, const char *program, rq_buf *ret_names);
 /* -log-level as a syslog priority. */
 int rq_config_log_level(const rq_config *config);
@@ -69,6 +69,25 @@ const char *rq_config_raft_adv_addr(const rq_config *config);
 enum { RQ_HOST_BYTES_MAX = 256, RQ_PORT_BYTES_MAX = 6 };
 rq_err rq_address_split(const char *address, char ret_host[static RQ_HOST_BYTES_MAX],
                         char ret_port[static RQ_PORT_BYTES_MAX]);
+
+/* The next address of a list with commas, such as -join has, without blanks
+ * around it: *at begins at 0. False: no more. One that is too long comes as "".
+ * With -bootstrap-expect above 0 the rules between flags have seen to it that
+ * -join, if given, has as many, all different, all host:port, and among them this
+ * node's (above 1: given, and with its advertised Raft address). */
+enum { RQ_ADDRESS_BYTES_MAX = RQ_HOST_BYTES_MAX + RQ_PORT_BYTES_MAX + 3 };
+bool rq_address_next(const char *list, size_t *at, char ret_address[static RQ_ADDRESS_BYTES_MAX]);
+
+/* What the flags -raft-commit-timeout, -raft-heartbeat-timeout and
+ * -raft-leader-lease-timeout come to: a leader is heard at least five times
+ * within election_us, and its lease ends before anybody else may be elected
+ * (9/10 of election_us at most: clocks may run that much apart). */
+typedef struct rq_raft_times {
+        uint64_t heartbeat_us; /* between two heartbeats of a leader */
+        uint64_t election_us;  /* silence of the leader that makes a follower campaign */
+        uint64_t lease_us;     /* how long a majority's word lets a leader serve weak reads by itself */
+} rq_raft_times;
+rq_raft_times rq_config_raft_times(const rq_config *config);
 
 /* Go's duration syntax ("1h2m3.5s", "0", "-1s"). Errors: RQ_EINVAL, also on overflow.
  * Used for flags and for URL parameters. Result in nanoseconds. */

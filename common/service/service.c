@@ -357,7 +357,7 @@ static void tell_what_has_no_effect(const char *name, const rq_config *config) {
         if (env_number("RQ_INTERNAL_LAUNCHER_PID", &launcher_pid))
                 return;
         if (rq_config_without_effect(config, name, &names) >= 0 && names.size > 0)
-                rq_log_notice("No effect with one node: %.*s", (int) names.size, (const char *) names.data);
+                rq_log_notice("No effect yet: %.*s", (int) names.size, (const char *) names.data);
 }
 
 bool rq_program_configure(const char *name, int argc, char **argv, rq_config **ret_config, int *ret_exit_code) {

@@ -3,17 +3,32 @@
 #include "io/identity.h"
 #include "log/log.h"
 
+enum {
+        DISK_STALL_US_MIN = 1000000,
+};
+
+static void read_times(const rq_config *config, consensus_config *c) {
+        const rq_raft_times times = rq_config_raft_times(config);
+        c->heartbeat_us = times.heartbeat_us;
+        c->election_us = times.election_us;
+        c->lease_us = times.lease_us;
+        c->disk_stall_us = 4 * times.election_us > DISK_STALL_US_MIN ? 4 * times.election_us : DISK_STALL_US_MIN;
+        c->forming_timeout_us = (uint64_t) rq_config_duration_us(config, "bootstrap-expect-timeout");
+}
+
 rq_err consensus_config_read(const rq_config *config, consensus_config *ret_config) {
         *ret_config = (consensus_config) {
                 .node_id = rq_config_node_id(config),
                 .node_id_given = rq_config_string(config, "node-id")[0] != '\0',
                 .raft_addr = rq_config_raft_adv_addr(config),
+                .raft_listen_addr = rq_config_string(config, "raft-addr"),
                 .api_addr = rq_config_http_adv_addr(config),
+                .bootstrap_expect = (uint32_t) rq_config_int(config, "bootstrap-expect"),
+                .join = rq_config_string(config, "join"),
+                .step_down = rq_config_bool(config, "raft-shutdown-stepdown"),
         };
+        read_times(config, ret_config);
         if (strlen(ret_config->node_id) > IDENTITY_NODE_BYTES_MAX)
                 return rq_log_error(RQ_ECONFIG, "The node id is longer than %d bytes", IDENTITY_NODE_BYTES_MAX);
-        if (rq_config_int(config, "bootstrap-expect") > 1)
-                return rq_log_error(RQ_ECONFIG, "-bootstrap-expect %lld: a cluster has one node for now; use 0 or 1",
-                                    (long long) rq_config_int(config, "bootstrap-expect"));
         return RQ_OK;
 }

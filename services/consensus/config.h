@@ -12,7 +12,13 @@ typedef struct consensus_config {
         const char *node_id;       /* borrowed from the rq_config, like all text here */
         bool node_id_given;        /* by the operator, not the default */
         const char *raft_addr;     /* advertised */
+        const char *raft_listen_addr;
         const char *api_addr;      /* likewise */
+        uint32_t bootstrap_expect; /* 0, 1: an empty folder founds a cluster of this node alone */
+        const char *join;          /* addresses, separated by commas; "" */
+        uint64_t forming_timeout_us;
+        uint64_t heartbeat_us, election_us, lease_us, disk_stall_us; /* see raft/raft.h */
+        bool step_down;            /* hand leadership over before stopping */
 } consensus_config;
 
 /* Errors: RQ_ECONFIG (logged). */

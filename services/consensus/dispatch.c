@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "consensus.pb-c.h"
 #include "log/log_fields.h"
+#include "members.h"
 #include "status.h"
 
 _Static_assert((int) OUTCOME_COMMITTED == (int) RQ__REQUEST_FAILED__OUTCOME__COMMITTED &&
@@ -52,7 +53,8 @@ static rq_err refuse(consensus *c, ipc_link *link, uint64_t request_id, rq_err e
         switch (err) {
         case RQ_ENOTLEADER:
                 a.reason = REASON_NO_LEADER;
-                a.text = c->storage_failed ? "the disk of the log has failed" : "this node doesn't lead yet";
+                a.text = c->storage_failed ? "the disk of the log has failed"
+                       : c->unformed ? "the cluster is not formed yet" : "there is no leader";
                 break;
         case RQ_EFULL:
                 a.reason = REASON_OVERLOADED;
@@ -96,9 +98,12 @@ static rq_err refuse(consensus *c, ipc_link *link, uint64_t request_id, rq_err e
 /* What the store can never apply or answer must not be taken. */
 static bool store_misfits(const consensus *c) { return driver_stream(c->driver)->state == STREAM_MISFIT; }
 
-static rq_err admit(consensus *c, size_t body_bytes) {
+rq_err dispatch_admit(consensus *c, size_t body_bytes) {
         if (store_misfits(c))
                 return RQ_EDIVERGED;
+        /* Somebody else's log takes it. */
+        if (c->writer == NULL || raft_role_of(driver_raft(c->driver)) != RAFT_LEADER)
+                return RQ_OK;
         rq_err r = log_writer_admits(c->writer, RECORD_HEADER_BYTES + body_bytes, c->write_bytes + driver_staged_bytes(c->driver));
         bool full = r == RQ_ENOSPC;
         uint32_t suppressed;
@@ -132,13 +137,20 @@ static rq_err on_propose(void *arg, ipc_link *link, const ipc_frame *frame) {
         rq_err r = propose->kind == RECORD_SQL ? RQ_OK : RQ_EINVAL;
         rq_arena_reset(c->arena);
         if (r >= 0)
-                r = admit(c, frame->payload.size);
+                r = dispatch_admit(c, frame->payload.size);
         if (r >= 0)
                 r = driver_propose(c->driver, &proposal, frame->payload);
         if (r < 0)
                 return refuse(c, link, frame->request_id, r);
         c->proposals_taken++;
         return RQ_OK;
+}
+
+/* A clock that has gone back, as of a machine that slept, is no proof. */
+static bool is_fresh(const consensus *c, uint64_t freshness_us) {
+        const raft *r = driver_raft(c->driver);
+        uint64_t at_us = raft_contact_us(r), now_us = rq_clock_mono_us();
+        return at_us != 0 && raft_commit_is_known(r) && now_us >= at_us && now_us - at_us <= freshness_us;
 }
 
 static rq_err on_read(void *arg, ipc_link *link, const ipc_frame *frame) {
@@ -148,23 +160,132 @@ static rq_err on_read(void *arg, ipc_link *link, const ipc_frame *frame) {
                 return RQ_EPROTO;
         Rq__ReadLevel level = read->level;
         uint64_t timeout_us = read->timeout_us, min_index = read->min_index;
+        uint64_t freshness_us = level == RQ__READ_LEVEL__LEVEL_LINEARIZABLE ? read->freshness_us : 0;
+        bool strict = read->freshness_strict;
         rq_arena_reset(c->arena);
 
         rq_err r = level == RQ__READ_LEVEL__LEVEL_WEAK || level == RQ__READ_LEVEL__LEVEL_LINEARIZABLE ||
                    level == RQ__READ_LEVEL__LEVEL_STRONG ? RQ_OK : RQ_EINVAL;
-        bool strong = level == RQ__READ_LEVEL__LEVEL_STRONG;
+        driver_read_level wanted = level == RQ__READ_LEVEL__LEVEL_WEAK ? DRIVER_READ_WEAK
+                                 : level == RQ__READ_LEVEL__LEVEL_STRONG ? DRIVER_READ_STRONG : DRIVER_READ_LINEARIZABLE;
         if (r >= 0 && store_misfits(c))
                 r = RQ_EDIVERGED;
-        if (r >= 0 && strong)
-                r = admit(c, 0);
+        if (freshness_us > 0 && is_fresh(c, freshness_us)) {
+                wanted = DRIVER_READ_LOCAL;
+                raft_index commit = strict ? raft_appliable_of(driver_raft(c->driver)) : 0;
+                min_index = commit > min_index ? commit : min_index;
+        }
+        if (r >= 0 && wanted == DRIVER_READ_STRONG)
+                r = dispatch_admit(c, 0);
         if (r >= 0)
                 r = driver_read(c->driver, (request_origin) { .gateway = gateway_from(link)->number, .request_id = frame->request_id },
-                                strong, deadline_of(timeout_us), min_index, frame->payload);
+                                wanted, deadline_of(timeout_us), min_index, frame->payload);
         if (r < 0)
                 return refuse(c, link, frame->request_id, r);
         c->reads_taken++;
         return RQ_OK;
 }
+
+/* --- handing leadership over ------------------------------------------------ */
+
+static void send_transfer_done(consensus *c, uint32_t gateway_number, uint64_t request_id, Rq__TransferDone__Outcome outcome, const char *text) {
+        consensus_gateway *gateway = consensus_gateway_of(c, gateway_number);
+        if (gateway == NULL)
+                return;
+        uint8_t packed[512];
+        Rq__TransferDone body = RQ__TRANSFER_DONE__INIT;
+        body.outcome = outcome;
+        body.text = (char *) (uintptr_t) text;
+        rq_assert(rq__transfer_done__get_packed_size(&body) <= sizeof packed);
+        size_t size = rq__transfer_done__pack(&body, packed);
+        (void) ipc_link_send(gateway->link, IPC_TRANSFER_DONE, request_id, rq_bytes_of(packed, size), (rq_bytes) {0});
+}
+
+/* Whether it can be begun; 0: to whom it may concern. */
+static Rq__TransferDone__Outcome transfer_target(const consensus *c, const char *node_id, raft_id *ret_to) {
+        const raft *r = driver_raft(c->driver);
+        const membership *m = driver_membership(c->driver, NULL);
+        *ret_to = 0;
+        if (raft_leader_of(r) == 0 || m == NULL)
+                return RQ__TRANSFER_DONE__OUTCOME__NO_LEADER;
+        if (raft_role_of(r) != RAFT_LEADER)
+                return RQ__TRANSFER_DONE__OUTCOME__NOT_LEADER;
+        uint32_t others = 0;
+        for (uint32_t i = 0; i < m->count; i++) {
+                raft_id id = membership_raft_id(&m->members[i].disk_uuid);
+                others += m->members[i].voter && id != c->raft_id;
+                if (node_id[0] == '\0' || strcmp(m->members[i].node_id, node_id) != 0)
+                        continue;
+                if (id == c->raft_id)
+                        return RQ__TRANSFER_DONE__OUTCOME__ALREADY_LEADER;
+                if (!m->members[i].voter)
+                        return RQ__TRANSFER_DONE__OUTCOME__NOT_A_VOTER;
+                *ret_to = id;
+        }
+        if (others == 0 && node_id[0] == '\0')
+                return RQ__TRANSFER_DONE__OUTCOME__NO_PEER;
+        return node_id[0] == '\0' || *ret_to != 0 ? RQ__TRANSFER_DONE__OUTCOME__DONE : RQ__TRANSFER_DONE__OUTCOME__NOT_FOUND;
+}
+
+static consensus_transfer *free_transfer(consensus *c) {
+        for (size_t i = 0; i < CONSENSUS_TRANSFERS_MAX; i++)
+                if (!c->transfers[i].pending)
+                        return &c->transfers[i];
+        return NULL;
+}
+
+static rq_err on_transfer(void *arg, ipc_link *link, const ipc_frame *frame) {
+        consensus *c = arg;
+        Rq__Transfer *body = rq__transfer__unpack(rq_arena_allocator(c->arena), frame->body.size, frame->body.data);
+        if (body == NULL)
+                return RQ_EPROTO;
+        raft_id to;
+        Rq__TransferDone__Outcome outcome = transfer_target(c, body->node_id, &to);
+        bool wait = body->wait;
+        uint64_t deadline_us = deadline_of(body->timeout_us);
+        rq_arena_reset(c->arena);
+
+        uint32_t gateway = gateway_from(link)->number;
+        consensus_transfer *place = free_transfer(c);
+        const char *text = "";
+        if (outcome == RQ__TRANSFER_DONE__OUTCOME__DONE && wait && place == NULL) {
+                outcome = RQ__TRANSFER_DONE__OUTCOME__FAILED;
+                text = "too many of these requests at a time";
+        } else if (outcome == RQ__TRANSFER_DONE__OUTCOME__DONE && driver_transfer(c->driver, to) < 0) {
+                outcome = RQ__TRANSFER_DONE__OUTCOME__FAILED;
+                text = "no member is ready to take over";
+        }
+        if (outcome == RQ__TRANSFER_DONE__OUTCOME__DONE && wait)
+                *place = (consensus_transfer) { .gateway = gateway, .request_id = frame->request_id, .deadline_us = deadline_us, .pending = true };
+        else
+                send_transfer_done(c, gateway, frame->request_id, outcome, text);
+        return RQ_OK;
+}
+
+void dispatch_send_transfers(consensus *c) {
+        const raft *r = driver_raft(c->driver);
+        uint64_t now_us = 0;
+        for (size_t i = 0; i < CONSENSUS_TRANSFERS_MAX; i++) {
+                consensus_transfer *t = &c->transfers[i];
+                if (!t->pending)
+                        continue;
+                if (now_us == 0)
+                        now_us = rq_clock_mono_us();
+                bool over = raft_leader_of(r) != 0 && raft_leader_of(r) != c->raft_id;
+                bool given_up = raft_role_of(r) == RAFT_LEADER && !raft_transfer_is_under_way(r);
+                if (over)
+                        send_transfer_done(c, t->gateway, t->request_id, RQ__TRANSFER_DONE__OUTCOME__DONE, "");
+                else if (given_up)
+                        send_transfer_done(c, t->gateway, t->request_id, RQ__TRANSFER_DONE__OUTCOME__FAILED, "the other node did not take over in time");
+                else if (t->deadline_us <= now_us)
+                        send_transfer_done(c, t->gateway, t->request_id, RQ__TRANSFER_DONE__OUTCOME__TIMEOUT, "");
+                else
+                        continue;
+                t->pending = false;
+        }
+}
+
+/* --- status ----------------------------------------------------------------- */
 
 static rq_err on_status_get(void *arg, ipc_link *link, const ipc_frame *frame) {
         consensus *c = arg;
@@ -226,6 +347,7 @@ static rq_err on_applied(void *arg, ipc_link *link, const ipc_frame *frame) {
 static const ipc_rule gateway_rules[] = {
         { IPC_PROPOSE,    IPC_GATEWAY, SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_propose },
         { IPC_READ,       IPC_GATEWAY, SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_read },
+        { IPC_TRANSFER,   IPC_GATEWAY, MEMBERSHIP_NODE_MAX + SMALL_BODY_BYTES, 0, on_transfer },
         { IPC_STATUS_GET, IPC_GATEWAY | IPC_BACKUP, SMALL_BODY_BYTES, 0, on_status_get },
 };
 
@@ -235,24 +357,36 @@ static const ipc_rule store_rules[] = {
         { IPC_STATUS_GET, IPC_STORE, SMALL_BODY_BYTES, 0, on_status_get },
 };
 
+/* What is told of the leader: ourselves by our own words, others by theirs. */
+static void describe_leader(consensus *c, Rq__NodeState *body) {
+        raft_id leader = raft_leader_of(driver_raft(c->driver));
+        peers_view view;
+        if (leader == c->raft_id && leader != 0) {
+                body->leader_id = c->identity.node_id;
+                body->leader_raft_addr = (char *) (uintptr_t) c->o.config.raft_addr;
+                body->leader_api_addr = (char *) (uintptr_t) c->o.config.api_addr;
+        } else if (leader != 0 && peers_view_of(c->peers, leader, &view)) {
+                body->leader_id = (char *) (uintptr_t) view.node_id;
+                body->leader_raft_addr = (char *) (uintptr_t) view.raft_addr;
+                body->leader_api_addr = (char *) (uintptr_t) view.api_addr;
+        }
+}
+
 void dispatch_send_state(consensus *c, ipc_link *link) {
         uint8_t packed[2048];
         const raft *r = driver_raft(c->driver);
         Rq__NodeState body = RQ__NODE_STATE__INIT;
-        bool leads = raft_role_of(r) == RAFT_LEADER;
         body.node_id = c->identity.node_id;
         body.disk_uuid = (ProtobufCBinaryData) { .data = c->identity.disk_uuid.bytes, .len = RQ_UUID_BYTES };
         body.cluster_id = (ProtobufCBinaryData) { .data = c->identity.database_id.bytes, .len = RQ_UUID_BYTES };
-        body.role = leads ? RQ__NODE_STATE__ROLE__LEADER
-                  : c->not_a_voter ? RQ__NODE_STATE__ROLE__LEARNER
-                  : raft_role_of(r) == RAFT_CANDIDATE ? RQ__NODE_STATE__ROLE__CANDIDATE : RQ__NODE_STATE__ROLE__FOLLOWER;
+        raft_role role = raft_role_of(r);
+        body.role = role == RAFT_LEADER ? RQ__NODE_STATE__ROLE__LEADER
+                  : c->not_a_voter || (!c->unformed && !raft_is_voter(r)) ? RQ__NODE_STATE__ROLE__LEARNER
+                  : role == RAFT_CANDIDATE || role == RAFT_PRE_CANDIDATE ? RQ__NODE_STATE__ROLE__CANDIDATE : RQ__NODE_STATE__ROLE__FOLLOWER;
         body.term = raft_term_of(r);
-        if (leads) {
-                body.leader_id = c->identity.node_id;
-                body.leader_raft_addr = (char *) (uintptr_t) c->o.config.raft_addr;
-                body.leader_api_addr = (char *) (uintptr_t) c->o.config.api_addr;
-        }
-        body.ready = raft_commit_is_current(r) && !store_misfits(c);
+        describe_leader(c, &body);
+        body.ready = raft_leader_of(r) != 0 && !store_misfits(c) &&
+                     (role == RAFT_LEADER ? raft_commit_is_current(r) : raft_commit_is_known(r));
         size_t size = rq__node_state__get_packed_size(&body);
         if (size > sizeof packed)
                 return; /* addresses are checked with the configuration; a gateway can do without */
@@ -298,7 +432,7 @@ static void on_store_down(void *arg, ipc_link *link) {
 
 static void on_turn_end(void *arg, ipc_link *link) {
         (void) link;
-        consensus_turn(arg);
+        consensus_wake(arg);
 }
 
 ipc_handlers dispatch_gateway_handlers(consensus *c) {

@@ -117,7 +117,7 @@ static void pass_on_reads(consensus *c, ipc_link *link) {
 }
 
 void feed_store(consensus *c) {
-        ipc_link *link = ipc_connector_link(c->store);
+        ipc_link *link = c->store != NULL ? ipc_connector_link(c->store) : NULL;
         if (link == NULL)
                 return;
         feed_entries(c, link);

@@ -12,13 +12,13 @@
 #include "log/log_fields.h"
 #include "record.h"
 
-enum { FOUNDING_TERM = 1 }; /* of the configuration entry; nobody votes in it */
-
 _Static_assert((int) MEMBERSHIP_BYTES_MAX <= (int) SEGMENT_CONFIGURATION_MAX, "a segment's header carries any configuration");
+_Static_assert((int) RECORD_HEADER_BYTES + (int) MEMBERSHIP_BYTES_MAX <= (int) FOUNDING_BYTES_MAX, "any founding fits its file");
 
 void founding_done(founding *f) {
         hardstate_close(&f->hardstate_file);
         log_recovered_done(&f->log);
+        rq_buf_done(&f->record);
 }
 
 static void close_dirp(DIR **dir) {
@@ -26,20 +26,19 @@ static void close_dirp(DIR **dir) {
                 (void) closedir(*dir);
 }
 
-static bool has_segments(int dir_fd) {
+/* The index of any segment. RQ_ENOENT: there is none. */
+static rq_err find_segment(int dir_fd, uint64_t *ret_index) {
         RQ_CLEANUP(rq_closep) int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
-                return false;
+                return rq_err_from_errno(errno);
         RQ_CLEANUP(close_dirp) DIR *dir = fdopendir(fd);
         if (dir == NULL)
-                return false;
+                return RQ_ENOMEM;
         (void) RQ_TAKE(fd, -1);
-        for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-                uint64_t index;
-                if (segment_name_parse(entry->d_name, &index))
-                        return true;
-        }
-        return false;
+        for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+                if (segment_name_parse(entry->d_name, ret_index))
+                        return RQ_OK;
+        return RQ_ENOENT;
 }
 
 static rq_err refuse(const char *dir_path, const char *file, const char *what) {
@@ -50,32 +49,41 @@ static rq_err refuse(const char *dir_path, const char *file, const char *what) {
 
 /* The identity comes after the hard state: with it the folder is founded,
  * without it nothing was ever promised. */
-static rq_err found(const log_io *io, int dir_fd, const char *dir_path, const consensus_config *config, founding *f) {
-        if (has_segments(dir_fd))
-                return refuse(dir_path, IDENTITY_NAME, "it is missing although there is a log");
-        f->identity.disk_uuid = rq_uuid_random();
+static rq_err found_alone(const log_io *io, int dir_fd, founding *f) {
         f->identity.database_id = rq_uuid_random();
-        (void) snprintf(f->identity.node_id, sizeof f->identity.node_id, "%s", config->node_id);
         rq_err r = hardstate_create(io, dir_fd, &f->identity.disk_uuid, &(hardstate) { .term = FOUNDING_TERM });
         if (r >= 0)
                 r = identity_store(io, dir_fd, &f->identity);
-        if (r < 0)
-                return rq_log_error(r, "Cannot found a cluster in %s", dir_path);
-        f->founded = true;
-        return RQ_OK;
+        f->founded = r >= 0;
+        return r;
+}
+
+static rq_err begin_folder(const log_io *io, int dir_fd, const char *dir_path, const consensus_config *config, founding *f) {
+        uint64_t index;
+        rq_err r = find_segment(dir_fd, &index);
+        if (r == RQ_OK)
+                return refuse(dir_path, IDENTITY_NAME, "it is missing although there is a log");
+        if (r != RQ_ENOENT)
+                return rq_log_error(r, "Cannot read %s", dir_path);
+        f->identity.disk_uuid = rq_uuid_random();
+        (void) snprintf(f->identity.node_id, sizeof f->identity.node_id, "%s", config->node_id);
+        f->unformed = config->bootstrap_expect > 1;
+        r = f->unformed ? identity_store(io, dir_fd, &f->identity) : found_alone(io, dir_fd, f);
+        return r < 0 ? rq_log_error(r, "Cannot found a cluster in %s", dir_path) : RQ_OK;
 }
 
 static rq_err load_identity(const log_io *io, int dir_fd, const char *dir_path, const consensus_config *config, founding *f) {
         rq_err r = identity_load(io, dir_fd, &f->identity);
         if (r == RQ_ENOENT)
-                return found(io, dir_fd, dir_path, config, f);
+                return begin_folder(io, dir_fd, dir_path, config, f);
         if (r == RQ_ECORRUPT)
                 return refuse(dir_path, IDENTITY_NAME, "it is damaged");
         if (r < 0)
                 return rq_log_error(r, "Cannot read %s/%s", dir_path, IDENTITY_NAME);
-        if (rq_uuid_is_zero(&f->identity.database_id))
-                return rq_log_error(RQ_ECONFIG, "%s belongs to a node that has not joined its cluster yet, which this version can't do: "
-                                    "use an empty data directory", dir_path);
+        f->unformed = rq_uuid_is_zero(&f->identity.database_id);
+        if (f->unformed && config->bootstrap_expect <= 1)
+                return rq_log_error(RQ_ECONFIG, "%s belongs to a node that is not in a cluster yet: start it with -bootstrap-expect and -join as "
+                                    "before, or use an empty data directory", dir_path);
         /* A default id follows from an address and may change with it; the
          * folder's own stays. */
         if (config->node_id_given && strcmp(config->node_id, f->identity.node_id) != 0)
@@ -127,32 +135,19 @@ static rq_err load_log(const log_io *io, int dir_fd, const char *dir_path, found
 }
 
 static rq_err encode_first_entry(const founding *f, const consensus_config *config, rq_buf *out) {
-        RQ_CLEANUP(rq_buf_done) rq_buf body = {0};
         membership self = { .count = 1, .members[0] = { .disk_uuid = f->identity.disk_uuid, .voter = true } };
         if (strlen(config->raft_addr) > MEMBERSHIP_ADDRESS_MAX)
                 return rq_log_error(RQ_ECONFIG, "The raft address is longer than %d bytes", MEMBERSHIP_ADDRESS_MAX);
         memcpy(self.members[0].node_id, f->identity.node_id, strlen(f->identity.node_id));
         memcpy(self.members[0].raft_addr, config->raft_addr, strlen(config->raft_addr));
-        rq_err r = membership_encode(&self, &body);
-        if (r >= 0)
-                r = rq_buf_reserve(out, RECORD_HEADER_BYTES + body.size);
-        if (r < 0)
-                return r;
-        record_header header = {
-                .kind = RECORD_CONFIGURATION, .feature_level = record_kind_level(RECORD_CONFIGURATION), .index = 1,
-                .term = FOUNDING_TERM, .clock_us = rq_clock_wall_us(), .database_id = f->identity.database_id,
-        };
-        record_header_encode(out->data, &header, rq_buf_bytes(&body));
-        memcpy(out->data + RECORD_HEADER_BYTES, body.data, body.size);
-        out->size = RECORD_HEADER_BYTES + body.size;
-        return RQ_OK;
+        return founding_encode(&self, &f->identity.database_id, rq_clock_wall_us(), out);
 }
 
-static rq_err append_first_entry(const log_io *io, int dir_fd, const founding *f, rq_bytes record) {
-        const log_recovered *log = &f->log;
+/* log: holds no entry yet, but perhaps a segment. */
+static rq_err append_first_entry(const log_io *io, int dir_fd, const rq_uuid *database_id, const log_recovered *log, rq_bytes record) {
         const uint64_t first = 1; /* of a segment that was begun and got no entry */
         const log_place_options options = {
-                .io = io, .dir_fd = dir_fd, .database_id = f->identity.database_id, .configurations = &log->configurations,
+                .io = io, .dir_fd = dir_fd, .database_id = *database_id, .configurations = &log->configurations,
                 .segment_firsts = &first, .segment_count = log->catalog.segment_count,
                 .end_offset = log->end_offset, .end_crc = log->end_crc,
         };
@@ -175,36 +170,76 @@ static rq_err begin_log(const log_io *io, int dir_fd, const char *dir_path, cons
         RQ_CLEANUP(rq_buf_done) rq_buf record = {0};
         if (f->log.last_index > 0)
                 return RQ_OK;
+        /* Several nodes' entry comes before the identity: it can't be missing, and
+         * one that says "alone" in its place would be a second cluster. */
+        if (f->record.size > 0 || config->bootstrap_expect > 1)
+                return refuse(dir_path, "*.log", "the log is missing");
         rq_err r = encode_first_entry(f, config, &record);
         if (r >= 0)
-                r = append_first_entry(io, dir_fd, f, rq_buf_bytes(&record));
+                r = append_first_entry(io, dir_fd, &f->identity.database_id, &f->log, rq_buf_bytes(&record));
         if (r < 0)
                 return rq_log_error(r, "Cannot begin the log in %s", dir_path);
         log_recovered_done(&f->log);
         return load_log(io, dir_fd, dir_path, f);
 }
 
-static rq_err check_membership(const char *dir_path, founding *f) {
+static rq_err load_membership(const char *dir_path, founding *f) {
         const log_configuration latest = log_configurations_at(&f->log.configurations, f->log.last_index);
-        raft_id voters[MEMBERSHIP_COUNT_MAX];
         if (latest.index == 0)
                 return refuse(dir_path, "*.log", "the log doesn't say who the members are");
         rq_err r = membership_decode(latest.body, &f->membership);
         if (r < 0)
                 return rq_log_error(r, "Cannot read who the members are, entry %" PRIu64 " of the log in %s", latest.index, dir_path);
         f->configuration_index = latest.index;
-        uint32_t count = membership_voters(&f->membership, voters);
-        if (f->membership.count != 1 || count != 1 || voters[0] != membership_raft_id(&f->identity.disk_uuid))
-                return rq_log_error(RQ_ECONFIG, "The cluster of %s has %" PRIu32 " members, %" PRIu32 " of them voters (entry %" PRIu64
-                                    "): this version runs clusters whose only member is the node itself",
-                                    dir_path, f->membership.count, count, latest.index);
         return RQ_OK;
+}
+
+/* Without it this node works as ever; it only can't tell a member that has never
+ * heard of the cluster. */
+static rq_err load_record(const log_io *io, int dir_fd, const char *dir_path, founding *f) {
+        rq_uuid database_id;
+        membership members;
+        rq_err r = log_io_load(io, dir_fd, FOUNDING_NAME, FOUNDING_BYTES_MAX, &f->record);
+        if (r == RQ_ENOENT)
+                return RQ_OK;
+        if (r >= 0)
+                r = founding_decode(rq_buf_bytes(&f->record), &database_id, &members);
+        if (r >= 0 && !rq_uuid_equal(&database_id, &f->identity.database_id))
+                r = RQ_ECORRUPT;
+        if (r < 0) {
+                rq_log_warning("Cannot use %s/%s: %s", dir_path, FOUNDING_NAME, rq_err_text(r));
+                rq_buf_done(&f->record);
+        }
+        return RQ_OK;
+}
+
+/* The hard state of an unformed folder is the remains of an adoption that was cut
+ * short. */
+static rq_err check_unformed(const log_io *io, int dir_fd, const char *dir_path, const rq_uuid *disk_uuid) {
+        hardstate_file file = { .fd = -1 };
+        hardstate state;
+        rq_err r = hardstate_open(io, dir_fd, disk_uuid, &file, &state);
+        if (r == RQ_ENOENT)
+                return RQ_OK;
+        if (r < 0)
+                return refuse(dir_path, HARDSTATE_NAME, "it can't be read");
+        hardstate_close(&file);
+        return founding_values_are_virgin(state.term, state.vote, 0) && state.commit <= 1 && !state.not_a_voter
+                       ? RQ_OK : refuse(dir_path, IDENTITY_NAME, "it says that the node is in no cluster, although it has voted");
 }
 
 rq_err founding_open(const log_io *io, int dir_fd, const char *dir_path, const consensus_config *config,
                      founding *ret_founding) {
         RQ_CLEANUP(founding_done) founding f = { .hardstate_file = { .fd = -1 } };
         rq_err r = load_identity(io, dir_fd, dir_path, config, &f);
+        if (r >= 0 && f.unformed) {
+                r = check_unformed(io, dir_fd, dir_path, &f.identity.disk_uuid);
+                if (r >= 0)
+                        *ret_founding = f;
+                return r;
+        }
+        if (r >= 0)
+                r = load_record(io, dir_fd, dir_path, &f);
         if (r >= 0)
                 r = load_hardstate(io, dir_fd, dir_path, &f);
         if (r >= 0)
@@ -212,9 +247,144 @@ rq_err founding_open(const log_io *io, int dir_fd, const char *dir_path, const c
         if (r >= 0)
                 r = begin_log(io, dir_fd, dir_path, config, &f);
         if (r >= 0)
-                r = check_membership(dir_path, &f);
+                r = load_membership(dir_path, &f);
         if (r < 0)
                 return r;
         *ret_founding = RQ_TAKE(f, ((founding) { .hardstate_file = { .fd = -1 } }));
         return RQ_OK;
+}
+
+/* --- foundings of several nodes ---------------------------------------------- */
+
+bool founding_is_virgin(const founding *f) {
+        return !f->unformed && !f->hardstate.not_a_voter && f->hardstate.commit <= 1 &&
+               founding_values_are_virgin(f->hardstate.term, f->hardstate.vote, f->log.last_index);
+}
+
+rq_err founding_encode(const membership *members, const rq_uuid *database_id, uint64_t clock_us, rq_buf *out) {
+        RQ_CLEANUP(rq_buf_done) rq_buf body = {0};
+        rq_err r = membership_encode(members, &body);
+        if (r >= 0)
+                r = rq_buf_reserve(out, RECORD_HEADER_BYTES + body.size);
+        if (r < 0)
+                return r;
+        record_header header = {
+                .kind = RECORD_CONFIGURATION, .feature_level = record_kind_level(RECORD_CONFIGURATION), .index = 1,
+                .term = FOUNDING_TERM, .clock_us = clock_us, .database_id = *database_id,
+        };
+        uint8_t *to = out->data + out->size;
+        record_header_encode(to, &header, rq_buf_bytes(&body));
+        memcpy(to + RECORD_HEADER_BYTES, body.data, body.size);
+        out->size += RECORD_HEADER_BYTES + body.size;
+        return RQ_OK;
+}
+
+rq_err founding_decode(rq_bytes record, rq_uuid *ret_database_id, membership *ret_members) {
+        record_header header;
+        membership members;
+        rq_bytes body;
+        rq_err r = record_decode(record, &header, &body);
+        if (r >= 0 && (header.kind != RECORD_CONFIGURATION || header.index != 1 || header.term != FOUNDING_TERM ||
+                       RECORD_HEADER_BYTES + body.size != record.size || rq_uuid_is_zero(&header.database_id)))
+                r = RQ_ECORRUPT;
+        if (r >= 0)
+                r = header.feature_level > RECORD_FEATURE_LEVEL ? RQ_EVERSION : membership_decode(body, &members);
+        if (r >= 0 && (members.joint || members.count > RAFT_VOTERS_MAX))
+                r = RQ_ECORRUPT;
+        if (r < 0)
+                return r == RQ_EVERSION ? r : RQ_ECORRUPT;
+        for (uint32_t i = 0; i < members.count; i++)
+                for (uint32_t k = 0; k < i; k++)
+                        if (membership_raft_id(&members.members[i].disk_uuid) == membership_raft_id(&members.members[k].disk_uuid))
+                                return RQ_ECORRUPT;
+        *ret_database_id = header.database_id;
+        *ret_members = members;
+        return RQ_OK;
+}
+
+static bool lists(const membership *members, const identity *self) {
+        for (uint32_t i = 0; i < members->count; i++)
+                if (rq_uuid_equal(&members->members[i].disk_uuid, &self->disk_uuid))
+                        return members->members[i].voter && strcmp(members->members[i].node_id, self->node_id) == 0;
+        return false;
+}
+
+founding_verdict founding_judge(const identity *self, bool virgin, rq_bytes record, bool teller_is_virgin) {
+        rq_uuid database_id;
+        membership members;
+        if (founding_decode(record, &database_id, &members) < 0)
+                return FOUNDING_INVALID;
+        if (rq_uuid_equal(&database_id, &self->database_id))
+                return FOUNDING_SAME;
+        if (!lists(&members, self) || (!rq_uuid_is_zero(&self->database_id) && !virgin))
+                return FOUNDING_FOREIGN;
+        /* Of two that nothing has happened in, all take the same. */
+        if (!rq_uuid_is_zero(&self->database_id) && teller_is_virgin &&
+            memcmp(self->database_id.bytes, database_id.bytes, RQ_UUID_BYTES) < 0)
+                return FOUNDING_KEEP;
+        return FOUNDING_ADOPT;
+}
+
+static rq_err remove_log(const log_io *io, int dir_fd) {
+        uint64_t index;
+        rq_err r;
+        while ((r = find_segment(dir_fd, &index)) == RQ_OK) {
+                char name[SEGMENT_NAME_BYTES];
+                if (io->unlink(io->arg, dir_fd, segment_name(index, name)) != 0)
+                        return rq_err_from_errno(errno);
+        }
+        if (r != RQ_ENOENT)
+                return r;
+        return io->fsync(io->arg, dir_fd) == 0 ? RQ_OK : RQ_EIO;
+}
+
+/* Leaves the cluster in which it has done nothing. The identity goes first: from
+ * then on the rest is remains, which count for nothing. */
+static rq_err leave_virgin(const log_io *io, int dir_fd, const char *dir_path, identity *self) {
+        RQ_CLEANUP(founding_done) founding f = { .identity = *self, .hardstate_file = { .fd = -1 } };
+        rq_err r = load_hardstate(io, dir_fd, dir_path, &f);
+        if (r >= 0)
+                r = load_log(io, dir_fd, dir_path, &f);
+        if (r >= 0 && !founding_is_virgin(&f))
+                r = refuse(dir_path, IDENTITY_NAME, "the node has already taken part in another cluster");
+        if (r < 0)
+                return r;
+        self->database_id = (rq_uuid) {0};
+        r = identity_store(io, dir_fd, self);
+        return r < 0 ? rq_log_error(r, "Cannot write %s/%s", dir_path, IDENTITY_NAME) : RQ_OK;
+}
+
+/* Until the identity is written nothing was promised. */
+static rq_err write_founding(const log_io *io, int dir_fd, const identity *self, rq_bytes record) {
+        log_recovered empty = {0};
+        rq_err r = remove_log(io, dir_fd);
+        if (r >= 0)
+                r = log_io_replace(io, dir_fd, FOUNDING_NAME, record);
+        if (r >= 0)
+                r = hardstate_create(io, dir_fd, &self->disk_uuid, &(hardstate) { .term = FOUNDING_TERM });
+        if (r >= 0)
+                r = append_first_entry(io, dir_fd, &self->database_id, &empty, record);
+        if (r >= 0)
+                r = identity_store(io, dir_fd, self);
+        return r;
+}
+
+rq_err founding_adopt(const log_io *io, int dir_fd, const char *dir_path, const identity *self, rq_bytes record) {
+        identity now;
+        rq_uuid database_id;
+        membership members;
+        rq_err r = identity_load(io, dir_fd, &now);
+        if (r < 0 || !rq_uuid_equal(&now.disk_uuid, &self->disk_uuid))
+                return refuse(dir_path, IDENTITY_NAME, "it is not what it was");
+        if (founding_decode(record, &database_id, &members) < 0 || !lists(&members, &now))
+                return rq_log_error(RQ_EINVAL, "Cannot join a cluster whose founding doesn't list this node");
+        if (rq_uuid_equal(&now.database_id, &database_id))
+                return RQ_OK;
+        r = rq_uuid_is_zero(&now.database_id) ? check_unformed(io, dir_fd, dir_path, &now.disk_uuid)
+                                              : leave_virgin(io, dir_fd, dir_path, &now);
+        if (r < 0)
+                return r;
+        now.database_id = database_id;
+        r = write_founding(io, dir_fd, &now, record);
+        return r < 0 ? rq_log_error(r, "Cannot found a cluster in %s", dir_path) : RQ_OK;
 }

@@ -9,15 +9,18 @@
 #include "core/compaction.h"
 #include "dispatch.h"
 #include "feed.h"
-#include "founding.h"
+#include "folder.h"
+#include "forming.h"
 #include "log/log_fields.h"
+#include "members.h"
 
 enum {
         HINT_INTERVAL_US = 1000000,
         STOP_WAIT_US     = 3000000,
         FAILURE_WAIT_US  = 500000,   /* for the answers to go out */
+        HAND_OVER_WAIT_US = 1000000, /* for another leader, when stopping */
         TIMER_US_MIN     = 1000,
-        CLOCK_BACK_US    = 5000000,  /* worth a warning */
+        LOG_KEPT_BYTES_MAX = 512 * 1024 * 1024, /* for members that are away */
 };
 
 consensus_gateway *consensus_gateway_of(consensus *c, uint32_t number) {
@@ -121,6 +124,8 @@ static rq_err learn_placements(consensus *c) {
 
 static void on_wake(void *arg) {
         consensus *c = arg;
+        if (c->writer == NULL)
+                return; /* of one that is gone */
         log_writer_collect(c->writer, &c->report);
         rq_err r = learn_placements(c);
 
@@ -137,17 +142,38 @@ static void on_wake(void *arg) {
         rq_buf_consume(&c->writes, done * sizeof *w);
         if (c->report.err < 0 || r < 0)
                 storage_failed(c, r < 0 ? r : c->report.err);
-        consensus_turn(c);
+        consensus_wake(c);
 }
 
 /* --- the turn --------------------------------------------------------------- */
 
+/* Up to where nobody needs the log any more. Until members can be seeded
+ * (snapshots between nodes), who is away needs it: a leader knows how far each one is,
+ * the others keep what they have, all of them up to a limit on disk. */
+static uint64_t released_index(const consensus *c) {
+        uint64_t released = driver_stream(c->driver)->checkpoint;
+        const raft *r = driver_raft(c->driver);
+        const membership *m = driver_membership(c->driver, NULL);
+        if (m == NULL || m->count < 2 || log_catalog_bytes(&c->catalog) > LOG_KEPT_BYTES_MAX)
+                return released;
+        if (raft_role_of(r) != RAFT_LEADER)
+                return 0;
+        for (uint32_t i = 0; i < m->count; i++) {
+                raft_progress_view p;
+                if (raft_progress_of(r, membership_raft_id(&m->members[i].disk_uuid), &p) && p.match < released)
+                        released = p.match;
+        }
+        return released;
+}
+
 static void compact(consensus *c) {
-        uint64_t checkpoint = driver_stream(c->driver)->checkpoint;
         log_catalog *catalog = &c->catalog;
         /* Two below the last: nothing to look at in most turns. */
-        if (catalog->segment_count <= COMPACTION_KEEP_SEGMENTS + 1 ||
-            catalog->segments[COMPACTION_KEEP_SEGMENTS].last_index > checkpoint || c->storage_failed)
+        if (catalog->segment_count <= COMPACTION_KEEP_SEGMENTS + 1 || c->storage_failed ||
+            catalog->segments[COMPACTION_KEEP_SEGMENTS].last_index > driver_stream(c->driver)->checkpoint)
+                return;
+        uint64_t checkpoint = released_index(c);
+        if (catalog->segments[COMPACTION_KEEP_SEGMENTS].last_index > checkpoint)
                 return;
         RQ_CLEANUP(rq_freep) uint64_t *lasts = calloc(catalog->segment_count, sizeof *lasts);
         if (lasts == NULL)
@@ -169,7 +195,7 @@ static void compact(consensus *c) {
 /* The hint lets a restart notice that the log has lost its end. Seldom, since it
  * costs an fsync. */
 static void write_hint(consensus *c, bool now) {
-        if (c->storage_failed || consensus_commit_hint(c) <= c->hint ||
+        if (c->storage_failed || c->writer == NULL || consensus_commit_hint(c) <= c->hint ||
             (!now && (!c->hint_wanted || rq_clock_mono_us() - c->hint_at_us < HINT_INTERVAL_US)))
                 return;
         const raft *r = driver_raft(c->driver);
@@ -177,22 +203,39 @@ static void write_hint(consensus *c, bool now) {
         (void) submit(c, &write, false, NULL);
 }
 
-static void log_state(const consensus *c) {
+/* One line for each leader, on every node; and one when there is none. */
+static void log_state(consensus *c) {
         const raft *r = driver_raft(c->driver);
+        raft_id leader = raft_leader_of(r);
+        raft_term term_now = raft_term_of(r);
+        bool leads = leader == c->raft_id;
+        if ((leader == c->said_leader && (leader == 0 || term_now == c->said_term)) || (leads && !raft_commit_is_current(r)))
+                return;
+        const member *m = members_find(c, leader);
         char term[64], node[IDENTITY_NODE_BYTES_MAX + 16];
         const char *fields[] = {
-                RQ_MSG_LEADER_ELECTED, rq_log_field_u64(term, sizeof term, RQ_FIELD_TERM, raft_term_of(r)),
-                rq_log_field_text(node, sizeof node, RQ_FIELD_NODE, c->identity.node_id), NULL,
+                leader != 0 ? RQ_MSG_LEADER_ELECTED : RQ_MSG_LEADER_LOST, rq_log_field_u64(term, sizeof term, RQ_FIELD_TERM, term_now),
+                rq_log_field_text(node, sizeof node, RQ_FIELD_NODE, leads ? c->identity.node_id : m != NULL ? m->node_id : ""), NULL,
         };
-        if (raft_commit_is_current(r))
-                rq_log_write(LOG_NOTICE, fields, "Leader of term %" PRIu64 ", log committed up to index %" PRIu64,
-                             raft_term_of(r), raft_commit_of(r));
+        c->said_leader = leader;
+        c->said_term = term_now;
+        if (leads)
+                rq_log_write(LOG_NOTICE, fields, "Leader of term %" PRIu64 ", log committed up to index %" PRIu64, term_now, raft_commit_of(r));
+        else if (leader != 0)
+                rq_log_write(LOG_NOTICE, fields, "Node \"%s\" leads in term %" PRIu64, m != NULL ? m->node_id : "?", term_now);
+        else
+                rq_log_write(LOG_NOTICE, fields, "No leader is known, term %" PRIu64, term_now);
 }
 
 static void set_timer(consensus *c) {
         uint64_t due_us = driver_deadline_us(c->driver);
         if (c->stopping && c->stop_deadline_us < due_us)
                 due_us = c->stop_deadline_us;
+        if (c->handing_over && c->hand_over_deadline_us < due_us)
+                due_us = c->hand_over_deadline_us;
+        for (size_t i = 0; i < CONSENSUS_TRANSFERS_MAX; i++)
+                if (c->transfers[i].pending && c->transfers[i].deadline_us < due_us)
+                        due_us = c->transfers[i].deadline_us;
         if (due_us >= c->timer_due_us)
                 return; /* a timer that fires early costs less than setting it each turn */
         uint64_t now_us = rq_clock_mono_us();
@@ -204,7 +247,13 @@ static void set_timer(consensus *c) {
 static void finish_stop(consensus *c) {
         if (!c->stopping || c->o.on_stopped == NULL)
                 return;
-        bool late = rq_clock_mono_us() >= c->stop_deadline_us;
+        uint64_t now_us = rq_clock_mono_us();
+        bool late = now_us >= c->stop_deadline_us;
+        /* Who waits here for a write gets its answer from the next leader's commit. */
+        if (c->handing_over && now_us < c->hand_over_deadline_us &&
+            (raft_role_of(driver_raft(c->driver)) == RAFT_LEADER || driver_pending_count(c->driver) > 0))
+                return;
+        c->handing_over = false;
         if (c->writes.size == 0)
                 write_hint(c, true);
         if (c->writes.size > 0 && !late && !c->storage_failed)
@@ -214,114 +263,68 @@ static void finish_stop(consensus *c) {
         on_stopped(c->o.arg);
 }
 
-void consensus_turn(consensus *c) {
+static void turn(consensus *c) {
         driver_plan plan;
         compact(c);
         driver_turn(c->driver, rq_clock_mono_us(), rq_clock_wall_us(), &plan);
+        /* In parallel with our own disk (thesis 10.2.1): what promises something
+         * waits in the core until it is durable. */
+        members_send(c);
         if (plan.persist && !c->storage_failed) {
                 rq_err r = hand_over(c, &plan);
                 if (r < 0)
                         storage_failed(c, r);
         }
+        if (plan.membership_changed)
+                members_update(c);
         feed_store(c);
         dispatch_send_answers(c);
-        if (plan.state_changed) {
+        if (plan.state_changed || c->state_dirty) {
+                c->state_dirty = false;
                 dispatch_send_state(c, NULL);
                 log_state(c);
         }
+        dispatch_send_transfers(c);
         write_hint(c, false);
         finish_stop(c);
         set_timer(c);
 }
 
+void consensus_wake(consensus *c) { rq_task_post(&c->turn); }
+
 static void on_timer(void *arg) {
         consensus *c = arg;
         c->timer_due_us = UINT64_MAX;
-        consensus_turn(c);
+        turn(c);
 }
 
 /* --- life ------------------------------------------------------------------- */
 
-static rq_err restore_driver(consensus *c, const founding *f) {
-        raft_id voters[MEMBERSHIP_COUNT_MAX];
-        driver_options options = {
-                .id = c->raft_id, .voters = voters, .voter_count = membership_voters(&c->membership, voters),
-                .learner = c->not_a_voter, .term = f->hardstate.term, .vote = f->hardstate.vote, .commit = f->hardstate.commit,
-                .base_index = f->log.base_index, .base_term = f->log.base_term, .last_index = f->log.last_index,
-                .database_id = f->identity.database_id, .clock_us = f->log.clock_us,
+static rq_err open_peers(consensus *c) {
+        peers_options options = {
+                .loop = c->o.loop, .listen_addr = c->o.config.raft_listen_addr, .callbacks = members_callbacks(c),
+                .self = {
+                        .cluster_id = c->identity.database_id, .disk_uuid = c->identity.disk_uuid,
+                        .expect = c->unformed ? (uint16_t) c->o.config.bootstrap_expect : 0,
+                },
         };
-        rq_random_bytes(&options.random_seed, sizeof options.random_seed);
-        rq_err r = driver_new(&options, &c->driver);
-        for (size_t i = 0; r >= 0 && i < f->log.run_count; i++) {
-                const log_run *run = &f->log.runs[i];
-                uint64_t last = i + 1 < f->log.run_count ? run[1].first_index - 1 : f->log.last_index;
-                r = driver_restore(c->driver, run->term, last, run->uncommitted_bytes);
-        }
-        if (r >= 0)
-                r = driver_restored(c->driver);
-        return r < 0 ? rq_log_error(r, "Cannot begin with the log in %s", c->o.dir_path) : RQ_OK;
-}
-
-static rq_err start_writer(consensus *c, founding *f) {
-        size_t count = f->log.catalog.segment_count;
-        RQ_CLEANUP(rq_freep) uint64_t *firsts = calloc(count + 1, sizeof *firsts);
-        if (firsts == NULL)
-                return RQ_ENOMEM;
-        for (size_t i = 0; i < count; i++)
-                firsts[i] = f->log.catalog.segments[i].header.first_index;
-        log_place_options options = {
-                .io = c->o.io, .dir_fd = c->o.dir_fd, .database_id = f->identity.database_id,
-                .last_index = f->log.last_index, .last_term = f->log.last_term, .clock_us = f->log.clock_us,
-                .segment_firsts = firsts, .segment_count = count, .configurations = &f->log.configurations,
-                .end_offset = f->log.end_offset, .end_crc = f->log.end_crc,
-        };
-        rq_err r = log_writer_new(&options, &f->hardstate_file, &c->wake, &c->writer);
-        return r < 0 ? rq_log_error(r, "Cannot write the log in %s", c->o.dir_path) : RQ_OK;
-}
-
-static void say_what_was_found(const consensus *c, const founding *f) {
-        char cluster[RQ_UUID_TEXT_BYTES];
-        uint64_t now_us = rq_clock_wall_us();
-        if (f->founded)
-                rq_log_notice("Founded cluster %s of node \"%s\"", rq_uuid_text(&c->identity.database_id, cluster), c->identity.node_id);
-        else
-                rq_log_info("Node \"%s\", log from index %" PRIu64 " to %" PRIu64 ", term %" PRIu64, c->identity.node_id,
-                            f->log.base_index + 1, f->log.last_index, f->hardstate.term);
-        if (f->log.clock_us > now_us + CLOCK_BACK_US)
-                rq_log_warning("The clock is %" PRIu64 " s behind the last entry of the log: times in new entries hardly "
-                               "advance until it has caught up", (f->log.clock_us - now_us) / 1000000);
-}
-
-static rq_err open_folder(consensus *c) {
-        RQ_CLEANUP(founding_done) founding f = { .hardstate_file = { .fd = -1 } };
-        rq_err r = founding_open(c->o.io, c->o.dir_fd, c->o.dir_path, &c->o.config, &f);
+        (void) snprintf(options.self.node_id, sizeof options.self.node_id, "%s", c->identity.node_id);
+        (void) snprintf(options.self.raft_addr, sizeof options.self.raft_addr, "%s", c->o.config.raft_addr);
+        (void) snprintf(options.self.api_addr, sizeof options.self.api_addr, "%s", c->o.config.api_addr);
+        rq_err r = peers_new(&options, &c->peers);
         if (r < 0)
-                return r;
-        c->identity = f.identity;
-        c->membership = f.membership;
-        c->configuration_index = f.configuration_index;
-        c->raft_id = membership_raft_id(&f.identity.disk_uuid);
-        c->not_a_voter = f.hardstate.not_a_voter;
-        c->hint = f.hardstate.commit;
-        say_what_was_found(c, &f);
-        r = restore_driver(c, &f);
-        if (r >= 0)
-                r = start_writer(c, &f);
-        if (r < 0)
-                return r;
-        c->catalog = RQ_TAKE(f.log.catalog, (log_catalog) {0});
-        return RQ_OK;
+                return rq_log_error(r, "Cannot prepare the connections to other nodes");
+        return peers_listen(c->peers); /* logs */
 }
 
 static rq_err open_sockets(consensus *c) {
         const ipc_identity self = { .role = IPC_CONSENSUS, .incarnation = c->o.incarnation };
-        const ipc_handlers gateways = dispatch_gateway_handlers(c), store = dispatch_store_handlers(c);
+        const ipc_handlers gateways = dispatch_gateway_handlers(c);
         rq_err r = ipc_listen(c->o.loop, c->o.run_dir_fd, IPC_SOCKET_CONSENSUS, &self, &gateways, &c->listener);
-        if (r < 0)
-                return rq_log_error(r, "Cannot listen on %s", IPC_SOCKET_CONSENSUS);
-        r = ipc_connect(c->o.loop, c->o.run_dir_fd, IPC_SOCKET_STORE, &self, &store, &c->store);
-        return r < 0 ? rq_log_error(r, "Cannot connect to the store") : RQ_OK;
+        return r < 0 ? rq_log_error(r, "Cannot listen on %s", IPC_SOCKET_CONSENSUS) : RQ_OK;
 }
+
+static void on_turn(void *arg) { turn(arg); }
 
 rq_err consensus_new(const consensus_options *options, consensus **ret_consensus) {
         consensus *c = calloc(1, sizeof *c);
@@ -340,44 +343,57 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
         if (r >= 0)
                 r = rq_timer_init(&c->failure, c->o.loop, on_failure_told, c);
         if (r >= 0)
-                r = open_folder(c);
+                r = rq_task_init(&c->turn, c->o.loop, on_turn, c);
+        if (r >= 0)
+                r = rq_task_init(&c->adopt, c->o.loop, on_turn, c);
+        if (r >= 0)
+                r = folder_open(c);
+        if (r >= 0)
+                r = open_peers(c);
         if (r >= 0)
                 r = open_sockets(c);
+        if (r >= 0)
+                r = folder_announce(c);
         if (r < 0) {
                 (void) consensus_free(c);
                 return r;
         }
-        consensus_turn(c); /* a lone voter campaigns at once */
+        turn(c); /* a lone voter campaigns at once */
         *ret_consensus = c;
         return RQ_OK;
 }
 
 void consensus_stop(consensus *c) {
+        uint64_t now_us = rq_clock_mono_us();
         c->stopping = true;
-        c->stop_deadline_us = rq_clock_mono_us() + STOP_WAIT_US;
+        c->stop_deadline_us = now_us + STOP_WAIT_US;
         driver_stop(c->driver);
-        consensus_turn(c);
+        if (c->o.config.step_down && driver_transfer(c->driver, 0) >= 0) {
+                c->handing_over = true;
+                c->hand_over_deadline_us = now_us + HAND_OVER_WAIT_US;
+        }
+        consensus_wake(c);
 }
 
 consensus *consensus_free(consensus *c) {
         if (c == NULL)
                 return NULL;
+        c->forming = forming_free(c->forming);
         c->listener = ipc_listener_free(c->listener);
-        c->store = ipc_connector_free(c->store);
-        c->writer = log_writer_free(c->writer);
+        folder_close(c);
+        c->peers = peers_free(c->peers);
         if (c->timer.event != NULL)
                 rq_timer_done(&c->timer);
         if (c->failure.event != NULL)
                 rq_timer_done(&c->failure);
+        rq_task_done(&c->turn);
+        rq_task_done(&c->adopt);
         rq_wake_done(&c->wake);
-        log_catalog_done(&c->catalog);
-        c->driver = driver_free(c->driver);
         if (c->arena != NULL)
                 c->arena = rq_arena_free(c->arena);
         rq_buf_done(&c->records);
         rq_buf_done(&c->body);
-        rq_buf_done(&c->writes);
-        rq_buf_done(&c->report.placements);
+        rq_buf_done(&c->adopting);
         free(c);
         return NULL;
 }

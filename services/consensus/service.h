@@ -7,14 +7,16 @@
 #include "config.h"
 #include "core/driver.h"
 #include "core/membership.h"
+#include "forming.h"
 #include "io/identity.h"
 #include "io/log_catalog.h"
 #include "io/log_writer.h"
 #include "ipc/ipc_endpoint.h"
 #include "log/log.h"
+#include "peer/peers.h"
 #include "arena.h"
 
-enum { CONSENSUS_GATEWAYS_MAX = 64 };
+enum { CONSENSUS_GATEWAYS_MAX = 64, CONSENSUS_TRANSFERS_MAX = 16 };
 
 typedef struct consensus_gateway {
         ipc_link *link;     /* NULL: free */
@@ -36,17 +38,28 @@ typedef struct consensus_options {
         rq_uuid incarnation;
         consensus_config config;
         void (*on_stopped)(void *arg);  /* after consensus_stop() */
-        void (*on_failed)(void *arg);   /* the disk failed and all were answered: start anew; may be NULL */
+        void (*on_failed)(void *arg);   /* the disk failed and all were answered, or the folder could not be opened again: start anew; may be NULL */
         void *arg;
 } consensus_options;
+
+/* Somebody waits for leadership to be handed over. */
+typedef struct consensus_transfer {
+        uint32_t gateway;
+        uint64_t request_id, deadline_us;
+        bool pending;
+} consensus_transfer;
 
 typedef struct consensus {
         consensus_options o;
         identity identity;
         raft_id raft_id;
-        membership membership;      /* by the log's latest configuration, of the entry ... */
-        raft_index configuration_index;
         bool not_a_voter;           /* by the hard state */
+        bool unformed;              /* in no cluster yet: no writer, a driver that never does anything */
+        forming *forming;           /* NULL: it is over */
+        rq_buf founding_record;     /* for members that don't know it; empty: not known any more */
+        rq_buf adopting;            /* a founding to go over to */
+        rq_task adopt, turn;
+        peers *peers;
         driver *driver;
         log_writer *writer;
         log_catalog catalog;
@@ -65,8 +78,13 @@ typedef struct consensus {
         uint64_t write_bytes;       /* of all of them */
         uint64_t hint, hint_at_us;  /* commit hint on its way to disk, and since when */
         bool hint_wanted, stopping, storage_failed, feed_failed, disk_full;
-        uint64_t stop_deadline_us;
-        uint64_t proposals_taken, reads_taken, requests_refused;
+        bool state_dirty;           /* gateways are to be told */
+        bool handing_over;          /* stopping, and still the leader */
+        raft_id said_leader;        /* in the journal ... */
+        raft_term said_term;        /* ... for this term */
+        consensus_transfer transfers[CONSENSUS_TRANSFERS_MAX];
+        uint64_t stop_deadline_us, hand_over_deadline_us;
+        uint64_t proposals_taken, reads_taken, requests_refused, proposals_forwarded_in;
         rq_log_limit limit_full, limit_store;
 } consensus;
 
@@ -79,9 +97,8 @@ void consensus_stop(consensus *c);
 
 /* For the files of this folder. */
 
-/* Works through everything that came in; at the end of each turn of the loop in
- * which something did. */
-void consensus_turn(consensus *c);
+/* Something came in: everything is worked through at the end of the loop's turn. */
+void consensus_wake(consensus *c);
 consensus_gateway *consensus_gateway_of(consensus *c, uint32_t number); /* NULL: gone */
 uint64_t consensus_commit_hint(const consensus *c);
 

@@ -4,14 +4,18 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "config/config.h"
 
 static json_t *number(uint64_t value) {
         return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t) value);
 }
 
-static const char *role_text(raft_role role) {
-        switch (role) {
-        case RAFT_FOLLOWER: return "Follower";
+static const char *role_text(const consensus *c) {
+        const raft *r = driver_raft(c->driver);
+        switch (raft_role_of(r)) {
+        case RAFT_FOLLOWER: return c->not_a_voter || (!c->unformed && !raft_is_voter(r)) ? "Learner" : "Follower";
+        case RAFT_PRE_CANDIDATE:
         case RAFT_CANDIDATE: return "Candidate";
         case RAFT_LEADER: return "Leader";
         }
@@ -29,30 +33,116 @@ static const char *stream_text(const consensus *c) {
         return "unknown";
 }
 
+static json_t *node(const consensus *c, const member *m, uint64_t now_us) {
+        const raft *r = driver_raft(c->driver);
+        raft_id id = membership_raft_id(&m->disk_uuid);
+        bool self = id == c->raft_id;
+        peers_view view = {0};
+        raft_progress_view progress;
+        json_t *o = json_object();
+        (void) json_object_set_new(o, "id", json_string(m->node_id));
+        (void) json_object_set_new(o, "addr", json_string(m->raft_addr));
+        (void) json_object_set_new(o, "suffrage", json_string(m->voter && !(self && c->not_a_voter) ? "voter" : "nonvoter"));
+        (void) json_object_set_new(o, "leader", json_boolean(raft_leader_of(r) == id));
+        bool known = self || peers_view_of(c->peers, id, &view);
+        const char *api_addr = self ? c->o.config.api_addr : known ? view.api_addr : "";
+        if (api_addr[0] != '\0')
+                (void) json_object_set_new(o, "api_addr", json_string(api_addr));
+        bool heard = !raft_progress_of(r, id, &progress) || now_us - progress.contact_us < c->o.config.election_us;
+        bool reachable = self || (known && view.up && heard);
+        (void) json_object_set_new(o, "reachable", json_boolean(reachable));
+        if (!self && reachable && view.rtt_us > 0)
+                (void) json_object_set_new(o, "time_us", number(view.rtt_us));
+        if (!reachable)
+                (void) json_object_set_new(o, "error", json_string(known && view.problem[0] != '\0' ? view.problem : "it does not answer"));
+        return o;
+}
+
 static json_t *nodes(const consensus *c) {
-        json_t *self = json_object(), *list = json_array();
-        (void) json_object_set_new(self, "id", json_string(c->identity.node_id));
-        (void) json_object_set_new(self, "addr", json_string(c->o.config.raft_addr));
-        (void) json_object_set_new(self, "api_addr", json_string(c->o.config.api_addr));
-        (void) json_object_set_new(self, "suffrage", json_string(c->not_a_voter ? "nonvoter" : "voter"));
-        (void) json_array_append_new(list, self);
+        const membership *m = driver_membership(c->driver, NULL);
+        json_t *list = json_array();
+        uint64_t now_us = rq_clock_mono_us();
+        for (uint32_t i = 0; m != NULL && i < m->count; i++)
+                (void) json_array_append_new(list, node(c, &m->members[i], now_us));
         return list;
 }
 
 static json_t *configuration(const consensus *c) {
+        const membership *m = driver_membership(c->driver, NULL);
         RQ_CLEANUP(rq_buf_done) rq_buf text = {0};
-        for (uint32_t i = 0; i < c->membership.count; i++) {
-                const member *m = &c->membership.members[i];
-                (void) rq_buf_printf(&text, "%s{Suffrage:%s ID:%s Address:%s}", i == 0 ? "[" : " ",
-                                     m->voter ? "Voter" : "Nonvoter", m->node_id, m->raft_addr);
+        (void) rq_buf_append_text(&text, "[");
+        for (uint32_t i = 0; m != NULL && i < m->count; i++) {
+                const member *one = &m->members[i];
+                (void) rq_buf_printf(&text, "%s{Suffrage:%s ID:%s Address:%s}", i == 0 ? "" : " ",
+                                     one->voter ? "Voter" : "Nonvoter", one->node_id, one->raft_addr);
         }
         (void) rq_buf_append_text(&text, "]");
         return json_stringn((const char *) text.data, text.size);
 }
 
+static const char *progress_text(raft_progress_state state) {
+        switch (state) {
+        case RAFT_PROBE: return "probe";
+        case RAFT_STREAM: return "stream";
+        case RAFT_SNAPSHOT: return "snapshot";
+        }
+        return "unknown";
+}
+
+/* The leader's view of each follower. */
+static json_t *progress_list(const consensus *c) {
+        const raft *r = driver_raft(c->driver);
+        const membership *m = driver_membership(c->driver, NULL);
+        json_t *list = json_array();
+        uint64_t now_us = rq_clock_mono_us();
+        for (uint32_t i = 0; m != NULL && i < m->count; i++) {
+                raft_id id = membership_raft_id(&m->members[i].disk_uuid);
+                raft_progress_view p;
+                if (id == c->raft_id || !raft_progress_of(r, id, &p))
+                        continue;
+                json_t *o = json_object();
+                (void) json_object_set_new(o, "id", json_string(m->members[i].node_id));
+                (void) json_object_set_new(o, "state", json_string(progress_text(p.state)));
+                (void) json_object_set_new(o, "match", number(p.match));
+                (void) json_object_set_new(o, "next", number(p.next));
+                (void) json_object_set_new(o, "in_flight_messages", number(p.in_flight_messages));
+                (void) json_object_set_new(o, "in_flight_bytes", number(p.in_flight_bytes));
+                if (p.contact_us != 0)
+                        (void) json_object_set_new(o, "contact_us", number(now_us - p.contact_us));
+                (void) json_array_append_new(list, o);
+        }
+        return list;
+}
+
+static json_t *last_contact(const consensus *c) {
+        const raft *r = driver_raft(c->driver);
+        char text[32];
+        uint64_t at_us = raft_contact_us(r), now_us = rq_clock_mono_us();
+        if (raft_role_of(r) == RAFT_LEADER)
+                return json_string("0");
+        if (at_us == 0)
+                return json_string("never");
+        return json_string(rq_duration_text((int64_t) (now_us - at_us) * 1000, text, sizeof text));
+}
+
+static json_t *peers_object(const consensus *c) {
+        peers_stats s;
+        peers_get_stats(c->peers, &s);
+        json_t *o = json_object();
+        (void) json_object_set_new(o, "frames_in", number(s.frames_in));
+        (void) json_object_set_new(o, "frames_out", number(s.frames_out));
+        (void) json_object_set_new(o, "bytes_in", number(s.bytes_in));
+        (void) json_object_set_new(o, "bytes_out", number(s.bytes_out));
+        (void) json_object_set_new(o, "refused", number(s.refused_count));
+        (void) json_object_set_new(o, "skipped", number(s.skipped_count));
+        (void) json_object_set_new(o, "dropped", number(s.dropped_count));
+        return o;
+}
+
 static json_t *log_object(consensus *c) {
-        log_writer_stats s;
-        log_writer_get_stats(c->writer, &s);
+        log_writer_stats s = {0};
+        if (c->writer != NULL)
+                log_writer_get_stats(c->writer, &s);
         json_t *o = json_object();
         (void) json_object_set_new(o, "segments", number(c->catalog.segment_count));
         (void) json_object_set_new(o, "spare_segments", number(s.spare_count));
@@ -91,7 +181,16 @@ static json_t *queues_object(const consensus *c) {
         (void) json_object_set_new(o, "proposals_taken", number(c->proposals_taken));
         (void) json_object_set_new(o, "reads_taken", number(c->reads_taken));
         (void) json_object_set_new(o, "refused", number(c->requests_refused));
+        (void) json_object_set_new(o, "forwarded_in", number(c->proposals_forwarded_in));
         return o;
+}
+
+static uint64_t other_voters(const consensus *c) {
+        const membership *m = driver_membership(c->driver, NULL);
+        uint64_t count = 0;
+        for (uint32_t i = 0; m != NULL && i < m->count; i++)
+                count += m->members[i].voter && membership_raft_id(&m->members[i].disk_uuid) != c->raft_id;
+        return count;
 }
 
 static json_t *raft_object(consensus *c) {
@@ -100,7 +199,7 @@ static json_t *raft_object(consensus *c) {
         const stream *s = driver_stream(c->driver);
         char uuid[RQ_UUID_TEXT_BYTES];
         json_t *o = json_object();
-        (void) json_object_set_new(o, "state", json_string(role_text(raft_role_of(r))));
+        (void) json_object_set_new(o, "state", json_string(role_text(c)));
         (void) json_object_set_new(o, "term", number(raft_term_of(r)));
         (void) json_object_set_new(o, "applied_index", number(s->applied));
         (void) json_object_set_new(o, "commit_index", number(raft_commit_of(r)));
@@ -109,12 +208,15 @@ static json_t *raft_object(consensus *c) {
         (void) json_object_set_new(o, "first_log_index", number(t->base_index + 1));
         (void) json_object_set_new(o, "last_snapshot_index", number(s->checkpoint));
         (void) json_object_set_new(o, "last_snapshot_term", number(raft_trail_term_at(t, s->checkpoint)));
-        (void) json_object_set_new(o, "num_peers", number(raft_voter_count(r) - 1));
+        (void) json_object_set_new(o, "num_peers", number(other_voters(c)));
         (void) json_object_set_new(o, "fsm_pending", number(raft_commit_of(r) > s->applied ? raft_commit_of(r) - s->applied : 0));
         (void) json_object_set_new(o, "voter", json_boolean(!c->not_a_voter));
         (void) json_object_set_new(o, "log_size", number(log_catalog_bytes(&c->catalog)));
         (void) json_object_set_new(o, "latest_configuration", configuration(c));
-        (void) json_object_set_new(o, "latest_configuration_index", number(c->configuration_index));
+        raft_index configuration_index = 0;
+        (void) driver_membership(c->driver, &configuration_index);
+        (void) json_object_set_new(o, "latest_configuration_index", number(configuration_index));
+        (void) json_object_set_new(o, "last_contact", last_contact(c));
         (void) json_object_set_new(o, "node_id", json_string(c->identity.node_id));
         (void) json_object_set_new(o, "disk_uuid", json_string(rq_uuid_text(&c->identity.disk_uuid, uuid)));
         (void) json_object_set_new(o, "cluster_id", json_string(rq_uuid_text(&c->identity.database_id, uuid)));
@@ -123,7 +225,11 @@ static json_t *raft_object(consensus *c) {
         (void) json_object_set_new(o, "log", log_object(c));
         (void) json_object_set_new(o, "stream", stream_object(c));
         (void) json_object_set_new(o, "queues", queues_object(c));
-
+        (void) json_object_set_new(o, "peers", peers_object(c));
+        if (raft_role_of(r) == RAFT_LEADER)
+                (void) json_object_set_new(o, "progress", progress_list(c));
+        if (c->forming != NULL)
+                (void) json_object_set_new(o, "forming", json_string(forming_text(c->forming)));
         return o;
 }
 

@@ -9,7 +9,7 @@
 
 static const http_head result_head = { .status = 200, .content_type = "application/json; charset=utf-8", .served_by = true };
 
-enum { COLLECTED_BYTES_MAX = 64 * 1024, TAIL_BYTES_MAX = 128 };
+enum { COLLECTED_BYTES_MAX = 64 * 1024, TAIL_BYTES_MAX = 128, ANSWER_MARGIN_US = 50 * 1000 };
 
 static bool is_write(const exchange *ex) { return ex->way == WAY_PROPOSE; }
 
@@ -43,6 +43,7 @@ static void finish_failed(exchange *ex, const failure_answer *answer) {
 
 static void finish_with(exchange *ex, failure_outcome outcome, failure_reason reason, const char *text) {
         failure_answer answer;
+        ex->failed_for = reason;
         failure f = { .outcome = outcome, .reason = reason, .text = rq_bytes_text(text), .write = is_write(ex) };
         failure_answer_of(&f, &answer);
         finish_failed(ex, &answer);
@@ -65,6 +66,11 @@ static message_render render_of(const params *p) {
         };
 }
 
+/* Consensus knows what became of a request; we don't. So it gives up first. */
+static uint64_t before_ours_us(uint64_t left_us) {
+        return left_us - (left_us / 8 < ANSWER_MARGIN_US ? left_us / 8 : ANSWER_MARGIN_US);
+}
+
 static rq_err send_write(exchange *ex, ipc_link *link, uint64_t left_us) {
         const gateway *gw = ex->gw;
         message_entry entry = {
@@ -72,7 +78,7 @@ static rq_err send_write(exchange *ex, ipc_link *link, uint64_t left_us) {
                 .request_id = ex->id,
                 .node = rq_bytes_text(gw->node.node_id),
                 .disk_uuid = rq_bytes_of(gw->node.disk_uuid, gw->node.disk_uuid_size),
-                .timeout_us = left_us,
+                .timeout_us = before_ours_us(left_us),
                 .step_budget = gw->config->write_step_budget,
                 .statements = rq_buf_bytes(&ex->statements),
                 .transaction = ex->params.transaction,
@@ -83,6 +89,12 @@ static rq_err send_write(exchange *ex, ipc_link *link, uint64_t left_us) {
 }
 
 static uint64_t positive_us(int64_t ns) { return ns > 0 ? ((uint64_t) ns + 999) / 1000 : 0; }
+
+/* Level none with a bound: core/consistency.h. */
+static bool may_be_stale(const exchange *ex) {
+        return ex->params.has_freshness && ex->params.freshness_ns > 0 && ex->level == READ_LINEARIZABLE &&
+               read_level_of(ex->params.level) != READ_LINEARIZABLE;
+}
 
 static rq_err send_read(exchange *ex, ipc_link *link, uint64_t left_us) {
         const params *p = &ex->params;
@@ -100,9 +112,14 @@ static rq_err send_read(exchange *ex, ipc_link *link, uint64_t left_us) {
         };
         if (ex->way == WAY_QUERY)
                 return message_send_query(link, ex->id, &query);
+        query.timeout_us = before_ours_us(left_us);
+        if (may_be_stale(ex)) {
+                query.freshness_us = positive_us(p->freshness_ns);
+                query.freshness_strict = p->freshness_strict;
+        }
         if (ex->level == READ_LINEARIZABLE && p->has_linearizable_timeout && p->linearizable_timeout_ns > 0) {
                 uint64_t limit_us = positive_us(p->linearizable_timeout_ns);
-                query.timeout_us = limit_us < left_us ? limit_us : left_us;
+                query.timeout_us = limit_us < query.timeout_us ? limit_us : query.timeout_us;
         }
         return message_send_read(link, ex->id, (unsigned) ex->level, &query);
 }
@@ -268,13 +285,13 @@ void backend_on_failed(exchange *ex, const failure *f) {
         failure whole = *f;
         whole.write = is_write(ex);
         /* A bound on staleness that can't be met for lack of a leader. */
-        if (!whole.write && ex->params.has_freshness && ex->params.freshness_ns > 0 && ex->level == READ_LINEARIZABLE &&
-            read_level_of(ex->params.level) == READ_NONE && (f->reason == FAILED_NO_LEADER || f->reason == FAILED_NOT_LEADER))
+        if (!whole.write && may_be_stale(ex) && (f->reason == FAILED_NO_LEADER || f->reason == FAILED_NOT_LEADER))
                 whole.reason = FAILED_STALE;
         if (f->reason == FAILED_NO_LEADER || f->reason == FAILED_NOT_LEADER)
                 ex->gw->metrics.http.leader_not_found++;
 
         failure_answer answer;
+        ex->failed_for = whole.reason;
         failure_answer_of(&whole, &answer);
         finish_failed(ex, &answer);
 }
@@ -414,6 +431,7 @@ void backend_on_deadline(exchange *ex) {
         case EX_RECEIVING:
         case EX_STATUS:
         case EX_READINESS:
+        case EX_TRANSFER:
                 break;
         }
 }

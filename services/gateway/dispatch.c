@@ -166,7 +166,7 @@ static rq_err on_request_failed(void *arg, ipc_link *link, const ipc_frame *fram
         if (message == NULL)
                 return RQ_EPROTO;
         exchange *ex = exchange_find(&gw->exchanges, frame->request_id);
-        if (ex != NULL && (ex->state == EX_SENT || ex->state == EX_STREAMING)) {
+        if (ex != NULL && (ex->state == EX_SENT || ex->state == EX_STREAMING || ex->state == EX_TRANSFER)) {
                 const failure f = {
                         /* What a newer version may say: the careful reading. */
                         .outcome = (unsigned) message->outcome <= FAILED_COMMITTED ? (failure_outcome) message->outcome : FAILED_UNKNOWN,
@@ -174,7 +174,10 @@ static rq_err on_request_failed(void *arg, ipc_link *link, const ipc_frame *fram
                         .index = message->index,
                         .text = rq_bytes_text(message->text),
                 };
-                backend_on_failed(ex, &f);
+                if (ex->state == EX_TRANSFER)
+                        stepdown_on_failed(ex, &f);
+                else
+                        backend_on_failed(ex, &f);
         }
         rq__request_failed__free_unpacked(message, NULL);
         return RQ_OK;
@@ -227,6 +230,19 @@ static rq_err on_status(void *arg, ipc_link *link, const ipc_frame *frame) {
         return RQ_OK;
 }
 
+static rq_err on_transfer_done(void *arg, ipc_link *link, const ipc_frame *frame) {
+        gateway *gw = arg;
+        (void) link;
+        Rq__TransferDone *message = rq__transfer_done__unpack(NULL, frame->body.size, frame->body.data);
+        if (message == NULL)
+                return RQ_EPROTO;
+        exchange *ex = exchange_find(&gw->exchanges, frame->request_id);
+        if (ex != NULL && ex->state == EX_TRANSFER)
+                stepdown_on_done(ex, (unsigned) message->outcome, message->text);
+        rq__transfer_done__free_unpacked(message, NULL);
+        return RQ_OK;
+}
+
 /* NODE_STATE follows; until then consensus counts as not there. */
 static void on_consensus_up(void *arg, ipc_link *link) {
         (void) arg;
@@ -240,6 +256,7 @@ static void on_consensus_down(void *arg, ipc_link *link) {
         if (!gw->stopping)
                 gateway_log_error(gw, "Lost the connection to rq-consensus");
         backend_consensus_down(gw);
+        stepdown_on_link_down(gw);
         documents_on_link_down(gw, DOCUMENT_CONSENSUS);
         gateway_node_changed(gw);
 }
@@ -263,6 +280,7 @@ enum { SMALL_BODY = 16 * 1024, STATUS_BYTES_MAX = 8 * 1024 * 1024 };
 static const ipc_rule consensus_rules[] = {
         { IPC_REQUEST_FAILED, IPC_CONSENSUS, SMALL_BODY, 0, on_request_failed },
         { IPC_NODE_STATE, IPC_CONSENSUS, SMALL_BODY, 0, on_node_state },
+        { IPC_TRANSFER_DONE, IPC_CONSENSUS, SMALL_BODY, 0, on_transfer_done },
         { IPC_STATUS, IPC_CONSENSUS, 0, STATUS_BYTES_MAX, on_status },
 };
 

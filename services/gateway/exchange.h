@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/list.h"
 #include "core/consistency.h"
+#include "core/failure.h"
 #include "core/params.h"
 #include "core/route.h"
 #include "core/wheel.h"
@@ -27,6 +28,7 @@ typedef enum exchange_state {
         EX_STREAMING,   /* a part of the result came */
         EX_STATUS,      /* documents of the other services were asked for */
         EX_READINESS,   /* for the node's state to change */
+        EX_TRANSFER,    /* for consensus to have handed leadership over */
 } exchange_state;
 
 typedef enum exchange_way {
@@ -71,6 +73,7 @@ struct exchange {
 
         uint64_t credit_due;    /* bytes passed on, not yet given back to the store */
         exchange_done *done;    /* not NULL: collect, don't answer */
+        failure_reason failed_for; /* for done, with a status that isn't 200 */
         void *documents[2];     /* EX_STATUS: json_t of consensus and store */
         bool document_asked[2];
 };

@@ -27,6 +27,8 @@ static void on_deadline(exchange *ex) {
                 documents_on_deadline(ex);
         else if (ex->state == EX_READINESS)
                 readiness_on_deadline(ex);
+        else if (ex->state == EX_TRANSFER)
+                stepdown_on_deadline(ex);
         else
                 backend_on_deadline(ex);
 }

@@ -31,6 +31,8 @@ static rq_err decode(const ipc_frame *frame) {
         case IPC_READ: descriptor = &rq__read__descriptor; break;
         case IPC_REQUEST_FAILED: descriptor = &rq__request_failed__descriptor; break;
         case IPC_NODE_STATE: descriptor = &rq__node_state__descriptor; break;
+        case IPC_TRANSFER: descriptor = &rq__transfer__descriptor; break;
+        case IPC_TRANSFER_DONE: descriptor = &rq__transfer_done__descriptor; break;
         case IPC_COMMITTED: descriptor = &rq__committed__descriptor; break;
         case IPC_READ_AT: descriptor = &rq__read_at__descriptor; break;
         case IPC_FETCH: descriptor = &rq__fetch__descriptor; break;
@@ -102,6 +104,7 @@ static void on_closed(void *owner, ipc_link *link) {
 static const ipc_rule rules[] = {
         RULE(IPC_PROPOSE, IPC_GATEWAY), RULE(IPC_READ, IPC_GATEWAY), RULE(IPC_QUERY, IPC_GATEWAY), RULE(IPC_CREDIT, IPC_GATEWAY),
         RULE(IPC_REQUEST_FAILED, IPC_CONSENSUS | IPC_STORE), RULE(IPC_NODE_STATE, IPC_CONSENSUS), RULE(IPC_COMMITTED, IPC_CONSENSUS),
+        RULE(IPC_TRANSFER, IPC_GATEWAY), RULE(IPC_TRANSFER_DONE, IPC_CONSENSUS),
         RULE(IPC_READ_AT, IPC_CONSENSUS), RULE(IPC_FETCH, IPC_STORE), RULE(IPC_APPLIED, IPC_STORE),
         { IPC_STATUS_GET, IPC_GATEWAY | IPC_BACKUP, 0, 0, on_frame },
 };

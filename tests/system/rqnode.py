@@ -64,8 +64,9 @@ class Client:
     left, and it refuses the malformed requests that the contract tests need.
     """
 
-    def __init__(self, port, timeout=10.0):
+    def __init__(self, port, timeout=10.0, host=HOST):
         self.port = port
+        self.host = host
         self.timeout = timeout
         self._sock = None
         self._buf = bytearray()
@@ -81,7 +82,7 @@ class Client:
             body = body.encode("utf-8")
         headers = dict(headers or {})
         deadline = time.monotonic() + (timeout or self.timeout)
-        lines = ["%s %s HTTP/1.1" % (method, target), "Host: %s:%d" % (HOST, self.port)]
+        lines = ["%s %s HTTP/1.1" % (method, target), "Host: %s:%d" % (self.host, self.port)]
         if body is not None and not any(h.lower() == "transfer-encoding" for h in headers):
             lines.append("Content-Length: %d" % len(body))
         lines += ["%s: %s" % item for item in headers.items()]
@@ -117,7 +118,7 @@ class Client:
             return
         try:
             self._sock = socket.create_connection(
-                (HOST, self.port), max(0.001, deadline - time.monotonic()))
+                (self.host, self.port), max(0.001, deadline - time.monotonic()))
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except socket.timeout:
             raise HttpTimeout("no connection in time", sent=False) from None
@@ -270,21 +271,26 @@ class NodeError(Exception):
 
 
 class Node:
-    """A server process tree with its data directory, ports and log file."""
+    """A server process tree with its data directory, ports and log file.
 
-    def __init__(self, binary, parent_dir=None, flags=(), node_id="n1"):
+    host, ports (HTTP, Raft) and prefix (words before the command) are for nodes that live in a
+    network namespace of their own; data_dir for one on another disk.
+    """
+
+    def __init__(self, binary, parent_dir=None, flags=(), node_id="n1", host=HOST, ports=None,
+                 prefix=(), data_dir=None):
         self.binary = os.path.abspath(binary)
         if not os.access(self.binary, os.X_OK):
             raise NodeError("no such program: %s" % binary)
         self.work_dir = tempfile.mkdtemp(prefix="rqtest-", dir=parent_dir)
-        self.data_dir = os.path.join(self.work_dir, "data")
+        self.data_dir = data_dir or os.path.join(self.work_dir, "data")
         self.log_path = os.path.join(self.work_dir, "log")
-        self.http_port = free_port()
-        self.raft_port = free_port()
+        self.host = host
+        self.http_port, self.raft_port = ports or (free_port(), free_port())
         self.node_id = node_id
-        self.command = [self.binary, "-node-id", node_id,
-                        "-http-addr", "%s:%d" % (HOST, self.http_port),
-                        "-raft-addr", "%s:%d" % (HOST, self.raft_port), *flags, self.data_dir]
+        self.command = [*prefix, self.binary, "-node-id", node_id,
+                        "-http-addr", self.address(), "-raft-addr", self.raft_address(),
+                        *flags, self.data_dir]
         self.mark = uuid.uuid4().hex
         self.root = None        # subprocess.Popen
         self._known = {}        # (pid, start) of everything ever seen in the tree
@@ -301,7 +307,7 @@ class Node:
     def wait_ready(self, timeout=30.0):
         """Waits until /readyz says 200. Returns the seconds it took."""
         begin = time.monotonic()
-        client = Client(self.http_port, 2.0)
+        client = self.client(2.0)
         last = "nothing tried"
         try:
             while time.monotonic() - begin < timeout:
@@ -451,10 +457,13 @@ class Node:
     # -- for people
 
     def address(self):
-        return "%s:%d" % (HOST, self.http_port)
+        return "%s:%d" % (self.host, self.http_port)
+
+    def raft_address(self):
+        return "%s:%d" % (self.host, self.raft_port)
 
     def client(self, timeout=10.0):
-        return Client(self.http_port, timeout)
+        return Client(self.http_port, timeout, self.host)
 
     def dump_log(self, lines=40, out=sys.stderr):
         try:
@@ -484,6 +493,7 @@ class Tally:
             print("FAIL %s" % text, flush=True)
         return bool(ok)
 
-    def finish(self):
-        print("%d passed, %d failed" % (self.passed, self.failed), flush=True)
+    def finish(self, skipped=None):
+        tail = "" if skipped is None else ", %d skipped" % skipped
+        print("%d passed, %d failed%s" % (self.passed, self.failed, tail), flush=True)
         return 1 if self.failed else 0

@@ -3,59 +3,73 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "core/entries.h"
-#include "core/proposals.h"
-#include "raft/raft_check.h"
+#include "core/driver_state.h"
 
 enum { RUNS_AT_FIRST = 64 };
 
 _Static_assert((int) PROPOSALS_MAX >= (int) DRIVER_PENDING_COUNT_MAX, "what is taken in fits the table");
 _Static_assert((int) ENTRIES_COUNT_MAX / 2 >= (int) DRIVER_TAIL_ENTRIES_MAX, "what isn't durable fits the memory");
+_Static_assert((int) READ_WEAK == (int) DRIVER_READ_WEAK && (int) READ_LINEARIZABLE == (int) DRIVER_READ_LINEARIZABLE &&
+               (int) READ_STRONG == (int) DRIVER_READ_STRONG, "levels are those of the reads");
 
-typedef struct staged {
-        driver_proposal proposal;
-        bool answers; /* somebody waits: not a barrier of our own */
-} staged;
+/* --- life ------------------------------------------------------------------- */
 
-struct driver {
-        raft *raft;                /* in raft_memory */
-        void *raft_memory;
-        raft_run *runs;
-        raft_output out;
-        entries *entries;
-        proposals *proposals;
-        reads reads;
-        stream stream;
-        answers answers;
-        rq_uuid database_id;
-        uint64_t clock_us;
-        rq_rng rng;
-        bool stopping;
-        /* Notes of this turn. */
-        bool has_persisted, has_failed;
-        raft_persisted persisted;
-        raft_index compacted;
-        uint64_t staged_bytes;
-        staged staged[DRIVER_PENDING_COUNT_MAX + 2];
-};
+static rq_err add_membership(driver *d, raft_index index, rq_bytes body, raft_configuration *ret_configuration) {
+        membership *value = malloc(sizeof *value);
+        rq_err r = value == NULL ? RQ_ENOMEM : membership_decode(body, value);
+        if (r >= 0)
+                r = membership_history_reserve(&d->members, 1);
+        if (r < 0) {
+                free(value);
+                return r;
+        }
+        membership_to_configuration(value, ret_configuration);
+        membership_history_add(&d->members, index, value);
+        return RQ_OK;
+}
 
-static rq_err build(driver *d, const driver_options *options) {
+static rq_err build_raft(driver *d, const driver_options *options) {
         const raft_options raft_o = {
-                .id = options->id, .voters = options->voters, .voter_count = options->voter_count, .learner = options->learner,
-                .term = options->term, .vote = options->vote, .commit = options->commit,
-                .base_index = options->base_index, .base_term = options->base_term,
-                .uncommitted_bytes_max = DRIVER_PENDING_BYTES_MAX, .tail_entries_max = DRIVER_TAIL_ENTRIES_MAX,
+                .id = options->id, .learner = options->learner, .term = options->term, .vote = options->vote,
+                .commit = options->commit, .base_index = options->base_index, .base_term = options->base_term,
+                /* A little more than is admitted here, for what the core appends itself. */
+                .uncommitted_bytes_max = DRIVER_PENDING_BYTES_MAX + DRIVER_APPEND_BYTES_MAX,
+                .tail_entries_max = DRIVER_TAIL_ENTRIES_MAX,
+                .now_us = options->now_us, .random_seed = rq_rng_next(&d->rng),
+                .read_round_first = (rq_rng_next(&d->rng) >> 1) | 1,
+                .heartbeat_us = options->heartbeat_us, .election_us = options->election_us, .lease_us = options->lease_us,
+                .disk_stall_us = options->disk_stall_us, .window_messages = DRIVER_WINDOW_MESSAGES,
+                .window_bytes = DRIVER_WINDOW_BYTES, .append_bytes = DRIVER_APPEND_BYTES_MAX,
         };
+        raft_configuration configuration;
+        bool has_members = options->base_membership.size > 0;
+        rq_err r = RQ_OK;
+        if (has_members)
+                r = add_membership(d, options->base_membership_index, options->base_membership, &configuration);
+        if (r < 0)
+                return r;
         d->raft_memory = malloc(raft_bytes(&raft_o));
         d->runs = calloc(RUNS_AT_FIRST, sizeof *d->runs);
+        if (d->raft_memory == NULL || d->runs == NULL)
+                return RQ_ENOMEM;
+        return raft_init(d->raft_memory, &raft_o, has_members ? &configuration : NULL, options->base_membership_index,
+                         d->runs, RUNS_AT_FIRST, &d->raft);
+}
+
+static rq_err build(driver *d, const driver_options *options) {
         d->entries = entries_new(options->last_index);
         d->proposals = proposals_new();
-        if (d->raft_memory == NULL || d->runs == NULL || d->entries == NULL || d->proposals == NULL)
+        if (d->entries == NULL || d->proposals == NULL)
                 return RQ_ENOMEM;
+        d->id = options->id;
         d->database_id = options->database_id;
         d->clock_us = options->clock_us;
         d->rng = rq_rng_seeded(options->random_seed);
-        return raft_init(d->raft_memory, &raft_o, d->runs, RUNS_AT_FIRST, &d->raft);
+        d->now_us = d->turn_us = d->no_leader_since_us = options->now_us;
+        d->heartbeat_us = options->heartbeat_us;
+        d->wait_us = options->election_us * DRIVER_WAIT_ELECTIONS;
+        d->recovered_last = options->last_index;
+        return build_raft(d, options);
 }
 
 rq_err driver_new(const driver_options *options, driver **ret_driver) {
@@ -77,78 +91,105 @@ driver *driver_free(driver *d) {
                 return NULL;
         reads_done(&d->reads);
         answers_done(&d->answers);
+        membership_history_done(&d->members);
+        rq_buf_done(&d->body);
         d->entries = entries_free(d->entries);
         d->proposals = proposals_free(d->proposals);
+        free(d->spare);
         free(d->runs);
         free(d->raft_memory);
         free(d);
         return NULL;
 }
 
-/* The core doesn't allocate: room for what a step may need is made before. */
-static rq_err make_room_for_runs(driver *d) {
-        if (raft_run_room(d->raft) >= RAFT_RUNS_PER_STEP)
-                return RQ_OK;
-        uint32_t capacity = (raft_trail_of(d->raft)->run_count + RAFT_RUNS_PER_STEP) * 2;
-        raft_run *more = calloc(capacity, sizeof *more);
-        if (more == NULL)
-                return RQ_ENOMEM;
-        free(raft_give_runs(d->raft, more, capacity));
-        d->runs = more;
-        return RQ_OK;
+rq_err driver_restore(driver *d, raft_term term, raft_index last, uint64_t uncommitted_bytes) {
+        rq_err r = driver_make_room_for_runs(d, RAFT_RUNS_PER_STEP);
+        return r < 0 ? r : raft_restore(d->raft, term, last, uncommitted_bytes);
 }
 
-rq_err driver_restore(driver *d, raft_term term, raft_index last, uint64_t uncommitted_bytes) {
-        rq_err r = make_room_for_runs(d);
-        return r < 0 ? r : raft_restore(d->raft, term, last, uncommitted_bytes);
+rq_err driver_restore_membership(driver *d, raft_index index, rq_bytes body) {
+        raft_configuration configuration;
+        rq_err r = add_membership(d, index, body, &configuration);
+        if (r < 0)
+                return r;
+        r = raft_restore_configuration(d->raft, index, &configuration);
+        if (r < 0)
+                membership_history_truncate(&d->members, index);
+        return r;
 }
 
 rq_err driver_restored(driver *d) { return raft_restored(d->raft); }
 
-static uint64_t uncommitted_bytes(const driver *d) {
-        return raft_trail_bytes_behind(raft_trail_of(d->raft), raft_commit_of(d->raft)) + d->staged_bytes;
-}
+/* --- notes ------------------------------------------------------------------ */
 
 static rq_err check_admission(const driver *d) {
         if (d->stopping)
                 return RQ_ECANCELED;
-        if (raft_role_of(d->raft) != RAFT_LEADER || d->has_failed)
+        /* What this node's disk doesn't take, its store will never answer. */
+        if (d->has_failed || raft_storage_failed(d->raft))
+                return RQ_ENOTLEADER;
+        if (!d->has_leader && d->now_us - d->no_leader_since_us >= d->wait_us)
                 return RQ_ENOTLEADER;
         return RQ_OK;
 }
 
-rq_err driver_propose(driver *d, const driver_proposal *proposal, rq_bytes body) {
+static rq_err add_proposal(driver *d, const proposal *what, proposal **ret_proposal) {
+        rq_err r;
+        while ((r = proposals_add(d->proposals, what, driver_new_seed(d), ret_proposal)) == RQ_EEXIST)
+                ;
+        return r;
+}
+
+/* To the log of this turn if it can go there, else it waits for a leader. */
+static rq_err put_proposal(driver *d, proposal *own, rq_bytes body) {
+        if (!driver_can_append(d))
+                return proposals_wait(d->proposals, own, body);
+        const staged s = { .own = own, .seed = own->seed, .kind = own->kind, .step_budget = own->step_budget };
+        return driver_stage(d, &s, body);
+}
+
+rq_err driver_propose(driver *d, const driver_proposal *proposed, rq_bytes body) {
         rq_err r = check_admission(d);
         if (r < 0)
                 return r;
         if (body.size > RECORD_BODY_BYTES_MAX)
                 return RQ_ETOOBIG;
-        uint32_t count = entries_staged(d->entries);
-        uint64_t waiting = uncommitted_bytes(d);
-        if (proposals_count(d->proposals) + count >= DRIVER_PENDING_COUNT_MAX ||
-            (waiting > 0 && waiting + body.size > DRIVER_PENDING_BYTES_MAX))
+        uint64_t kept = proposals_bytes(d->proposals);
+        if (proposals_count(d->proposals) >= DRIVER_PENDING_COUNT_MAX || !driver_has_room(d, body.size) ||
+            (kept > 0 && kept + body.size > DRIVER_PENDING_BYTES_MAX))
                 return RQ_EFULL;
-        r = entries_stage(d->entries, body);
+        const proposal what = {
+                .from = proposed->from, .deadline_us = proposed->deadline_us, .kind = proposed->kind,
+                .step_budget = proposed->step_budget,
+        };
+        proposal *own;
+        r = add_proposal(d, &what, &own);
         if (r < 0)
                 return r;
-        d->staged[count] = (staged) { .proposal = *proposal, .answers = true };
-        d->staged_bytes += RECORD_HEADER_BYTES + body.size;
-        return RQ_OK;
+        r = put_proposal(d, own, body);
+        if (r < 0)
+                proposals_cancel(d->proposals, own);
+        return r;
 }
 
-rq_err driver_read(driver *d, request_origin from, bool strong, uint64_t deadline_us, raft_index min_index, rq_bytes query) {
+rq_err driver_read(driver *d, request_origin from, driver_read_level level, uint64_t deadline_us, raft_index min_index,
+                   rq_bytes query) {
         rq_err r = check_admission(d);
         if (r < 0)
                 return r;
         if (d->reads.count >= DRIVER_PENDING_COUNT_MAX ||
             (d->reads.bytes > 0 && d->reads.bytes + query.size > DRIVER_PENDING_BYTES_MAX))
                 return RQ_EFULL;
-        return reads_add(&d->reads, from, strong, deadline_us, min_index, query);
+        r = reads_add(&d->reads, from, (read_level) level, deadline_us, min_index, query);
+        if (r >= 0 && level == DRIVER_READ_LOCAL)
+                reads_make_ready(&d->reads, READ_LOCAL, 0);
+        return r;
 }
 
 void driver_persisted(driver *d, const raft_persisted *persisted) {
         d->has_persisted = true;
         d->persisted = *persisted; /* the newest covers all before it */
+        entries_confirmed(d->entries, persisted->accepted_term);
 }
 
 void driver_storage_failed(driver *d) { d->has_failed = true; }
@@ -177,122 +218,138 @@ rq_err driver_applied(driver *d, raft_index applied, raft_index checkpoint) {
 }
 
 void driver_store_gone(driver *d) { stream_close(&d->stream); }
-void driver_compacted(driver *d, raft_index index) { d->compacted = index; }
 
-static rq_err step(driver *d, const raft_event *event) {
-        rq_err r = raft_step(d->raft, event, &d->out);
-        rq_assert(raft_check(d->raft) == NULL);
-        return r;
+void driver_compacted(driver *d, raft_index index) {
+        if (index > d->compacted)
+                d->compacted = index;
 }
 
-static void accept_staged(driver *d, const driver_proposal *proposal, raft_index index, raft_term term, uint64_t wall_us) {
-        /* Hazard 12: strictly rising, also if the wall clock is set back. */
-        d->clock_us = wall_us > d->clock_us ? wall_us : d->clock_us + 1;
-        record_header header = {
-                .kind = proposal->kind, .flags = proposal->kind == RECORD_SQL ? RECORD_CRITICAL : 0,
-                .feature_level = record_kind_level(proposal->kind), .index = index, .term = term, .clock_us = d->clock_us,
-                .seed = rq_rng_next(&d->rng), .step_budget = proposal->step_budget, .database_id = d->database_id,
-        };
-        entries_accept(d->entries, &header);
-}
+/* --- the turn --------------------------------------------------------------- */
 
-static void refuse_staged(driver *d, uint32_t from, answer_reason reason, const char *text) {
-        uint32_t end = from + entries_staged(d->entries);
-        for (uint32_t i = from; i < end; i++)
-                if (d->staged[i].answers)
-                        answers_add(&d->answers, d->staged[i].proposal.from, OUTCOME_REFUSED, reason, 0, text);
-        entries_unstage(d->entries);
-}
-
-static void step_events(driver *d, uint64_t now_us, uint64_t wall_us) {
-        if (d->has_failed)
-                (void) step(d, &(raft_event) { .type = RAFT_EV_FAILED, .now_us = now_us });
+static void step_events(driver *d) {
+        rq_err r = RQ_OK;
+        if (d->has_failed && !raft_storage_failed(d->raft))
+                (void) driver_step(d, &(raft_event) { .type = RAFT_EV_FAILED }, 0);
         else if (d->has_persisted)
-                (void) step(d, &(raft_event) { .type = RAFT_EV_PERSISTED, .now_us = now_us, .persisted = d->persisted });
-        if (d->compacted != 0)
-                (void) step(d, &(raft_event) { .type = RAFT_EV_COMPACTED, .now_us = now_us, .compacted_index = d->compacted });
-        if (raft_deadline_us(d->raft) <= now_us && !d->stopping)
-                (void) step(d, &(raft_event) { .type = RAFT_EV_TICK, .now_us = now_us });
-        d->has_persisted = false;
-        d->compacted = 0;
+                r = driver_step(d, &(raft_event) { .type = RAFT_EV_PERSISTED, .persisted = d->persisted }, 0);
+        if (r != RQ_ENOMEM)
+                d->has_persisted = false;
+        if (d->compacted != 0 &&
+            driver_step(d, &(raft_event) { .type = RAFT_EV_COMPACTED, .compacted_index = d->compacted }, 0) != RQ_ENOMEM)
+                d->compacted = 0;
+        /* One that is stopping doesn't campaign, but goes on leading until it has handed over. */
+        if (raft_deadline_us(d->raft) <= d->now_us && (!d->stopping || raft_role_of(d->raft) == RAFT_LEADER))
+                (void) driver_step(d, &(raft_event) { .type = RAFT_EV_TICK }, 0);
+}
 
-        if (d->out.noop_index != 0) {
-                /* Taken in only while leading, so nothing is staged before it. */
-                rq_assert(entries_staged(d->entries) == 0);
-                rq_err r = entries_stage(d->entries, (rq_bytes) {0});
-                rq_assert(r >= 0); /* an entry that is counted and isn't there */
-                accept_staged(d, &(driver_proposal) { .kind = RECORD_NOOP }, d->out.noop_index, d->out.noop_term, wall_us);
+/* Leading now: what has waited for a leader goes to the own log. */
+static void stage_waiting(driver *d) {
+        proposal *own;
+        while (driver_can_append(d) && (own = proposals_next_waiting(d->proposals)) != NULL &&
+               driver_has_room(d, own->body_bytes)) {
+                const staged s = { .own = own, .seed = own->seed, .kind = own->kind, .step_budget = own->step_budget };
+                if (driver_stage(d, &s, rq_bytes_of(own->body, own->body_bytes)) < 0)
+                        return;
+                proposals_stage(d->proposals, own);
         }
 }
 
-/* All proposals of the turn, and one barrier for all its strong reads. */
-static void step_proposals(driver *d, uint64_t now_us, uint64_t wall_us) {
-        bool barrier = d->reads.fresh_strong_count > 0 && entries_stage(d->entries, (rq_bytes) {0}) >= 0;
-        uint32_t count = entries_staged(d->entries), place = 0;
-        if (barrier)
-                d->staged[count - 1] = (staged) { .proposal = { .kind = RECORD_BARRIER } };
-        if (count > 0) {
-                rq_err r = step(d, &(raft_event) {
-                        .type = RAFT_EV_PROPOSE, .now_us = now_us,
-                        .propose = { .entry_bytes = entries_staged_bytes(d->entries), .count = count },
-                });
-                for (; r >= 0 && place < d->out.proposed_count; place++) {
-                        raft_index index = d->out.proposed_first + place;
-                        raft_term term = raft_term_of(d->raft);
-                        const staged *s = &d->staged[place];
-                        accept_staged(d, &s->proposal, index, term, wall_us);
-                        if (s->answers)
-                                proposals_add(d->proposals, index, term, s->proposal.from, s->proposal.deadline_us);
-                        else
-                                reads_assign(&d->reads, true, index);
-                }
-                if (r == RQ_ENOTLEADER)
-                        refuse_staged(d, place, REASON_NO_LEADER, "this node has stopped leading");
-                else if (place < count)
-                        refuse_staged(d, place, REASON_OVERLOADED, "too many writes are waiting to be committed");
-        }
-        d->staged_bytes = 0;
-        if (d->reads.fresh_strong_count > 0)
-                reads_refuse_fresh(&d->reads, true, &d->answers, REASON_OVERLOADED, "the log took no entry for this read");
-}
-
-static void step_reads(driver *d, uint64_t now_us) {
-        if (d->reads.fresh_weak_count == 0)
+/* One barrier for all strong reads of the turn: an entry here, or one that is sent to the leader. */
+static void ask_for_barrier(driver *d) {
+        if (d->reads.fresh_count[READ_STRONG] == 0 || !d->has_leader)
                 return;
-        if (step(d, &(raft_event) { .type = RAFT_EV_READ, .now_us = now_us }) < 0)
-                reads_refuse_fresh(&d->reads, false, &d->answers, REASON_NO_LEADER, "this node has stopped leading");
+        const proposal what = { .kind = RECORD_BARRIER, .barrier = true, .deadline_us = d->now_us + d->wait_us };
+        proposal *own;
+        rq_err r = add_proposal(d, &what, &own);
+        if (r < 0)
+                return; /* tried again */
+        r = put_proposal(d, own, (rq_bytes) {0});
+        if (r >= 0)
+                reads_assign(&d->reads, READ_STRONG, own->seed);
         else
-                reads_assign(&d->reads, false, d->out.read_round);
+                proposals_cancel(d->proposals, own);
 }
 
-static void work_through_output(driver *d, uint64_t now_us) {
-        static const char failed[] = "the disk of the log has failed; the write may or may not survive";
-        if (d->out.commit != 0) {
-                proposals_committed(d->proposals, d->out.commit, raft_trail_of(d->raft), &d->answers);
-                reads_committed(&d->reads, d->out.commit);
-        }
+static void step_reads(driver *d, read_level level) {
+        bool too_soon = d->now_us < d->read_after_us && raft_term_of(d->raft) == d->read_term;
+        if (d->reads.fresh_count[level] == 0 || too_soon)
+                return;
+        if (driver_step(d, &(raft_event) { .type = RAFT_EV_READ, .read = { .weak = level == READ_WEAK } }, 0) < 0)
+                return; /* no leader: they wait for one */
+        d->read_term = raft_term_of(d->raft);
+        if (d->out.read_round == 0)
+                reads_make_ready(&d->reads, level, d->out.read_index);
+        else
+                reads_assign(&d->reads, level, d->out.read_round);
+}
+
+/* Rounds of before. One that failed (the core says so also when a question may be
+ * lost) is asked for again: of another leader at once, of the same after a while. */
+static void settle_rounds(driver *d) {
         if (d->out.reads_ready_round != 0)
                 reads_round_ready(&d->reads, d->out.reads_ready_round, d->out.reads_ready_index);
-        if (d->out.reads_failed_round != 0)
-                reads_refuse_rounds(&d->reads, d->out.reads_failed_round, &d->answers, REASON_NO_LEADER, "this node has stopped leading");
-        if (raft_storage_failed(d->raft)) {
-                proposals_give_up(d->proposals, &d->answers, failed);
-                reads_refuse_barriers(&d->reads, &d->answers, REASON_NO_LEADER, "the disk of the log has failed");
+        if (d->out.reads_failed_round != 0 && reads_retry_rounds(&d->reads, d->out.reads_failed_round))
+                d->read_after_us = d->now_us + d->heartbeat_us;
+}
+
+static void settle_barriers(driver *d) {
+        proposal *ended;
+        while ((ended = proposals_next_ended(d->proposals)) != NULL) {
+                if (ended->index != 0)
+                        reads_barrier_ready(&d->reads, ended->seed, ended->index);
+                else if (ended->refused)
+                        reads_refuse_barrier(&d->reads, ended->seed, &d->answers, ended->reason, ended->text);
+                else
+                        reads_retry_barrier(&d->reads, ended->seed);
+                proposals_cancel(d->proposals, ended);
         }
-        proposals_expire(d->proposals, now_us, &d->answers);
-        reads_expire(&d->reads, now_us, &d->answers);
-        entries_trim(d->entries, raft_durable_of(d->raft));
+}
+
+static void give_up(driver *d) {
+        static const char failed[] = "the disk of the log has failed";
+        proposals_give_up(d->proposals, &d->answers, "the disk of the log has failed; the write may or may not survive");
+        proposals_refuse_waiting(d->proposals, &d->answers, REASON_NO_LEADER, failed);
+        reads_refuse_all(&d->reads, false, &d->answers, REASON_NO_LEADER, failed);
+}
+
+/* shared/design/raft.md, rule 12: only what is committed and durable here counts,
+ * for the store and for whoever waits. */
+static bool work_through_commit(driver *d) {
+        raft_index appliable = raft_appliable_of(d->raft);
+        if (appliable <= d->appliable)
+                return false;
+        d->appliable = appliable;
+        proposals_commit(d->proposals, appliable, raft_trail_term_at(raft_trail_of(d->raft), appliable), &d->answers);
+        membership_history_commit(&d->members, appliable);
+        return true;
+}
+
+static void work_through_time(driver *d) {
+        if (raft_storage_failed(d->raft))
+                give_up(d);
+        proposals_limit_waiting(d->proposals, d->now_us + d->wait_us);
+        proposals_expire(d->proposals, d->now_us, &d->answers);
+        settle_barriers(d);
+        if (!d->has_leader && d->now_us - d->no_leader_since_us >= d->wait_us)
+                reads_refuse_all(&d->reads, true, &d->answers, REASON_NO_LEADER, "there is no leader");
+        reads_expire(&d->reads, d->now_us, &d->answers);
 }
 
 void driver_turn(driver *d, uint64_t now_us, uint64_t wall_us, driver_plan *ret_plan) {
-        raft_output_reset(&d->out);
-        /* Without memory for a run no new term can begin: the next turn tries again. */
-        if (make_room_for_runs(d) >= 0) {
-                step_events(d, now_us, wall_us);
-                step_proposals(d, now_us, wall_us);
-                step_reads(d, now_us);
-        }
-        work_through_output(d, now_us);
+        driver_set_now(d, now_us);
+        d->turn_us = d->now_us;
+        d->wall_us = wall_us;
+        step_events(d);
+        settle_rounds(d);
+        stage_waiting(d);
+        ask_for_barrier(d);
+        driver_append_staged(d);
+        step_reads(d, READ_WEAK);
+        step_reads(d, READ_LINEARIZABLE);
+        settle_rounds(d); /* a lone voter's are ready at once */
+        bool appliable = work_through_commit(d);
+        work_through_time(d);
+        entries_trim(d->entries, raft_durable_of(d->raft));
 
         const raft_trail *trail = raft_trail_of(d->raft);
         *ret_plan = (driver_plan) {
@@ -301,24 +358,35 @@ void driver_turn(driver *d, uint64_t now_us, uint64_t wall_us, driver_plan *ret_
                 .first = d->out.persist.first, .last = d->out.persist.last,
                 .previous_term = d->out.persist.first > 0 ? raft_trail_term_at(trail, d->out.persist.first - 1) : 0,
                 .when_durable = d->out.persist.when_durable,
-                .committed = d->out.commit != 0, .state_changed = d->out.state_changed,
+                .committed = d->out.commit != 0 || appliable, .state_changed = d->out.state_changed,
+                .membership_changed = d->out.configuration_changed,
         };
+        raft_output_reset(&d->out);
 }
 
+static uint64_t later(uint64_t a, uint64_t b) { return a > b ? a : b; }
+static uint64_t sooner(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
 uint64_t driver_deadline_us(const driver *d) {
-        uint64_t deadline = d->stopping ? UINT64_MAX : raft_deadline_us(d->raft);
-        uint64_t proposals_deadline = proposals_deadline_us(d->proposals);
-        if (proposals_deadline < deadline)
-                deadline = proposals_deadline;
-        return d->reads.deadline_us < deadline ? d->reads.deadline_us : deadline;
+        uint64_t due_us = d->stopping && raft_role_of(d->raft) != RAFT_LEADER ? UINT64_MAX : raft_deadline_us(d->raft);
+        due_us = sooner(due_us, proposals_deadline_us(d->proposals));
+        due_us = sooner(due_us, d->reads.deadline_us);
+        if (reads_fresh_count(&d->reads) > 0)
+                due_us = sooner(due_us, d->has_leader ? later(d->read_after_us, d->turn_us + DRIVER_RETRY_US)
+                                                      : d->no_leader_since_us + d->wait_us);
+        if (proposals_next_waiting(d->proposals) != NULL && d->forward_after_us > d->turn_us)
+                due_us = sooner(due_us, d->forward_after_us);
+        return due_us;
 }
+
+/* --- what is to be sent, and questions -------------------------------------- */
 
 answers *driver_answers(driver *d) { return &d->answers; }
 read_request *driver_next_read(const driver *d) { return reads_next_ready(&d->reads); }
 void driver_read_passed_on(driver *d, read_request *read) { reads_remove(&d->reads, read); }
 
 bool driver_next_batch(const driver *d, driver_batch *ret_batch) {
-        driver_batch batch = { .stream_id = d->stream.id, .commit = raft_commit_of(d->raft) };
+        driver_batch batch = { .stream_id = d->stream.id, .commit = raft_appliable_of(d->raft) };
         if (!stream_wants(&d->stream, batch.commit, raft_commit_is_known(d->raft), &batch.first, &batch.last, &batch.bytes_max))
                 return false;
         batch.previous = batch.first - 1;
@@ -336,9 +404,10 @@ rq_bytes driver_entry_piece(const driver *d, raft_index first, raft_index last, 
 }
 
 const raft *driver_raft(const driver *d) { return d->raft; }
+const membership *driver_membership(const driver *d, raft_index *ret_index) { return membership_history_latest(&d->members, ret_index); }
 const stream *driver_stream(const driver *d) { return &d->stream; }
 uint64_t driver_clock_us(const driver *d) { return d->clock_us; }
 uint32_t driver_pending_count(const driver *d) { return proposals_count(d->proposals); }
 uint32_t driver_read_count(const driver *d) { return d->reads.count; }
 uint64_t driver_staged_bytes(const driver *d) { return d->staged_bytes; }
-uint64_t driver_memory_bytes(const driver *d) { return entries_bytes(d->entries); }
+uint64_t driver_memory_bytes(const driver *d) { return entries_bytes(d->entries) + entries_replaced_bytes(d->entries); }

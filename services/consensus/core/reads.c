@@ -16,17 +16,14 @@ void reads_init(reads *r) {
         rq_list_init(&r->ready);
 }
 
-static void uncount_fresh(reads *r, const read_request *read) {
-        if (read->round != 0 || read->barrier != 0)
-                return;
-        if (read->strong)
-                r->fresh_strong_count--;
-        else
-                r->fresh_weak_count--;
+static void stop_being_fresh(reads *r, read_request *read) {
+        if (read->fresh)
+                r->fresh_count[read->level]--;
+        read->fresh = false;
 }
 
 void reads_remove(reads *r, read_request *read) {
-        uncount_fresh(r, read);
+        stop_being_fresh(r, read);
         rq_list_remove(&read->node);
         r->count--;
         r->bytes -= read->query_bytes;
@@ -46,35 +43,36 @@ void reads_done(reads *r) {
         remove_all(r, &r->ready);
 }
 
-rq_err reads_add(reads *r, request_origin from, bool strong, uint64_t deadline_us, raft_index min_index, rq_bytes query) {
+rq_err reads_add(reads *r, request_origin from, read_level level, uint64_t deadline_us, raft_index min_index, rq_bytes query) {
         read_request *read = malloc(sizeof *read + query.size);
         if (read == NULL)
                 return RQ_ENOMEM;
         *read = (read_request) {
-                .from = from, .strong = strong, .deadline_us = deadline_us, .min_index = min_index,
-                .query_bytes = query.size,
+                .from = from, .level = level, .deadline_us = deadline_us, .min_index = min_index,
+                .query_bytes = query.size, .fresh = true,
         };
         if (query.size > 0)
                 memcpy(read->query, query.data, query.size);
         rq_list_append(&r->fresh, &read->node);
         r->count++;
         r->bytes += query.size;
-        if (strong)
-                r->fresh_strong_count++;
-        else
-                r->fresh_weak_count++;
+        r->fresh_count[level]++;
         if (deadline_us < r->deadline_us)
                 r->deadline_us = deadline_us;
         return RQ_OK;
 }
 
-void reads_assign(reads *r, bool strong, uint64_t round_or_barrier) {
+uint32_t reads_fresh_count(const reads *r) {
+        return r->fresh_count[READ_WEAK] + r->fresh_count[READ_LINEARIZABLE] + r->fresh_count[READ_STRONG];
+}
+
+void reads_assign(reads *r, read_level level, uint64_t round_or_barrier) {
         RQ_EACH_READ(&r->fresh, node, next) {
                 read_request *read = read_of(node);
-                if (read->strong != strong)
+                if (read->level != level)
                         continue;
-                uncount_fresh(r, read);
-                if (strong)
+                stop_being_fresh(r, read);
+                if (level == READ_STRONG)
                         read->barrier = round_or_barrier;
                 else
                         read->round = round_or_barrier;
@@ -84,9 +82,16 @@ void reads_assign(reads *r, bool strong, uint64_t round_or_barrier) {
 }
 
 static void make_ready(reads *r, read_request *read, raft_index index) {
+        stop_being_fresh(r, read);
         read->index = index > read->min_index ? index : read->min_index;
         rq_list_remove(&read->node);
         rq_list_append(&r->ready, &read->node);
+}
+
+void reads_make_ready(reads *r, read_level level, raft_index index) {
+        RQ_EACH_READ(&r->fresh, node, next)
+                if (read_of(node)->level == level)
+                        make_ready(r, read_of(node), index);
 }
 
 void reads_round_ready(reads *r, uint64_t round, raft_index index) {
@@ -95,10 +100,33 @@ void reads_round_ready(reads *r, uint64_t round, raft_index index) {
                         make_ready(r, read_of(node), index);
 }
 
-void reads_committed(reads *r, raft_index commit) {
+void reads_barrier_ready(reads *r, uint64_t barrier, raft_index index) {
         RQ_EACH_READ(&r->waiting, node, next)
-                if (read_of(node)->barrier != 0 && read_of(node)->barrier <= commit)
-                        make_ready(r, read_of(node), read_of(node)->barrier);
+                if (read_of(node)->barrier == barrier)
+                        make_ready(r, read_of(node), index);
+}
+
+static void make_fresh(reads *r, read_request *read) {
+        read->round = 0;
+        read->barrier = 0;
+        read->fresh = true;
+        r->fresh_count[read->level]++;
+        rq_list_remove(&read->node);
+        rq_list_append(&r->fresh, &read->node);
+}
+
+bool reads_retry_rounds(reads *r, uint64_t round) {
+        uint32_t before = reads_fresh_count(r);
+        RQ_EACH_READ(&r->waiting, node, next)
+                if (read_of(node)->round != 0 && read_of(node)->round <= round)
+                        make_fresh(r, read_of(node));
+        return reads_fresh_count(r) > before;
+}
+
+void reads_retry_barrier(reads *r, uint64_t barrier) {
+        RQ_EACH_READ(&r->waiting, node, next)
+                if (read_of(node)->barrier == barrier)
+                        make_fresh(r, read_of(node));
 }
 
 static void refuse(reads *r, read_request *read, answers *out, answer_reason reason, const char *text) {
@@ -106,22 +134,17 @@ static void refuse(reads *r, read_request *read, answers *out, answer_reason rea
         reads_remove(r, read);
 }
 
-void reads_refuse_fresh(reads *r, bool strong, answers *out, answer_reason reason, const char *text) {
-        RQ_EACH_READ(&r->fresh, node, next)
-                if (read_of(node)->strong == strong)
+void reads_refuse_barrier(reads *r, uint64_t barrier, answers *out, answer_reason reason, const char *text) {
+        RQ_EACH_READ(&r->waiting, node, next)
+                if (read_of(node)->barrier == barrier)
                         refuse(r, read_of(node), out, reason, text);
 }
 
-void reads_refuse_rounds(reads *r, uint64_t round, answers *out, answer_reason reason, const char *text) {
-        RQ_EACH_READ(&r->waiting, node, next)
-                if (read_of(node)->round != 0 && read_of(node)->round <= round)
-                        refuse(r, read_of(node), out, reason, text);
-}
-
-void reads_refuse_barriers(reads *r, answers *out, answer_reason reason, const char *text) {
-        RQ_EACH_READ(&r->waiting, node, next)
-                if (read_of(node)->barrier != 0)
-                        refuse(r, read_of(node), out, reason, text);
+void reads_refuse_all(reads *r, bool only_fresh, answers *out, answer_reason reason, const char *text) {
+        while (!rq_list_empty(&r->fresh))
+                refuse(r, read_of(r->fresh.next), out, reason, text);
+        while (!only_fresh && !rq_list_empty(&r->waiting))
+                refuse(r, read_of(r->waiting.next), out, reason, text);
 }
 
 static void expire_list(reads *r, rq_list *list, uint64_t now_us, answers *out, answer_reason reason, const char *text) {

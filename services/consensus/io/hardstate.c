@@ -73,8 +73,15 @@ rq_err hardstate_open(const log_io *io, int dir_fd, const rq_uuid *disk,
         r = hardstate_decode(rq_bytes_of(content, size), disk, &state, &generation);
         if (r < 0)
                 return r;
+        /* After an fsync that failed the kernel calls its pages clean: the newer slot may be in the page
+         * cache only, and a power cut would bring the older vote back. */
+        hardstate_file file = { .io = io, .fd = fd, .disk = *disk, .generation = generation };
+        r = hardstate_write(&file, &state);
+        if (r < 0)
+                return r;
         *ret_state = state;
-        *ret_file = (hardstate_file) { .io = io, .fd = RQ_TAKE(fd, -1), .disk = *disk, .generation = generation };
+        *ret_file = file;
+        (void) RQ_TAKE(fd, -1);
         return RQ_OK;
 }
 

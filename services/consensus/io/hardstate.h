@@ -43,8 +43,9 @@ typedef struct hardstate_file {
 /* A new file with this state. Errors: RQ_ENOSPC, RQ_EIO and the like. */
 rq_err hardstate_create(const log_io *io, int dir_fd, const rq_uuid *disk, const hardstate *state);
 
-/* Errors: RQ_ENOENT; RQ_ECORRUPT: no slot is valid, a vote may be forgotten;
- * RQ_EVERSION: a newer version has written one of them. */
+/* What is found is durable on return, also if the process before died of a sync that failed: it is
+ * written again. Errors: RQ_ENOENT; RQ_ECORRUPT: no slot is valid, a vote may be forgotten;
+ * RQ_EVERSION: a newer version has written one of them; RQ_EIO and the like. */
 rq_err hardstate_open(const log_io *io, int dir_fd, const rq_uuid *disk,
                       hardstate_file *ret_file, hardstate *ret_state);
 void hardstate_close(hardstate_file *file);

@@ -1,9 +1,9 @@
-/* Who this data folder is: written once, when the cluster is founded (later:
- * when it joins one). A wiped folder gets another disk uuid, so that it can't
+/* Who this data folder is: written when the folder is first used, and again when
+ * its node gets into a cluster: until then the database id is zero. A wiped folder gets another disk uuid, so that it can't
  * vote under the old one (hazard 25).
  *
  *   0 u32 magic "rqN1"   4 u16 version   6 u16 bytes of the node id
- *   8 16 bytes disk uuid   24 16 bytes database id (the cluster's)
+ *   8 16 bytes disk uuid   24 16 bytes database id (the cluster's; zero: in none yet)
  *  40 node id, then u32 CRC-32C of everything before */
 #ifndef RQ_CONSENSUS_IO_IDENTITY_H
 #define RQ_CONSENSUS_IO_IDENTITY_H

@@ -1,5 +1,6 @@
 #include "io/log_io.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,6 +9,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+
+enum { LOAD_BYTES = 64 * 1024 }; /* read at first: most files are small, whatever they may be */
 
 static int kernel_open(void *arg, int dir_fd, const char *name, int flags) {
         (void) arg;
@@ -55,6 +58,26 @@ static int kernel_unlink(void *arg, int dir_fd, const char *name) {
         return unlinkat(dir_fd, name, 0);
 }
 
+static void close_dirp(DIR **dir) {
+        if (*dir != NULL)
+                (void) closedir(*dir);
+}
+
+static int kernel_list(void *arg, int dir_fd, log_io_name_fn each, void *each_arg) {
+        (void) arg;
+        RQ_CLEANUP(rq_closep) int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -1;
+        RQ_CLEANUP(close_dirp) DIR *dir = fdopendir(fd);
+        if (dir == NULL)
+                return -1;
+        (void) RQ_TAKE(fd, -1);
+        errno = 0;
+        for (const struct dirent *entry; (entry = readdir(dir)) != NULL; errno = 0)
+                each(each_arg, entry->d_name);
+        return errno == 0 ? 0 : -1;
+}
+
 static int64_t kernel_free_bytes(void *arg, int dir_fd) {
         struct statvfs fs;
         (void) arg;
@@ -67,7 +90,8 @@ const log_io *log_io_kernel(void) {
         static const log_io kernel = {
                 .open = kernel_open, .pwritev = kernel_pwritev, .pread = kernel_pread,
                 .fdatasync = kernel_fdatasync, .fsync = kernel_fsync, .fallocate = kernel_fallocate,
-                .rename = kernel_rename, .unlink = kernel_unlink, .free_bytes = kernel_free_bytes,
+                .rename = kernel_rename, .unlink = kernel_unlink, .list = kernel_list,
+                .free_bytes = kernel_free_bytes,
         };
         return &kernel;
 }
@@ -124,12 +148,19 @@ rq_err log_io_load(const log_io *io, int dir_fd, const char *name, size_t size_m
         RQ_CLEANUP(rq_closep) int fd = io->open(io->arg, dir_fd, name, O_RDONLY);
         if (fd < 0)
                 return rq_err_from_errno(errno);
-        rq_err r = rq_buf_reserve(&content, size_max + 1);
-        if (r < 0)
-                return r;
-        r = log_io_read(io, fd, content.data, size_max + 1, 0, &content.size);
-        if (r < 0)
-                return r;
+        for (size_t piece = LOAD_BYTES; content.size <= size_max; piece = content.size) { /* doubles */
+                size_t got;
+                if (piece > size_max + 1 - content.size)
+                        piece = size_max + 1 - content.size;
+                rq_err r = rq_buf_reserve(&content, piece);
+                if (r >= 0)
+                        r = log_io_read(io, fd, content.data + content.size, piece, content.size, &got);
+                if (r < 0)
+                        return r;
+                content.size += got;
+                if (got < piece)
+                        break;
+        }
         if (content.size > size_max)
                 return RQ_ETOOBIG;
         *ret_content = RQ_TAKE(content, (rq_buf) {0});

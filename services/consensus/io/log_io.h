@@ -11,6 +11,8 @@
 
 #include "base/bytes.h"
 
+typedef void (*log_io_name_fn)(void *each_arg, const char *name);
+
 typedef struct log_io {
         int (*open)(void *arg, int dir_fd, const char *name, int flags);
         ssize_t (*pwritev)(void *arg, int fd, const struct iovec *iov, int count, off_t offset);
@@ -20,6 +22,8 @@ typedef struct log_io {
         int (*fallocate)(void *arg, int fd, off_t size);
         int (*rename)(void *arg, int dir_fd, const char *from, const char *to);
         int (*unlink)(void *arg, int dir_fd, const char *name);
+        /* Calls each with the name of every file of the folder, which may unlink it. */
+        int (*list)(void *arg, int dir_fd, log_io_name_fn each, void *each_arg);
         int64_t (*free_bytes)(void *arg, int dir_fd); /* for us, on the file system of the folder; -1 */
         void *arg;
 } log_io;

@@ -15,8 +15,6 @@
 enum {
         SPARE_WAIT_MS  = 100,
         BLOCK_BYTES    = 4096,
-        /* What a segment of the usual size can hold as one unit. */
-        UNIT_BYTES_MAX = SEGMENT_BYTES - SEGMENT_DATA_AT - UNIT_HEADER_BYTES,
 };
 
 static rq_err open_last(log_place *p, const log_place_options *options) {
@@ -40,6 +38,7 @@ rq_err log_place_open(const log_place_options *options, log_place *ret_place) {
         RQ_CLEANUP(log_place_close) log_place p = {
                 .io = options->io, .dir_fd = options->dir_fd, .database_id = options->database_id,
                 .last_index = options->last_index, .last_term = options->last_term, .clock_us = options->clock_us,
+                .segment_bytes = options->segment_bytes != 0 ? options->segment_bytes : SEGMENT_BYTES,
                 .fd = -1,
         };
         rq_err r = rq_buf_append(&p.firsts, options->segment_firsts, options->segment_count * sizeof(uint64_t));
@@ -48,7 +47,9 @@ rq_err log_place_open(const log_place_options *options, log_place *ret_place) {
         if (r >= 0 && options->segment_count > 0)
                 r = open_last(&p, options);
         if (r >= 0)
-                r = log_spare_new(p.io, p.dir_fd, &p.spare);
+                r = log_spare_new(p.io, p.dir_fd, p.segment_bytes, &p.spare);
+        if (r >= 0 && !options->no_thread)
+                r = log_spare_start(p.spare);
         if (r < 0)
                 return r;
         *ret_place = RQ_TAKE(p, (log_place) { .fd = -1 });
@@ -142,7 +143,7 @@ rq_err log_place_sync(log_place *p) {
 static rq_err take_spare(log_place *p, uint64_t file_bytes) {
         if (p->spare_name[0] != '\0')
                 return RQ_OK;
-        if (file_bytes <= SEGMENT_BYTES)
+        if (file_bytes <= p->segment_bytes)
                 return log_spare_take(p->spare, SPARE_WAIT_MS, p->spare_name);
 
         RQ_CLEANUP(rq_closep) int fd = p->io->open(p->io->arg, p->dir_fd, BIG_SPARE, O_RDWR | O_CREAT | O_TRUNC);
@@ -179,8 +180,8 @@ static rq_err begin_segment(log_place *p, uint64_t record_bytes) {
         rq_err r = log_place_sync(p);
         if (r < 0)
                 return r;
-        uint64_t file_bytes = SEGMENT_BYTES;
-        if (record_bytes > UNIT_BYTES_MAX)
+        uint64_t file_bytes = p->segment_bytes;
+        if (record_bytes > file_bytes - SEGMENT_DATA_AT - UNIT_HEADER_BYTES) /* as one unit it has a file of its own */
                 file_bytes = (SEGMENT_DATA_AT + UNIT_HEADER_BYTES + record_bytes + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
         r = take_spare(p, file_bytes);
         if (r < 0)
@@ -232,7 +233,7 @@ static rq_err truncate_from(log_place *p, uint64_t index, uint64_t previous_term
                 memcpy(&first, p->firsts.data + p->firsts.size - sizeof first, sizeof first);
                 if (first < index)
                         break;
-                uint64_t file_bytes = p->fd >= 0 ? p->header.file_bytes : SEGMENT_BYTES;
+                uint64_t file_bytes = p->fd >= 0 ? p->header.file_bytes : p->segment_bytes;
                 rq_closep(&p->fd);
                 r = log_spare_recycle(p->spare, segment_name(first, name), file_bytes);
                 if (r < 0)

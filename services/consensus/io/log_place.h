@@ -22,6 +22,8 @@ typedef struct log_place_options {
         size_t segment_count;
         uint64_t end_offset;     /* in the last segment */
         uint32_t end_crc;
+        uint64_t segment_bytes;  /* of a new segment; 0: SEGMENT_BYTES. A smaller one gives a test more of them */
+        bool no_thread;          /* who has no threads calls log_spare_make() after RQ_EAGAIN */
 } log_place_options;
 
 /* Everything of it is durable when its sequence number is reported. */
@@ -55,6 +57,7 @@ typedef struct log_place {
         const log_io *io;
         int dir_fd;
         rq_uuid database_id;
+        uint64_t segment_bytes;
         log_spare *spare;
         rq_buf firsts;            /* u64: first index of each segment */
         log_configurations configurations;

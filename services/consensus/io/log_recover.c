@@ -1,6 +1,5 @@
 #include "io/log_recover.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -166,35 +165,30 @@ static int compare_u64(const void *a, const void *b) {
         return (x > y) - (x < y);
 }
 
-static void close_dirp(DIR **dir) {
-        if (*dir != NULL)
-                (void) closedir(*dir);
+typedef struct listing {
+        rq_buf indexes;
+        rq_err err;
+} listing;
+
+static void list_one(void *arg, const char *name) {
+        listing *list = arg;
+        uint64_t index;
+        if (list->err >= 0 && segment_name_parse(name, &index))
+                list->err = rq_buf_append(&list->indexes, &index, sizeof index);
 }
 
 /* First indexes of all segments, ascending. */
-static rq_err list_segments(int dir_fd, rq_buf *ret_indexes) {
-        RQ_CLEANUP(rq_buf_done) rq_buf indexes = {0};
-        RQ_CLEANUP(rq_closep) int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return rq_err_from_errno(errno);
-        RQ_CLEANUP(close_dirp) DIR *dir = fdopendir(fd);
-        if (dir == NULL)
-                return rq_err_from_errno(errno);
-        (void) RQ_TAKE(fd, -1);
-        errno = 0;
-        for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-                uint64_t index;
-                if (!segment_name_parse(entry->d_name, &index))
-                        continue;
-                rq_err r = rq_buf_append(&indexes, &index, sizeof index);
-                if (r < 0)
-                        return r;
+static rq_err list_segments(const log_io *io, int dir_fd, rq_buf *ret_indexes) {
+        listing list = {0};
+        if (io->list(io->arg, dir_fd, list_one, &list) != 0)
+                list.err = rq_err_from_errno(errno);
+        if (list.err < 0) {
+                rq_buf_done(&list.indexes);
+                return list.err;
         }
-        if (errno != 0)
-                return rq_err_from_errno(errno);
-        if (indexes.size > 0)
-                qsort(indexes.data, indexes.size / sizeof(uint64_t), sizeof(uint64_t), compare_u64);
-        *ret_indexes = RQ_TAKE(indexes, (rq_buf) {0});
+        if (list.indexes.size > 0)
+                qsort(list.indexes.data, list.indexes.size / sizeof(uint64_t), sizeof(uint64_t), compare_u64);
+        *ret_indexes = list.indexes;
         return RQ_OK;
 }
 
@@ -252,7 +246,7 @@ rq_err log_recover(const log_io *io, int dir_fd, const rq_uuid *database_id, uin
 
         /* The run before may have died between a rename and its sync: no promise
          * may rest on a name that a power cut takes back. */
-        rq_err r = io->fsync(io->arg, dir_fd) == 0 ? list_segments(dir_fd, &list) : RQ_EIO;
+        rq_err r = io->fsync(io->arg, dir_fd) == 0 ? list_segments(io, dir_fd, &list) : RQ_EIO;
         size_t count = list.size / sizeof(uint64_t);
         for (size_t i = 0; r >= 0 && i < count; i++) {
                 char name[SEGMENT_NAME_BYTES];

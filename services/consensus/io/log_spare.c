@@ -1,6 +1,5 @@
 #include "io/log_spare.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -25,6 +24,7 @@ enum {
 struct log_spare {
         const log_io *io;
         int dir_fd;
+        uint64_t segment_bytes;
         pthread_t thread;
         bool has_thread;
         pthread_mutex_t mutex;
@@ -56,7 +56,7 @@ static void deadline_after(uint32_t ms, struct timespec *ret) {
 /* False: stop. */
 static bool pause_between(log_spare *s) {
         (void) pthread_mutex_lock(&s->mutex);
-        bool stop = s->stop, hurry = s->waiting > 0;
+        bool stop = s->stop, hurry = s->waiting > 0 || !s->has_thread;
         (void) pthread_mutex_unlock(&s->mutex);
         if (!stop && !hurry)
                 (void) nanosleep(&(struct timespec) { .tv_nsec = FILL_PAUSE_US * 1000L }, NULL);
@@ -65,10 +65,11 @@ static bool pause_between(log_spare *s) {
 
 static rq_err fill(log_spare *s, int fd) {
         static const uint8_t zeros[FILL_BYTES];
-        if (s->io->fallocate(s->io->arg, fd, SEGMENT_BYTES) != 0)
+        if (s->io->fallocate(s->io->arg, fd, (off_t) s->segment_bytes) != 0)
                 return log_io_is_full(errno) ? RQ_ENOSPC : rq_err_from_errno(errno);
-        for (uint64_t at = 0; at < SEGMENT_BYTES; at += FILL_BYTES) {
-                rq_err r = log_io_write(s->io, fd, zeros, FILL_BYTES, at);
+        for (uint64_t at = 0; at < s->segment_bytes; at += FILL_BYTES) {
+                uint64_t left = s->segment_bytes - at;
+                rq_err r = log_io_write(s->io, fd, zeros, left < FILL_BYTES ? (size_t) left : FILL_BYTES, at);
                 if (r < 0)
                         return r;
                 /* In small pieces, with pauses while nobody waits for it, so that
@@ -96,6 +97,19 @@ static rq_err make(log_spare *s, uint64_t serial) {
         return r;
 }
 
+/* Under the mutex, which it gives up meanwhile. */
+static rq_err make_ahead(log_spare *s) {
+        uint64_t serial = s->next_serial++;
+        (void) pthread_mutex_unlock(&s->mutex);
+        rq_err r = make(s, serial);
+        (void) pthread_mutex_lock(&s->mutex);
+        s->trouble = r;
+        if (r >= 0 && s->ready_count < READY_MAX)
+                s->serials[s->ready_count++] = serial;
+        (void) pthread_cond_broadcast(&s->ready);
+        return r;
+}
+
 static void *run(void *arg) {
         log_spare *s = arg;
         (void) pthread_mutex_lock(&s->mutex);
@@ -105,15 +119,7 @@ static void *run(void *arg) {
                         (void) pthread_cond_wait(&s->work, &s->mutex);
                         continue;
                 }
-                uint64_t serial = s->next_serial++;
-                (void) pthread_mutex_unlock(&s->mutex);
-                rq_err r = make(s, serial);
-                (void) pthread_mutex_lock(&s->mutex);
-                s->trouble = r;
-                if (r >= 0 && s->ready_count < READY_MAX)
-                        s->serials[s->ready_count++] = serial;
-                (void) pthread_cond_broadcast(&s->ready);
-                if (r < 0 && !s->stop) {
+                if (make_ahead(s) < 0 && !s->stop) {
                         struct timespec until;
                         deadline_after(RETRY_MS, &until);
                         (void) pthread_cond_timedwait(&s->work, &s->mutex, &until);
@@ -123,42 +129,39 @@ static void *run(void *arg) {
         return NULL;
 }
 
-static void close_dirp(DIR **dir) {
-        if (*dir != NULL)
-                (void) closedir(*dir);
+rq_err log_spare_make(log_spare *s) {
+        rq_err r = RQ_OK;
+        (void) pthread_mutex_lock(&s->mutex);
+        if (s->ready_count < MADE_AHEAD)
+                r = make_ahead(s);
+        else
+                s->trouble = RQ_OK;
+        (void) pthread_mutex_unlock(&s->mutex);
+        return r;
 }
 
-static rq_err adopt(log_spare *s) {
-        RQ_CLEANUP(rq_closep) int fd = openat(s->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return rq_err_from_errno(errno);
-        RQ_CLEANUP(close_dirp) DIR *dir = fdopendir(fd);
-        if (dir == NULL)
-                return rq_err_from_errno(errno);
-        (void) RQ_TAKE(fd, -1);
-        for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-                char *end;
-                size_t size = strlen(entry->d_name);
-                bool half_made = size > 4 && strcmp(entry->d_name + size - 4, ".tmp") == 0;
-                if (strncmp(entry->d_name, SPARE_PREFIX, strlen(SPARE_PREFIX)) != 0 && !half_made)
-                        continue;
-                unsigned long long serial = half_made ? 0 : strtoull(entry->d_name + strlen(SPARE_PREFIX), &end, 10);
-                if (half_made || *end != '\0' || s->ready_count == READY_MAX) {
-                        (void) s->io->unlink(s->io->arg, s->dir_fd, entry->d_name);
-                        continue;
-                }
-                s->serials[s->ready_count++] = serial;
-                if (serial >= s->next_serial)
-                        s->next_serial = serial + 1;
+static void adopt_one(void *arg, const char *name) {
+        log_spare *s = arg;
+        char *end = NULL;
+        size_t size = strlen(name);
+        bool half_made = size > 4 && strcmp(name + size - 4, ".tmp") == 0;
+        if (strncmp(name, SPARE_PREFIX, strlen(SPARE_PREFIX)) != 0 && !half_made)
+                return;
+        unsigned long long serial = half_made ? 0 : strtoull(name + strlen(SPARE_PREFIX), &end, 10);
+        if (half_made || *end != '\0' || s->ready_count == READY_MAX) {
+                (void) s->io->unlink(s->io->arg, s->dir_fd, name);
+                return;
         }
-        return RQ_OK;
+        s->serials[s->ready_count++] = serial;
+        if (serial >= s->next_serial)
+                s->next_serial = serial + 1;
 }
 
-rq_err log_spare_new(const log_io *io, int dir_fd, log_spare **ret_spare) {
+rq_err log_spare_new(const log_io *io, int dir_fd, uint64_t segment_bytes, log_spare **ret_spare) {
         log_spare *s = calloc(1, sizeof *s);
         if (s == NULL)
                 return RQ_ENOMEM;
-        *s = (log_spare) { .io = io, .dir_fd = dir_fd };
+        *s = (log_spare) { .io = io, .dir_fd = dir_fd, .segment_bytes = segment_bytes };
         pthread_condattr_t monotonic;
         (void) pthread_condattr_init(&monotonic);
         (void) pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -167,15 +170,19 @@ rq_err log_spare_new(const log_io *io, int dir_fd, log_spare **ret_spare) {
         (void) pthread_cond_init(&s->ready, &monotonic);
         (void) pthread_condattr_destroy(&monotonic);
 
-        rq_err r = adopt(s);
-        if (r >= 0 && pthread_create(&s->thread, NULL, run, s) != 0)
-                r = RQ_ENOMEM;
-        if (r < 0) {
+        if (io->list(io->arg, dir_fd, adopt_one, s) != 0) {
+                rq_err r = rq_err_from_errno(errno);
                 (void) log_spare_free(s);
                 return r;
         }
-        s->has_thread = true;
         *ret_spare = s;
+        return RQ_OK;
+}
+
+rq_err log_spare_start(log_spare *s) {
+        if (pthread_create(&s->thread, NULL, run, s) != 0)
+                return RQ_ENOMEM;
+        s->has_thread = true;
         return RQ_OK;
 }
 
@@ -203,7 +210,7 @@ rq_err log_spare_take(log_spare *s, uint32_t wait_ms, char ret_name[static SPARE
         (void) pthread_mutex_lock(&s->mutex);
         s->waiting++;
         while (s->ready_count == 0 && r == RQ_OK)
-                if (pthread_cond_timedwait(&s->ready, &s->mutex, &until) != 0)
+                if (!s->has_thread || pthread_cond_timedwait(&s->ready, &s->mutex, &until) != 0)
                         r = s->trouble == RQ_OK ? RQ_EAGAIN : s->trouble;
         s->waiting--;
         if (s->ready_count > 0) {
@@ -218,7 +225,7 @@ rq_err log_spare_take(log_spare *s, uint32_t wait_ms, char ret_name[static SPARE
 rq_err log_spare_recycle(log_spare *s, const char *name, uint64_t file_bytes) {
         char spare[SPARE_NAME_BYTES];
         (void) pthread_mutex_lock(&s->mutex);
-        bool keep = s->ready_count < READY_MAX && file_bytes == SEGMENT_BYTES;
+        bool keep = s->ready_count < READY_MAX && file_bytes == s->segment_bytes;
         uint64_t serial = s->next_serial++;
         (void) pthread_mutex_unlock(&s->mutex);
 

@@ -51,11 +51,15 @@ rq_err raft_trail_restore(raft_trail *t, raft_term term, raft_index last, uint64
         return RQ_OK;
 }
 
-rq_err raft_trail_append(raft_trail *t, raft_term term, uint32_t bytes, raft_index committed) {
+bool raft_trail_has_room(const raft_trail *t, raft_index committed, uint64_t count, uint32_t runs) {
         raft_index accounted = committed > t->lump_last ? committed : t->lump_last;
-        assert(accounted <= t->last);
         /* The place of `accounted` itself must stay: it is subtracted from. */
-        if (t->last + 1 - accounted >= t->tail_capacity)
+        return t->last + count < t->tail_capacity + accounted && t->run_capacity - t->run_count >= runs;
+}
+
+rq_err raft_trail_append(raft_trail *t, raft_term term, uint32_t bytes, raft_index committed) {
+        assert(committed <= t->last);
+        if (!raft_trail_has_room(t, committed, 1, 0))
                 return RQ_EFULL;
         rq_err r = check_term(t, term);
         assert(r != RQ_EINVAL);
@@ -82,6 +86,40 @@ void raft_trail_compact(raft_trail *t, raft_index index) {
                 t->runs[0].first = index + 1;
         t->base_index = index;
         t->base_term = term;
+}
+
+void raft_trail_truncate(raft_trail *t, raft_index last) {
+        assert(last >= t->base_index && last <= t->last);
+        while (t->run_count > 0 && t->runs[t->run_count - 1].first > last)
+                t->run_count--;
+        t->last = last;
+        if (last > t->lump_last) {
+                t->bytes = t->bytes_up_to[last & (t->tail_capacity - 1)];
+        } else {
+                t->lump_last = last;
+                t->bytes = t->lump_bytes;
+        }
+}
+
+void raft_trail_reset(raft_trail *t, raft_index base_index, raft_term base_term) {
+        t->base_index = t->last = t->lump_last = base_index;
+        t->base_term = base_term;
+        t->run_count = 0;
+        t->lump_bytes = t->bytes = 0;
+}
+
+raft_index raft_trail_fit(const raft_trail *t, raft_index index, raft_term term) {
+        if (index < t->base_index)
+                return index;
+        raft_index at = index < t->last ? index : t->last;
+        for (uint32_t i = t->run_count; i-- > 0; ) {
+                if (at < t->runs[i].first)
+                        continue;
+                if (t->runs[i].term <= term)
+                        return at;
+                at = t->runs[i].first - 1;
+        }
+        return t->base_term <= term || t->base_index == 0 ? t->base_index : t->base_index - 1;
 }
 
 raft_term raft_trail_term_at(const raft_trail *t, raft_index index) {

@@ -56,6 +56,22 @@ rq_err raft_trail_append(raft_trail *t, raft_term term, uint32_t bytes, raft_ind
 /* Forget entries up to and including index, which must be in the log. */
 void raft_trail_compact(raft_trail *t, raft_index index);
 
+/* Forget entries behind last, which must be in the log and not below what was
+ * given as committed. Of a lump that is cut, all bytes stay accounted until it is
+ * committed: which entries they belong to isn't known. */
+void raft_trail_truncate(raft_trail *t, raft_index last);
+
+/* Forget everything: the log begins anew behind this entry. */
+void raft_trail_reset(raft_trail *t, raft_index base_index, raft_term base_term);
+
+/* Whether so many entries with so many new runs can be appended. */
+bool raft_trail_has_room(const raft_trail *t, raft_index committed, uint64_t count, uint32_t runs);
+
+/* The highest index, at most `index`, whose term is at most `term`: above it a log
+ * that has `term` at `index` can't be equal to this one. One below the base if that
+ * lies before what is known. */
+raft_index raft_trail_fit(const raft_trail *t, raft_index index, raft_term term);
+
 /* 0 if the log doesn't know it: below the base or behind the last. */
 raft_term raft_trail_term_at(const raft_trail *t, raft_index index);
 raft_term raft_trail_last_term(const raft_trail *t);

@@ -18,6 +18,33 @@ void api_answer_text(exchange *ex, unsigned status, const char *text) {
         http_answer_text(conn, status, text);
 }
 
+bool api_redirect(exchange *ex) {
+        const node_view *node = &ex->gw->node;
+        if (!ex->params.redirect || node->role == ROLE_LEADER)
+                return false;
+        if (node->leader_api_addr[0] == '\0') {
+                ex->gw->metrics.http.leader_not_found++;
+                api_answer_text(ex, 500, "leader not found");
+                return true;
+        }
+        RQ_CLEANUP(rq_buf_done) rq_buf location = {0};
+        char url[GATEWAY_URL_BYTES];
+        rq_err r = rq_buf_append_text(&location, gateway_url(node->leader_api_addr, url));
+        if (r >= 0)
+                r = rq_buf_append_bytes(&location, rq_buf_bytes(&ex->location));
+        if (r >= 0)
+                r = rq_buf_append(&location, "", 1);
+        if (r < 0) {
+                api_answer_text(ex, 503, rq_err_text(r));
+                return true;
+        }
+        http_conn *conn = ex->conn;
+        const http_head head = { .status = 301, .content_type = API_JSON, .location = (const char *) location.data };
+        exchange_free(ex);
+        http_answer(conn, &head, (rq_bytes) {0}, (rq_bytes) {0});
+        return true;
+}
+
 /* --- answered at once ------------------------------------------------------- */
 
 static void answer_moved(http_conn *conn, unsigned status, const char *words) {
@@ -103,7 +130,7 @@ void api_begin(exchange *ex) {
                 data_begin(ex);
                 return;
         default:
-                ex->wants_body = ex->route->op == OP_LEADER;
+                ex->wants_body = ex->route->op == OP_LEADER && http_conn_request(ex->conn)->method == METHOD_POST;
                 return;
         }
 }
@@ -112,7 +139,7 @@ void api_body(exchange *ex, rq_bytes piece) {
         if (!ex->wants_body)
                 return;
         if (ex->route->op == OP_LEADER)
-                leader_body(ex, piece);
+                stepdown_body(ex, piece);
         else
                 data_body(ex, piece);
 }
@@ -128,14 +155,19 @@ void api_complete(exchange *ex) {
                 return;
         case OP_STATUS:
                 gw->metrics.http.num_status++;
-                documents_ask(ex);
+                documents_ask(ex, true);
                 return;
         case OP_NODES:
+                documents_ask(ex, false);
+                return;
         case OP_VARS:
-                documents_ask(ex);
+                documents_ask(ex, true);
                 return;
         case OP_LEADER:
-                leader_complete(ex);
+                if (http_conn_request(ex->conn)->method == METHOD_POST)
+                        stepdown_complete(ex);
+                else
+                        leader_complete(ex);
                 return;
         case OP_READYZ:
                 gw->metrics.http.num_readyz++;

@@ -25,9 +25,13 @@ void data_begin(exchange *ex);
 void data_body(exchange *ex, rq_bytes piece);
 void data_complete(exchange *ex);
 
+/* Is to be served by the leader, and the client would rather go there itself
+ * (`redirect`): answered, and true, unless this node leads. */
+bool api_redirect(exchange *ex);
+
 /* documents.c: STATUS of consensus and store, as json_t, NULL where there is none */
 enum { DOCUMENT_CONSENSUS = 0, DOCUMENT_STORE = 1 };
-void documents_ask(exchange *ex);
+void documents_ask(exchange *ex, bool of_store_too);
 void documents_on_status(exchange *ex, int which, rq_bytes json);
 void documents_on_link_down(gateway *gw, int which);
 void documents_on_deadline(exchange *ex);
@@ -36,10 +40,18 @@ void documents_on_deadline(exchange *ex);
 void status_complete(exchange *ex);
 void vars_complete(exchange *ex);
 
-/* nodes.c: /nodes, /leader */
+/* nodes.c: /nodes, GET /leader */
 void nodes_complete(exchange *ex);
-void leader_body(exchange *ex, rq_bytes piece);
 void leader_complete(exchange *ex);
+void leader_on_documents(exchange *ex);
+
+/* stepdown.c: POST /leader */
+void stepdown_body(exchange *ex, rq_bytes piece);
+void stepdown_complete(exchange *ex);
+void stepdown_on_done(exchange *ex, unsigned outcome, const char *text); /* of TransferDone */
+void stepdown_on_failed(exchange *ex, const failure *f);
+void stepdown_on_link_down(gateway *gw);
+void stepdown_on_deadline(exchange *ex);
 
 /* readiness.c */
 void readiness_begin(exchange *ex);

@@ -154,30 +154,6 @@ static void choose_way(exchange *ex) {
                 ex->way = ex->level == READ_NONE ? WAY_QUERY : WAY_READ;
 }
 
-/* true: answered. The leader serves itself, and so does level none anywhere. */
-static bool redirect(exchange *ex) {
-        const node_view *node = &ex->gw->node;
-        if (!ex->params.redirect || ex->way == WAY_QUERY || node->role == ROLE_LEADER)
-                return false;
-        if (node->leader_api_addr[0] == '\0') {
-                ex->gw->metrics.http.leader_not_found++;
-                api_answer_text(ex, 500, "leader not found");
-                return true;
-        }
-        RQ_CLEANUP(rq_buf_done) rq_buf location = {0};
-        char url[GATEWAY_URL_BYTES];
-        if (rq_buf_printf(&location, "%s%.*s", gateway_url(node->leader_api_addr, url), (int) ex->location.size, (const char *) ex->location.data) < 0 ||
-            rq_buf_append(&location, "", 1) < 0) {
-                refuse_overloaded(ex);
-                return true;
-        }
-        http_conn *conn = ex->conn;
-        const http_head head = { .status = 301, .content_type = API_JSON, .location = (const char *) location.data };
-        exchange_free(ex);
-        http_answer(conn, &head, (rq_bytes) {0}, (rq_bytes) {0});
-        return true;
-}
-
 /* /db/sql: SQL is not rewritten here (the clock and random() are the log's), so
  * what runs is what was sent. */
 static void answer_sql(exchange *ex) {
@@ -232,6 +208,6 @@ void data_complete(exchange *ex) {
                 gw->metrics.http.query_stmts_rx += ex->statement_count;
         }
         choose_way(ex);
-        if (!redirect(ex))
+        if (ex->way == WAY_QUERY || !api_redirect(ex)) /* level none is served anywhere */
                 backend_start(ex);
 }

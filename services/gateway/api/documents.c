@@ -12,6 +12,9 @@ static void complete(exchange *ex) {
         case OP_NODES:
                 nodes_complete(ex);
                 return;
+        case OP_LEADER:
+                leader_on_documents(ex);
+                return;
         default:
                 status_complete(ex);
         }
@@ -19,14 +22,15 @@ static void complete(exchange *ex) {
 
 static bool is_waiting(const exchange *ex) { return ex->document_asked[DOCUMENT_CONSENSUS] || ex->document_asked[DOCUMENT_STORE]; }
 
-void documents_ask(exchange *ex) {
+void documents_ask(exchange *ex, bool of_store_too) {
         gateway *gw = ex->gw;
-        ipc_link *links[2] = { ipc_connector_link(gw->consensus), ipc_connector_link(gw->store) };
+        ipc_link *links[2] = { ipc_connector_link(gw->consensus), of_store_too ? ipc_connector_link(gw->store) : NULL };
+        uint64_t limit_us = STATUS_WAIT_MS * 1000, patience_us = ex->deadline_us - ex->started_ns / 1000;
         ex->state = EX_STATUS;
         for (int i = 0; i < 2; i++)
                 ex->document_asked[i] = links[i] != NULL && ipc_link_send(links[i], IPC_STATUS_GET, ex->id, (rq_bytes) {0}, (rq_bytes) {0}) >= 0;
         if (is_waiting(ex))
-                gateway_set_deadline(gw, ex, STATUS_WAIT_MS * 1000);
+                gateway_set_deadline(gw, ex, patience_us < limit_us ? patience_us : limit_us);
         else
                 complete(ex);
 }

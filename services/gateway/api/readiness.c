@@ -16,7 +16,17 @@ static void answer(exchange *ex, unsigned status, const char *lines, rq_bytes mo
         http_answer(conn, &head, rq_bytes_text(lines), more);
 }
 
+/* The leader that was known can't be asked, or leads no more. */
+static bool answer_without_leader(exchange *ex, unsigned status) {
+        if (status == 200 || (ex->failed_for != FAILED_NO_LEADER && ex->failed_for != FAILED_NOT_LEADER))
+                return false;
+        answer(ex, 503, NODE_OK "\n[+]leader not contactable: leader not found", (rq_bytes) {0});
+        return true;
+}
+
 static void on_db_checked(exchange *ex, unsigned status, rq_bytes result) {
+        if (answer_without_leader(ex, status))
+                return;
         bool synced = ex->params.sync, good = status == 200 && memmem(result.data, result.size, "\"error\"", 7) == NULL;
         RQ_CLEANUP(rq_buf_done) rq_buf more = {0};
         bool complete = good || rq_buf_append_bytes(&more, result) >= 0;
@@ -34,6 +44,8 @@ static void on_sync_checked(exchange *ex, unsigned status, rq_bytes result) {
                 on_db_checked(ex, status, result);
                 return;
         }
+        if (answer_without_leader(ex, status))
+                return;
         RQ_CLEANUP(rq_buf_done) rq_buf more = {0};
         bool complete = rq_buf_append_bytes(&more, result) >= 0;
         answer(ex, 503, STORE_OK "\n[+]sync ", complete ? rq_buf_bytes(&more) : (rq_bytes) {0});

@@ -16,7 +16,7 @@ read_level read_level_of(rq_bytes text) {
 read_level read_level_resolve(read_level level, bool fresh, node_role role) {
         if (level == READ_AUTO)
                 level = role == ROLE_LEARNER ? READ_NONE : READ_WEAK;
-        if (level == READ_NONE && fresh && role != ROLE_LEADER)
+        if (level == READ_NONE && fresh)
                 level = READ_LINEARIZABLE;
         return level;
 }

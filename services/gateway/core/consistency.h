@@ -13,10 +13,10 @@ typedef enum node_role { ROLE_UNKNOWN, ROLE_FOLLOWER, ROLE_CANDIDATE, ROLE_LEADE
 /* Any case; unknown or empty is weak, never an error. */
 read_level read_level_of(rq_bytes text);
 
-/* What a level comes to here: AUTO is none on a learner, weak elsewhere. A
- * bound on staleness with NONE is met by the leader itself; elsewhere the
- * gateway can't know the age of the last contact, so it asks for more:
- * linearizable is always fresh enough. */
+/* What a level comes to here: AUTO is none on a learner, weak elsewhere. NONE
+ * with a bound on staleness is for consensus to judge, also where it leads: it
+ * knows when leader or majority were heard. It comes as LINEARIZABLE, which is
+ * always fresh enough, with the bound beside it (proto/README.md). */
 read_level read_level_resolve(read_level level, bool fresh, node_role role);
 
 #endif

@@ -97,7 +97,7 @@ static uint8_t *put_query(uint8_t *p, const message_query *q) {
         return wire_put_number(p, 8, q->timeout_us);
 }
 
-/* Read: level 1, timeout_us 2, min_index 3. */
+/* Read: level 1, timeout_us 2, min_index 3, freshness_us 4, freshness_strict 5. */
 rq_err message_send_read(ipc_link *link, uint64_t request_id, unsigned level, const message_query *q) {
         uint8_t *body;
         rq_err r = reserve(link, FIXED_BYTES_MAX, query_room(q), &body);
@@ -106,6 +106,8 @@ rq_err message_send_read(ipc_link *link, uint64_t request_id, unsigned level, co
         uint8_t *p = wire_put_number(body, 1, level);
         p = wire_put_number(p, 2, q->timeout_us);
         p = wire_put_number(p, 3, q->min_index);
+        p = wire_put_number(p, 4, q->freshness_us);
+        p = wire_put_number(p, 5, q->freshness_strict);
         uint8_t *payload = p;
         p = put_query(p, q);
         ipc_link_commit(link, IPC_READ, request_id, (size_t) (payload - body), (size_t) (p - payload));

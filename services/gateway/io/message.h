@@ -29,6 +29,8 @@ typedef struct message_query {     /* the Query of READ and QUERY */
         bool transaction, request_mode;
         message_render render;
         uint64_t db_timeout_us, min_index, credit_bytes, timeout_us, max_rows, max_bytes;
+        uint64_t freshness_us;     /* READ only; 0: none */
+        bool freshness_strict;
 } message_query;
 
 /* level: number of ReadLevel. Errors: as ipc_link_reserve(); RQ_ETOOBIG also

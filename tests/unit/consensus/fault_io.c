@@ -58,6 +58,11 @@ static int fault_unlink(void *arg, int dir_fd, const char *name) {
         return fails(arg, false) ? -1 : log_io_kernel()->unlink(NULL, dir_fd, name);
 }
 
+static int fault_list(void *arg, int dir_fd, log_io_name_fn each, void *each_arg) {
+        (void) arg;
+        return log_io_kernel()->list(NULL, dir_fd, each, each_arg);
+}
+
 static int64_t fault_free_bytes(void *arg, int dir_fd) {
         fault_io *f = arg;
         return f->full ? 0 : log_io_kernel()->free_bytes(NULL, dir_fd);
@@ -68,7 +73,7 @@ void fault_io_init(fault_io *f) {
                 .io = {
                         .open = fault_open, .pwritev = fault_pwritev, .pread = fault_pread, .fdatasync = fault_sync,
                         .fsync = fault_sync, .fallocate = fault_fallocate, .rename = fault_rename,
-                        .unlink = fault_unlink, .free_bytes = fault_free_bytes, .arg = f,
+                        .unlink = fault_unlink, .list = fault_list, .free_bytes = fault_free_bytes, .arg = f,
                 },
                 .failure = EIO,
         };

@@ -10,7 +10,7 @@
 #include "core/answers.h"
 #include "core/driver.h"
 
-enum { START_US = 1000000 };
+enum { START_US = 1000000, ELECTION_US = 200000 };
 
 typedef struct node {
         driver *d;
@@ -34,11 +34,18 @@ static void settle(node *n) {
 
 static int setup(void **state) {
         node *n = calloc(1, sizeof *n);
-        static const raft_id self = 1;
+        const membership alone = { .count = 1, .members = { { .disk_uuid = { { 1 } }, .voter = true, .node_id = "n1", .raft_addr = "host:4002" } } };
+        rq_buf body = {0};
+        if (n == NULL || membership_encode(&alone, &body) < 0)
+                return -1;
         const driver_options options = {
-                .id = 1, .voters = &self, .voter_count = 1, .database_id = { { 7 } }, .clock_us = 5, .random_seed = 42,
+                .id = membership_raft_id(&alone.members[0].disk_uuid), .database_id = { { 7 } }, .clock_us = 5, .random_seed = 42,
+                .base_membership = rq_buf_bytes(&body), .now_us = START_US, .heartbeat_us = 20000, .election_us = ELECTION_US,
+                .disk_stall_us = 60000000,
         };
-        if (n == NULL || driver_new(&options, &n->d) < 0 || driver_restored(n->d) < 0)
+        rq_err r = driver_new(&options, &n->d);
+        rq_buf_done(&body);
+        if (r < 0 || driver_restored(n->d) < 0)
                 return -1;
         n->now_us = START_US;
         *state = n;
@@ -75,7 +82,6 @@ static const answer *only_answer(node *n) {
 
 static void test_leads_only_after_its_vote_is_durable(void **state) {
         node *n = *state;
-        assert_int_equal(propose(n, 1, UINT64_MAX), RQ_ENOTLEADER);
         turn(n);
         assert_true(n->plan.persist && n->plan.hard);
         assert_int_equal(n->plan.term, 1);
@@ -84,7 +90,7 @@ static void test_leads_only_after_its_vote_is_durable(void **state) {
         driver_plan vote = n->plan;
         turn(n); /* the disk takes its time */
         assert_false(n->plan.persist);
-        assert_int_equal(propose(n, 1, UINT64_MAX), RQ_ENOTLEADER);
+        assert_true(raft_role_of(driver_raft(n->d)) != RAFT_LEADER);
 
         driver_persisted(n->d, &vote.when_durable);
         turn(n);
@@ -96,6 +102,67 @@ static void test_leads_only_after_its_vote_is_durable(void **state) {
         turn(n);
         assert_true(n->plan.committed);
         assert_int_equal(raft_commit_of(driver_raft(n->d)), 1);
+}
+
+static void test_what_comes_before_leadership_goes_in_the_same_turn(void **state) {
+        node *n = *state;
+        assert_int_equal(propose(n, 1, UINT64_MAX), RQ_OK);
+        assert_int_equal(propose(n, 2, UINT64_MAX), RQ_OK);
+        turn(n);
+        assert_int_equal(n->plan.first, 0);
+        driver_persisted(n->d, &n->plan.when_durable);
+        turn(n);
+        assert_int_equal(n->plan.first, 1);
+        assert_int_equal(n->plan.last, 3);
+        driver_persisted(n->d, &n->plan.when_durable);
+        turn(n);
+        assert_int_equal(raft_commit_of(driver_raft(n->d)), 3);
+        assert_int_equal(driver_answers(n->d)->count, 0);
+}
+
+/* Its vote never becomes durable. */
+static void test_a_leader_is_waited_for_only_for_a_time(void **state) {
+        node *n = *state;
+        turn(n);
+        assert_int_equal(propose(n, 1, UINT64_MAX), RQ_OK);
+        assert_int_equal(driver_read(n->d, (request_origin) { 3, 2 }, DRIVER_READ_WEAK, UINT64_MAX, 0, rq_bytes_text("q")), RQ_OK);
+        turn(n);
+        uint64_t due_us = driver_deadline_us(n->d);
+        assert_true(due_us > n->now_us && due_us <= START_US + 3 * ELECTION_US);
+        n->now_us = due_us;
+        turn(n); /* the read: there has been no leader since the start */
+        const answer *a = only_answer(n);
+        assert_int_equal(a->to.request_id, 2);
+        assert_int_equal(a->reason, REASON_NO_LEADER);
+        assert_int_equal(propose(n, 4, UINT64_MAX), RQ_ENOTLEADER);
+        n->now_us += ELECTION_US;
+        turn(n);
+        a = only_answer(n);
+        assert_int_equal(a->to.request_id, 1);
+        assert_int_equal(a->outcome, OUTCOME_REFUSED);
+        assert_int_equal(a->reason, REASON_NO_LEADER);
+}
+
+static void test_reads_of_a_lone_voter_are_ready_in_their_turn(void **state) {
+        node *n = *state;
+        for (int level = DRIVER_READ_WEAK; level <= DRIVER_READ_LINEARIZABLE; level++) {
+                assert_int_equal(driver_read(n->d, (request_origin) { 3, 2 }, (driver_read_level) level, UINT64_MAX, 0, rq_bytes_text("q")), RQ_OK);
+                turn(n);
+                assert_non_null(driver_next_read(n->d));
+                assert_int_equal(driver_next_read(n->d)->index, 1);
+                driver_read_passed_on(n->d, driver_next_read(n->d));
+        }
+        assert_int_equal(driver_read(n->d, (request_origin) { 3, 2 }, DRIVER_READ_STRONG, UINT64_MAX, 0, rq_bytes_text("q")), RQ_OK);
+        assert_int_equal(driver_read(n->d, (request_origin) { 3, 3 }, DRIVER_READ_STRONG, UINT64_MAX, 7, rq_bytes_text("q")), RQ_OK);
+        turn(n);
+        assert_int_equal(n->plan.last, 2); /* one barrier for both */
+        assert_null(driver_next_read(n->d));
+        driver_persisted(n->d, &n->plan.when_durable);
+        turn(n);
+        assert_int_equal(driver_next_read(n->d)->index, 2);
+        driver_read_passed_on(n->d, driver_next_read(n->d));
+        assert_int_equal(driver_next_read(n->d)->index, 7);
+        assert_int_equal(driver_pending_count(n->d), 0);
 }
 
 static void test_a_turn_makes_one_write_of_all_proposals(void **state) {
@@ -211,6 +278,9 @@ static void test_answers_keep_their_order(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_leads_only_after_its_vote_is_durable, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_what_comes_before_leadership_goes_in_the_same_turn, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_a_leader_is_waited_for_only_for_a_time, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_reads_of_a_lone_voter_are_ready_in_their_turn, setup_leader, teardown),
                 cmocka_unit_test_setup_teardown(test_a_turn_makes_one_write_of_all_proposals, setup_leader, teardown),
                 cmocka_unit_test_setup_teardown(test_entry_clocks_rise_though_the_wall_clock_stands, setup_leader, teardown),
                 cmocka_unit_test_setup_teardown(test_a_deadline_answers_unknown_once, setup_leader, teardown),

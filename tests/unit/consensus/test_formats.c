@@ -59,7 +59,7 @@ static void test_hardstate_alternates(void **state) {
         assert_int_equal(hardstate_create(log_io_kernel(), dir_fd, &disk, &(hardstate) { .term = 1 }), RQ_OK);
         for (uint64_t i = 1; i < 10; i++) {
                 assert_int_equal(hardstate_open(log_io_kernel(), dir_fd, &disk, &file, &found), RQ_OK);
-                assert_true(found.term == i && file.generation == i);
+                assert_true(found.term == i && file.generation == 2 * i); /* opening writes it once more */
                 assert_int_equal(hardstate_write(&file, &(hardstate) { .term = i + 1, .vote = 7, .commit = i }), RQ_OK);
                 hardstate_close(&file);
         }
@@ -133,7 +133,7 @@ static void test_a_slot_of_a_newer_version_is_never_passed_over(void **state) {
                 set_slot(&content, place, 6, 0);
         }
         /* Torn, on the other hand, is torn, whatever version it names. */
-        rq_put_u16(content.data + 4, HARDSTATE_VERSION + 1);
+        rq_put_u16(content.data + (generation & 1) * HARDSTATE_SLOT_BYTES + 4, HARDSTATE_VERSION + 1);
         assert_int_equal(hardstate_decode(rq_buf_bytes(&content), &disk, &found, &generation), RQ_OK);
         assert_int_equal(found.term, 4);
         rq_buf_done(&content);
@@ -197,7 +197,7 @@ static void test_golden_hardstate(void **state) {
         uint64_t generation;
         (void) state;
         assert_int_equal(hardstate_create(log_io_kernel(), dir_fd, &disk, &(hardstate) { .term = 4, .vote = 9, .commit = 100 }), RQ_OK);
-        assert_int_equal(hardstate_open(log_io_kernel(), dir_fd, &disk, &file, &found), RQ_OK);
+        file = (hardstate_file) { .io = log_io_kernel(), .fd = openat(dir_fd, HARDSTATE_NAME, O_RDWR), .disk = disk, .generation = 1 };
         assert_int_equal(hardstate_write(&file, &(hardstate) { .term = 5, .vote = 7, .commit = 1000 }), RQ_OK);
         hardstate_close(&file);
         rq_buf written = load(HARDSTATE_NAME), frozen = golden("hardstate.v1", &written);

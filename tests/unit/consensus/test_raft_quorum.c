@@ -27,20 +27,62 @@ static void test_reached_is_what_a_majority_has(void **state) {
         }
 }
 
-static void test_votes(void **state) {
-        const bool two_of_five[] = { true, false, true, false, false }, three_of_five[] = { true, false, true, false, true };
-        const bool two_of_four[] = { true, true, false, false };
+static void test_sizes(void **state) {
         (void) state;
-        assert_false(raft_quorum_votes(two_of_five, 5));
-        assert_true(raft_quorum_votes(three_of_five, 5));
-        assert_false(raft_quorum_votes(two_of_four, 4));
-        assert_true(raft_quorum_votes(two_of_five, 1));
         assert_int_equal(raft_quorum_size(1), 1);
         assert_int_equal(raft_quorum_size(2), 2);
+        assert_int_equal(raft_quorum_size(3), 2);
+        assert_int_equal(raft_quorum_size(4), 3);
         assert_int_equal(raft_quorum_size(15), 8);
 }
 
+/* Whether those of `yes` are a majority of those of `voters`, both as bits. */
+static bool is_majority(uint32_t yes, uint32_t voters) {
+        return 2 * __builtin_popcount(yes & voters) > __builtin_popcount(voters);
+}
+
+/* Every pair of old and new voters among five members, every assignment of two
+ * values: both majorities count, and learners never do. */
+static void test_joint_majorities(void **state) {
+        (void) state;
+        for (uint32_t old = 0; old < 32; old++)
+                for (uint32_t new = 1; new < 32; new++) {
+                        raft_configuration c = { .count = 5, .joint = old != 0 };
+                        for (uint32_t i = 0; i < 5; i++)
+                                c.members[i] = (raft_member) { .id = i + 1, .voter = new >> i & 1, .outgoing = old >> i & 1 };
+                        for (uint32_t yes = 0; yes < 32; yes++) {
+                                uint64_t values[5];
+                                for (uint32_t i = 0; i < 5; i++)
+                                        values[i] = yes >> i & 1 ? 7 : 3;
+                                bool both = is_majority(yes, new) && (old == 0 || is_majority(yes, old));
+                                assert_int_equal(raft_quorum_reached_in(&c, values), both ? 7 : 3);
+                        }
+                }
+}
+
+/* Thesis 4.1: with one voter more or less, any two majorities have a member in
+ * common. That is why such a change needs no joint configuration, and two do. */
+static void test_majorities_of_a_single_change_meet(void **state) {
+        (void) state;
+        bool disjoint = false;
+        for (uint32_t old = 1; old < 32; old++)
+                for (uint32_t new = 1; new < 32; new++)
+                        for (uint32_t a = 0; a < 32; a++)
+                                for (uint32_t b = 0; b < 32; b++) {
+                                        if (!is_majority(a, old) || !is_majority(b, new) || (a & old & b & new) != 0)
+                                                continue;
+                                        disjoint = true;
+                                        assert_true(__builtin_popcount(old ^ new) > 1);
+                                }
+        assert_true(disjoint);
+}
+
 int main(void) {
-        const struct CMUnitTest tests[] = { cmocka_unit_test(test_reached_is_what_a_majority_has), cmocka_unit_test(test_votes) };
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_reached_is_what_a_majority_has),
+                cmocka_unit_test(test_sizes),
+                cmocka_unit_test(test_joint_majorities),
+                cmocka_unit_test(test_majorities_of_a_single_change_meet),
+        };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

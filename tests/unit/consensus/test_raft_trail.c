@@ -55,6 +55,8 @@ static void test_against_an_array(void **state) {
                         } else if (what == 17 && commit > t.base_index) {
                                 raft_index to = t.base_index + 1 + rq_rng_below(&rng, commit - t.base_index);
                                 raft_trail_compact(&t, to);
+                        } else if (what == 19 && t.last > commit) {
+                                raft_trail_truncate(&t, commit + rq_rng_below(&rng, t.last - commit + 1));
                         } else if (what == 18) {
                                 (void) raft_trail_give_runs(&t, t.runs == runs ? other : runs, RUNS);
                         }
@@ -89,7 +91,61 @@ static void test_recovered_entries_are_one_lump(void **state) {
         assert_int_equal(t.base_term, 2);
 }
 
+static void test_a_lump_that_is_cut_stays_accounted(void **state) {
+        uint64_t tail[4];
+        raft_run runs[4];
+        raft_trail t;
+        (void) state;
+        raft_trail_init(&t, 0, 0, tail, 4);
+        (void) raft_trail_give_runs(&t, runs, 4);
+        assert_int_equal(raft_trail_restore(&t, 1, 10, 50), RQ_OK);
+        assert_int_equal(raft_trail_append(&t, 2, 7, 3), RQ_OK);
+        raft_trail_truncate(&t, 8);
+        assert_int_equal(raft_trail_last_term(&t), 1);
+        assert_int_equal(raft_trail_append(&t, 3, 9, 3), RQ_OK);
+        assert_int_equal(raft_trail_bytes_behind(&t, 3), 59);
+        assert_int_equal(raft_trail_bytes_behind(&t, 8), 9);
+        raft_trail_truncate(&t, 0);
+        assert_int_equal(t.run_count, 0);
+        raft_trail_reset(&t, 20, 3);
+        assert_int_equal(raft_trail_append(&t, 3, 9, 20), RQ_OK);
+        assert_int_equal(raft_trail_bytes_behind(&t, 20), 9);
+        assert_int_equal(raft_trail_term_at(&t, 20), 3);
+}
+
+/* Figure 3.6 of the thesis, its leader's log: where others can still be equal. */
+static void test_where_logs_can_meet(void **state) {
+        uint64_t tail[4];
+        raft_run runs[8];
+        raft_trail t;
+        (void) state;
+        raft_trail_init(&t, 0, 0, tail, 4);
+        (void) raft_trail_give_runs(&t, runs, 8);
+        assert_int_equal(raft_trail_restore(&t, 1, 3, 0), RQ_OK);
+        assert_int_equal(raft_trail_restore(&t, 4, 5, 0), RQ_OK);
+        assert_int_equal(raft_trail_restore(&t, 5, 7, 0), RQ_OK);
+        assert_int_equal(raft_trail_restore(&t, 6, 10, 0), RQ_OK);
+        assert_int_equal(raft_trail_fit(&t, 10, 6), 10);
+        assert_int_equal(raft_trail_fit(&t, 30, 7), 10);
+        assert_int_equal(raft_trail_fit(&t, 10, 4), 5);
+        assert_int_equal(raft_trail_fit(&t, 10, 3), 3);
+        assert_int_equal(raft_trail_fit(&t, 6, 6), 6);
+        assert_int_equal(raft_trail_fit(&t, 10, 0), 0);
+        raft_trail_compact(&t, 4);
+        assert_int_equal(raft_trail_fit(&t, 10, 4), 5);
+        assert_int_equal(raft_trail_fit(&t, 10, 3), 3); /* below what is known */
+        assert_int_equal(raft_trail_fit(&t, 2, 4), 2);
+        assert_true(raft_trail_has_room(&t, 10, 3, 4));
+        assert_false(raft_trail_has_room(&t, 10, 4, 4));
+        assert_false(raft_trail_has_room(&t, 10, 3, 6));
+}
+
 int main(void) {
-        const struct CMUnitTest tests[] = { cmocka_unit_test(test_against_an_array), cmocka_unit_test(test_recovered_entries_are_one_lump) };
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_against_an_array),
+                cmocka_unit_test(test_recovered_entries_are_one_lump),
+                cmocka_unit_test(test_a_lump_that_is_cut_stays_accounted),
+                cmocka_unit_test(test_where_logs_can_meet),
+        };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

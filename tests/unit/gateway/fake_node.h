@@ -10,7 +10,9 @@
  *   WRITES           a read of it answers NEEDS_LOG; through the log as INSERT
  *   HALF             one piece, then nothing
  *   DROP_CONSENSUS, DROP_STORE   closes that link instead of answering, once
- *   DROPS            closes the link to the store every time */
+ *   DROPS            closes the link to the store every time
+ *
+ * A transfer is answered by the name of who is to lead: see fake_on_transfer(). */
 #ifndef RQ_TESTS_FAKE_NODE_H
 #define RQ_TESTS_FAKE_NODE_H
 
@@ -34,6 +36,9 @@ typedef struct fake_node {
         fake_stream streams[FAKE_STREAMS_MAX];
         uint64_t index, proposes, reads, queries, cancels, sent_bytes, max_uncredited;
         bool no_leader, not_ready, mute, dropped;
+        bool follows, reads_fail;      /* n2 of three leads, at 127.0.0.1:4101 and :4102; what asks it, fails */
+        uint64_t transfers, last_freshness_us;
+        bool last_freshness_strict, last_wait;
         uint64_t last_budget, last_timeout_us, last_min_index, last_level;
         size_t last_statement_count, last_parameter_count;
 } fake_node;
@@ -156,6 +161,8 @@ static inline rq_err fake_on_query(void *arg, ipc_link *link, const ipc_frame *f
                 f->reads++;
                 f->last_level = read->level;
                 f->last_timeout_us = read->timeout_us;
+                f->last_freshness_us = read->freshness_us;
+                f->last_freshness_strict = read->freshness_strict;
                 rq__read__free_unpacked(read, NULL);
         } else {
                 f->queries++;
@@ -168,7 +175,7 @@ static inline rq_err fake_on_query(void *arg, ipc_link *link, const ipc_frame *f
         rq__query__free_unpacked(query, NULL);
         if (f->mute)
                 return RQ_OK;
-        if (f->no_leader && frame->type == IPC_READ)
+        if ((f->no_leader || f->reads_fail) && frame->type == IPC_READ)
                 fake_failed(link, frame->request_id, 0, 1, "");
         else
                 fake_answer(f, link, frame->request_id, sql, false, request_mode, credit);
@@ -201,10 +208,18 @@ static inline rq_err fake_on_cancel(void *arg, ipc_link *link, const ipc_frame *
 
 static inline rq_err fake_on_status(void *arg, ipc_link *link, const ipc_frame *frame) {
         fake_node *f = arg;
+        static const char three[] = "{\"nodes\":["
+                "{\"id\":\"n1\",\"addr\":\"127.0.0.1:4002\",\"api_addr\":\"other:1\",\"suffrage\":\"voter\",\"reachable\":false},"
+                "{\"id\":\"n2\",\"addr\":\"127.0.0.1:4102\",\"api_addr\":\"127.0.0.1:4101\",\"suffrage\":\"voter\",\"leader\":true,"
+                "\"reachable\":true,\"time_us\":1500},"
+                "{\"id\":\"n3\",\"addr\":\"127.0.0.1:4202\",\"api_addr\":\"127.0.0.1:4201\",\"suffrage\":\"voter\",\"reachable\":false,"
+                "\"error\":\"connection refused\"},"
+                "{\"id\":\"n4\",\"addr\":\"127.0.0.1:4302\",\"api_addr\":\"127.0.0.1:4301\",\"suffrage\":\"nonvoter\",\"reachable\":true}],"
+                "\"raft\":{\"state\":\"Follower\"}}";
         static const char consensus[] = "{\"nodes\":[{\"id\":\"n1\",\"addr\":\"127.0.0.1:4002\",\"suffrage\":\"voter\"}],"
                 "\"raft\":{\"state\":\"Leader\",\"term\":9223372036854775807,\"commit_index\":9007199254740993}}";
         static const char store[] = "{\"applied_index\":7,\"applied_term\":2,\"sqlite3\":{\"version\":\"3.40.1\"},\"counters\":{\"executions\":3}}";
-        const char *text = link == f->consensus_link ? consensus : store;
+        const char *text = link != f->consensus_link ? store : f->follows ? three : consensus;
         if (!f->mute)
                 (void) ipc_link_send(link, IPC_STATUS, frame->request_id, (rq_bytes) {0}, rq_bytes_text(text));
         return RQ_OK;
@@ -216,14 +231,44 @@ static inline void fake_send_node_state(fake_node *f) {
         uint8_t body[512];
         state.node_id = (char *) (uintptr_t) "n1";
         state.disk_uuid = (ProtobufCBinaryData) { .data = uuid, .len = sizeof uuid };
-        state.role = f->no_leader ? RQ__NODE_STATE__ROLE__FOLLOWER : RQ__NODE_STATE__ROLE__LEADER;
-        state.leader_id = (char *) (uintptr_t) (f->no_leader ? "" : "n1");
-        state.leader_raft_addr = (char *) (uintptr_t) (f->no_leader ? "" : "127.0.0.1:4002");
-        state.leader_api_addr = (char *) (uintptr_t) (f->no_leader ? "" : "127.0.0.1:4001");
+        state.role = f->no_leader || f->follows ? RQ__NODE_STATE__ROLE__FOLLOWER : RQ__NODE_STATE__ROLE__LEADER;
+        state.leader_id = (char *) (uintptr_t) (f->no_leader ? "" : f->follows ? "n2" : "n1");
+        state.leader_raft_addr = (char *) (uintptr_t) (f->no_leader ? "" : f->follows ? "127.0.0.1:4102" : "127.0.0.1:4002");
+        state.leader_api_addr = (char *) (uintptr_t) (f->no_leader ? "" : f->follows ? "127.0.0.1:4101" : "127.0.0.1:4001");
         state.ready = !f->no_leader && !f->not_ready;
         size_t size = rq__node_state__pack(&state, body);
         if (f->consensus_link != NULL)
                 (void) ipc_link_send(f->consensus_link, IPC_NODE_STATE, 0, rq_bytes_of(body, size), (rq_bytes) {0});
+}
+
+/* "" is nobody (alone) or taken; "stop" is refused by another frame, "gone" costs
+ * the link, "hang" is never answered. */
+static inline rq_err fake_on_transfer(void *arg, ipc_link *link, const ipc_frame *frame) {
+        static const char *const names[] = { "no", "n3", "nobody leads", "not me", "zz", "n1", "", "n4", "slow" };
+        fake_node *f = arg;
+        Rq__Transfer *transfer = rq__transfer__unpack(NULL, frame->body.size, frame->body.data);
+        Rq__TransferDone done = RQ__TRANSFER_DONE__INIT;
+        uint8_t body[256];
+        if (transfer == NULL || transfer->timeout_us == 0)
+                abort();
+        f->transfers++;
+        f->last_wait = transfer->wait;
+        char name[64];
+        (void) snprintf(name, sizeof name, "%s", transfer->node_id);
+        rq__transfer__free_unpacked(transfer, NULL);
+        if (strcmp(name, "stop") == 0)
+                fake_failed(link, frame->request_id, 0, 7, "");
+        else if (strcmp(name, "gone") == 0)
+                ipc_link_close(link);
+        for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+                if (strcmp(name, names[i]) != 0)
+                        continue;
+                done.outcome = (Rq__TransferDone__Outcome) (name[0] == '\0' && f->follows ? 1 : i);
+                done.text = (char *) (uintptr_t) (i == 0 ? "the log is stuck" : "");
+                size_t size = rq__transfer_done__pack(&done, body);
+                (void) ipc_link_send(link, IPC_TRANSFER_DONE, frame->request_id, rq_bytes_of(body, size), (rq_bytes) {0});
+        }
+        return RQ_OK;
 }
 
 static inline void fake_consensus_up(void *arg, ipc_link *link) {
@@ -252,6 +297,7 @@ static const ipc_rule fake_rules[] = {
         { IPC_PROPOSE, IPC_GATEWAY, FAKE_ANY, fake_on_propose }, { IPC_READ, IPC_GATEWAY, FAKE_ANY, fake_on_query },
         { IPC_QUERY, IPC_GATEWAY, FAKE_ANY, fake_on_query },     { IPC_CREDIT, IPC_GATEWAY, FAKE_ANY, fake_on_credit },
         { IPC_CANCEL, IPC_GATEWAY, FAKE_ANY, fake_on_cancel },   { IPC_STATUS_GET, IPC_GATEWAY, FAKE_ANY, fake_on_status },
+        { IPC_TRANSFER, IPC_GATEWAY, FAKE_ANY, fake_on_transfer },
 };
 
 static inline rq_err fake_open_consensus(fake_node *f, int run_dir_fd) {

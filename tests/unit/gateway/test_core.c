@@ -30,7 +30,7 @@ static void levels_resolve_by_role(void **state) {
         assert_int_equal(read_level_resolve(READ_AUTO, false, ROLE_LEADER), READ_WEAK);
         assert_int_equal(read_level_resolve(READ_AUTO, false, ROLE_LEARNER), READ_NONE);
         assert_int_equal(read_level_resolve(READ_NONE, false, ROLE_FOLLOWER), READ_NONE);
-        assert_int_equal(read_level_resolve(READ_NONE, true, ROLE_LEADER), READ_NONE);
+        assert_int_equal(read_level_resolve(READ_NONE, true, ROLE_LEADER), READ_LINEARIZABLE);
         assert_int_equal(read_level_resolve(READ_NONE, true, ROLE_FOLLOWER), READ_LINEARIZABLE);
         assert_int_equal(read_level_resolve(READ_AUTO, true, ROLE_LEARNER), READ_LINEARIZABLE);
         assert_int_equal(read_level_resolve(READ_STRONG, true, ROLE_FOLLOWER), READ_STRONG);

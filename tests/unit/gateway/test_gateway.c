@@ -58,7 +58,8 @@ static void levels_choose_the_way(void **state) {
                 { "/db/query?q=SELECT", false, 1 }, { "/db/query?q=SELECT&level=NONE", true, 0 }, { "/db/query?q=SELECT&level=weak", false, 1 },
                 { "/db/query?q=SELECT&level=linearizable", false, 2 }, { "/db/query?q=SELECT&level=strong", false, 3 },
                 { "/db/query?q=SELECT&level=auto", false, 1 }, { "/db/query?q=SELECT&level=bogus", false, 1 },
-                { "/db/query?q=SELECT&level=none&freshness=1s", true, 0 }, /* the leader is fresh */
+                { "/db/query?q=SELECT&level=none&freshness=1s", false, 2 }, /* consensus knows how old it is */
+                { "/db/query?q=SELECT&level=none&freshness=0", true, 0 },
         };
         (void) state;
         for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
@@ -98,6 +99,29 @@ static void min_index_is_passed_on(void **state) {
         assert_in_range(f.last_timeout_us, 1000000, 2000000);
         expect_answer(h, "GET", "/db/query?q=SELECT&level=linearizable&linearizable_timeout=1500ms", NULL, 200, SELECTED);
         assert_int_equal(fake_now().last_timeout_us, 1500000);
+}
+
+static void bounds_on_staleness_are_passed_on(void **state) {
+        (void) state;
+        expect_answer(h, "GET", "/db/query?q=SELECT&level=none&freshness=1ns", NULL, 200, SELECTED);
+        fake_node f = fake_now();
+        assert_int_equal(f.last_freshness_us, 1);
+        assert_false(f.last_freshness_strict);
+        expect_answer(h, "GET", "/db/query?q=SELECT&level=none&freshness=2s&freshness_strict", NULL, 200, SELECTED);
+        f = fake_now();
+        assert_int_equal(f.last_freshness_us, 2000000);
+        assert_true(f.last_freshness_strict);
+        expect_answer(h, "GET", "/db/query?q=SELECT&level=linearizable&freshness=2s", NULL, 200, SELECTED); /* asked for more */
+        assert_int_equal(fake_now().last_freshness_us, 0);
+}
+
+/* Consensus knows what became of a request, so it is to give up first. */
+static void consensus_has_the_first_word(void **state) {
+        (void) state;
+        expect_part(h, "POST", "/db/execute?timeout=2s", "[\"INSERT\"]", 200, "last_insert_id");
+        assert_in_range(fake_now().last_timeout_us, 1500000, 1950000);
+        expect_answer(h, "GET", "/db/query?q=SELECT&timeout=80ms", NULL, 200, SELECTED);
+        assert_in_range(fake_now().last_timeout_us, 1, 70000);
 }
 
 /* --- answers ---------------------------------------------------------------- */
@@ -438,22 +462,131 @@ static void nodes_and_leader(void **state) {
         expect_part(h, "GET", "/leader", NULL, 200, element);
         expect_answer(h, "POST", "/leader", NULL, 200, "");
         expect_answer(h, "POST", "/leader?wait", NULL, 500, "stepdown: cannot find peer\n");
+}
 
+static void job_set_follows(harness *t, const void *arg) {
+        t->fake.follows = *(const bool *) arg;
+        fake_send_node_state(&t->fake);
+}
+
+static void set_follows(bool follows) {
+        harness_do(h, job_set_follows, &follows);
+        (void) usleep(30000); /* the state is on its way */
+}
+
+static reply ask_for_leader(const char *target, const char *body) {
+        client *c = client_new(h);
+        client_request(c, "POST", target, "Content-Type: application/json\r\n", body);
+        reply r = client_reply(c);
+        client_free(c);
+        return r;
+}
+
+static void leadership_is_handed_over(void **state) {
         static const struct { const char *body; int status; const char *text; } bodies[] = {
                 { "{\"id\":\"n1\"}", 500, "stepdown: cannot step down to the current Leader\n" },
                 { "{\"id\":\"zz\"}", 500, "stepdown: node not found in cluster\n" },
-                { "{b", 400, "invalid JSON: " }, { "{\"id\":5}", 400, "invalid JSON: " }, { "{}", 200, "" },
+                { "{\"id\":\"n3\"}", 200, "" },
+                { "{\"id\":\"n4\"}", 500, "stepdown: the node is not a voter\n" },
+                { "{\"id\":\"no\"}", 500, "stepdown: the log is stuck\n" },
+                { "{\"id\":\"nobody leads\"}", 503, "leader not found\n" },
+                { "{\"id\":\"not me\"}", 503, "stepdown: not leader, nothing was done, ask http://127.0.0.1:4001\n" },
+                { "{\"id\":\"slow\"}", 504, "stepdown: timed out, the leader is the same\n" },
+                { "{\"id\":\"stop\"}", 503, "the node is stopping, nothing was done, try again\n" },
+                { "{b", 400, "invalid JSON: " }, { "{\"id\":5}", 400, "invalid JSON: " }, { "{}", 200, "" }, { "{\"id\":null}", 200, "" },
         };
+        (void) state;
         for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
-                client *c = client_new(h);
-                client_request(c, "POST", "/leader", "Content-Type: application/json\r\n", bodies[i].body);
-                reply r = client_reply(c);
+                reply r = ask_for_leader("/leader", bodies[i].body);
+                if (r.status != bodies[i].status)
+                        print_error("%s: %d %s\n", bodies[i].body, r.status, reply_text(&r));
                 assert_int_equal(r.status, bodies[i].status);
                 assert_int_equal(strncmp(reply_text(&r), bodies[i].text, strlen(bodies[i].text)), 0);
+                assert_int_equal(reply_header(&r, "X-Rqlite-Served-By") != NULL, r.status == 200);
                 reply_done(&r);
-                client_free(c);
         }
-        expect_answer(h, "POST", "/leader", "{\"id\":\"n1\"}", 200, ""); /* no content type: not read */
+        expect_answer(h, "POST", "/leader", "{\"id\":\"zz\"}", 200, ""); /* no content type: not read */
+        assert_false(fake_now().last_wait);
+        reply r = ask_for_leader("/leader?wait", "{\"id\":\"n3\"}");
+        assert_int_equal(r.status, 200);
+        assert_true(fake_now().last_wait);
+        reply_done(&r);
+}
+
+static void handing_over_ends_in_any_case(void **state) {
+        (void) state;
+        uint64_t start = rq_clock_mono_us();
+        reply r = ask_for_leader("/leader?wait&timeout=300ms", "{\"id\":\"hang\"}");
+        assert_int_equal(r.status, 504);
+        reply_done(&r);
+        assert_true(rq_clock_mono_us() - start < 2000000);
+        r = ask_for_leader("/leader?wait", "{\"id\":\"gone\"}");
+        assert_int_equal(r.status, 503);
+        assert_string_equal(reply_text(&r), "stepdown: rq-consensus was restarted\n");
+        reply_done(&r);
+        harness_wait_linked(h);
+        assert_int_equal(metrics_now().gateway.requests_in_flight, 0);
+}
+
+/* --- another node leads ----------------------------------------------------- */
+
+static void a_follower_serves(void **state) {
+        (void) state;
+        set_follows(true);
+        expect_part(h, "POST", "/db/execute", "[\"INSERT\"]", 200, "last_insert_id");
+        expect_answer(h, "GET", "/db/query?q=SELECT", NULL, 200, SELECTED);
+        expect_answer(h, "GET", "/readyz?sync", NULL, 200, "[+]node ok\n[+]leader ok\n[+]store ok\n[+]sync ok\n[+]db ok");
+        expect_answer(h, "GET", "/status?key=store.leader.node_id", NULL, 200, "\"n2\"");
+        expect_answer(h, "GET", "/status?key=store.raft.state", NULL, 200, "\"Follower\"");
+        expect_answer(h, "POST", "/leader?wait", NULL, 200, ""); /* passed on by consensus */
+        reply r = ask(h, "POST", "/leader?redirect&wait", "");
+        assert_int_equal(r.status, 301);
+        assert_string_equal(reply_header(&r, "Location"), "http://127.0.0.1:4101/leader?redirect&wait");
+        reply_done(&r);
+        set_follows(false);
+}
+
+static void nodes_of_a_cluster(void **state) {
+        static const char leader[] = "{\"id\":\"n2\",\"api_addr\":\"http://127.0.0.1:4101\",\"addr\":\"127.0.0.1:4102\",\"version\":\"10\","
+                                     "\"voter\":true,\"reachable\":true,\"leader\":true,\"time\":0.0015,\"time_s\":\"1.5ms\"}";
+        static const char lost[] = "\"n3\":{\"id\":\"n3\",\"addr\":\"127.0.0.1:4202\",\"version\":\"\",\"voter\":true,\"reachable\":false,"
+                                   "\"leader\":false,\"error\":\"connection refused\"}";
+        static const char self[] = "{\"n1\":{\"id\":\"n1\",\"api_addr\":\"http://127.0.0.1:4001\",\"addr\":\"127.0.0.1:4002\",\"version\":\"10\","
+                                   "\"voter\":true,\"reachable\":true,\"leader\":false,\"time\":";
+        (void) state;
+        set_follows(true);
+        expect_part(h, "GET", "/nodes", NULL, 200, leader);
+        expect_part(h, "GET", "/nodes", NULL, 200, lost);
+        expect_part(h, "GET", "/nodes", NULL, 200, self);
+        reply r = ask(h, "GET", "/nodes", NULL);
+        assert_null(strstr(reply_text(&r), "n4"));
+        reply_done(&r);
+        expect_part(h, "GET", "/nodes?nonvoters&ver=2", NULL, 200,
+                    "{\"id\":\"n4\",\"api_addr\":\"http://127.0.0.1:4301\",\"addr\":\"127.0.0.1:4302\",\"version\":\"10\",\"voter\":false,");
+        expect_answer(h, "GET", "/leader", NULL, 200, leader);
+        set_mute(true); /* consensus hangs: who leads is known all the same */
+        uint64_t start = rq_clock_mono_us();
+        expect_part(h, "GET", "/leader?timeout=200ms", NULL, 200, "{\"id\":\"n2\",\"api_addr\":\"http://127.0.0.1:4101\"");
+        assert_true(rq_clock_mono_us() - start < 700000);
+        set_mute(false);
+        set_follows(false);
+}
+
+static void job_set_reads_fail(harness *t, const void *arg) { t->fake.reads_fail = *(const bool *) arg; }
+
+/* It is known, but nobody hears it. */
+static void a_lost_leader_is_told_by_readyz(void **state) {
+        static const char text[] = "[+]node ok\n[+]leader not contactable: leader not found";
+        const bool fail = true, work = false;
+        (void) state;
+        set_follows(true);
+        harness_do(h, job_set_reads_fail, &fail);
+        expect_answer(h, "GET", "/readyz", NULL, 503, text);
+        expect_answer(h, "GET", "/readyz?sync", NULL, 503, text);
+        expect_answer(h, "GET", "/db/query?q=SELECT&level=none&freshness=1s", NULL, 200, "{\"results\":[],\"error\":\"stale read\"}");
+        expect_answer(h, "GET", "/db/query?q=SELECT&level=none", NULL, 200, SELECTED);
+        harness_do(h, job_set_reads_fail, &work);
+        set_follows(false);
 }
 
 static void vars_document(void **state) {
@@ -567,7 +700,7 @@ static int close_harness(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(writes_are_proposed), cmocka_unit_test(levels_choose_the_way), cmocka_unit_test(requests_go_by_first_words),
-                cmocka_unit_test(min_index_is_passed_on), cmocka_unit_test(tails), cmocka_unit_test(bodies_are_checked),
+                cmocka_unit_test(min_index_is_passed_on), cmocka_unit_test(bounds_on_staleness_are_passed_on), cmocka_unit_test(consensus_has_the_first_word), cmocka_unit_test(tails), cmocka_unit_test(bodies_are_checked),
                 cmocka_unit_test(text_bodies), cmocka_unit_test(sql_preview), cmocka_unit_test(checks_come_in_order),
                 cmocka_unit_test(not_yet_is_said), cmocka_unit_test(failures_by_outcome), cmocka_unit_test(nothing_hangs),
                 cmocka_unit_test(without_a_leader), cmocka_unit_test(too_many_requests), cmocka_unit_test(a_large_result_flows),
@@ -575,6 +708,8 @@ int main(void) {
                 cmocka_unit_test(reads_are_sent_again), cmocka_unit_test(a_read_that_breaks_links_is_not_sent_for_ever), cmocka_unit_test(writes_are_never_sent_again),
                 cmocka_unit_test(a_restarting_consensus_is_waited_for), cmocka_unit_test(status_document),
                 cmocka_unit_test(status_without_answers), cmocka_unit_test(services_of_the_launcher), cmocka_unit_test(nodes_and_leader),
+                cmocka_unit_test(leadership_is_handed_over), cmocka_unit_test(handing_over_ends_in_any_case), cmocka_unit_test(a_follower_serves),
+                cmocka_unit_test(nodes_of_a_cluster), cmocka_unit_test(a_lost_leader_is_told_by_readyz),
                 cmocka_unit_test(vars_document), cmocka_unit_test(readiness), cmocka_unit_test(redirections), cmocka_unit_test(stopping),
         };
         return cmocka_run_group_tests(tests, open_harness, close_harness);

@@ -173,6 +173,15 @@ static void read_and_query(void **state) {
         rq__read__free_unpacked(r, NULL);
         rq__query__free_unpacked(q, NULL);
 
+        query = (message_query) { .timeout_us = 1, .freshness_us = UINT64_C(5000000000), .freshness_strict = true };
+        assert_int_equal(message_send_read(near_side.link, 9, RQ__READ_LEVEL__LEVEL_LINEARIZABLE, &query), RQ_OK);
+        turn();
+        r = rq__read__unpack(NULL, far_side.body.size, far_side.body.data);
+        assert_non_null(r);
+        ASSERT_CANONICAL(r, rq__read, far_side.body);
+        assert_true(r->freshness_us == UINT64_C(5000000000) && r->freshness_strict);
+        rq__read__free_unpacked(r, NULL);
+
         query = (message_query) {0};
         assert_int_equal(message_send_query(near_side.link, 10, &query), RQ_OK);
         turn();

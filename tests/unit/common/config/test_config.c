@@ -81,7 +81,7 @@ static void test_defaults(void **state) {
         assert_int_equal(rq_config_int(config, "raft-snap-wal-size"), 4194304);
         assert_int_equal(rq_config_int(config, "max-body-size"), 64 << 20);
         assert_true(rq_config_int(config, "write-step-budget") == 500000000);
-        assert_int_equal(rq_config_duration_us(config, "raft-commit-timeout"), 50000);
+        assert_int_equal(rq_config_duration_us(config, "raft-commit-timeout"), 100000);
         assert_int_equal(rq_config_duration_us(config, "watchdog"), 10000000);
         assert_int_equal(rq_config_log_level(config), LOG_INFO);
         assert_false(rq_config_is_set(config, "raft-snap"));
@@ -267,14 +267,73 @@ static void test_what_is_not_built_is_refused(void **state) {
         loads("-auto-optimize-int 1440m d");
         refused("-disco-key k d", "-disco-key: not available yet");
         refused("-http-cert c -http-key k d", "-http-cert: not available yet");
-        refused("-bootstrap-expect 3 d", "-bootstrap-expect: more than 1 is not available yet");
-        refused("-join h:1 d", "-join: not available yet");
-        refused("-join h:1,localhost:4002 -bootstrap-expect 1 d", "-join: not available yet");
-        loads("-join localhost:4002 -bootstrap-expect 1 d");
+        refused("-join h:1 d", "-join without -bootstrap-expect: not available yet");
         loads("-cpu-profile x d");
         /* What the reference's end-to-end harness passes to a node. */
         loads("-node-id 1 -http-addr localhost:1 -bootstrap-expect 0 -raft-addr localhost:2 -raft-snap 8192 -raft-snap-int 10s "
               "-raft-cluster-remove-shutdown=false -raft-non-voter=false -http-adv-addr localhost:1 -join-interval 1s -raft-log-level INFO d");
+}
+
+static void test_founders_are_named_by_all(void **state) {
+        static const struct { const char *line, *text; } rows[] = {
+                { "-bootstrap-expect 3 d", "-bootstrap-expect 3 needs -join with the Raft addresses of all 3 nodes" },
+                { "-bootstrap-expect 16 d", "-bootstrap-expect: 16 is too large; at most 15" },
+                { "-bootstrap-expect 3 -join localhost:4002,h:1 d", "-join names 2 nodes, -bootstrap-expect says 3" },
+                { "-bootstrap-expect 1 -join localhost:4002,h:1 d", "-join names 2 nodes, -bootstrap-expect says 1" },
+                { "-bootstrap-expect 2 -join h:2,h:1 d", "-join must name this node, too, as it advertises itself: localhost:4002" },
+                { "-bootstrap-expect 2 -raft-adv-addr a:1 -join localhost:4002,h:1 d", "as it advertises itself: a:1" },
+                { "-bootstrap-expect 1 -join h:1 d", "-join must name this node, too" },
+                { "-bootstrap-expect 3 -join localhost:4002,h:1,h:1 d", "-join names h:1 twice" },
+                { "-bootstrap-expect 2 -join localhost:4002,h:x d", "h:x is an invalid join address" },
+                { "-bootstrap-expect 2 -join localhost:4002,h:0 d", "h:0 is an invalid join address" },
+                { "-bootstrap-expect 2 -join localhost:4002,0.0.0.0:7 d", "0.0.0.0:7 is an invalid join address" },
+                { "-bootstrap-expect 2 -join localhost:4002,http://h:7 d", "http://h:7 is an invalid join address" },
+                { "-bootstrap-expect 2 -join localhost:4002, d", " is an invalid join address" },
+        };
+        (void) state;
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+                refused(rows[i].line, rows[i].text);
+        loads("-bootstrap-expect 1 -raft-adv-addr a:1 -join localhost:4002 d");
+        loads("-bootstrap-expect 1 d");
+        loads("-bootstrap-expect 3 -raft-addr 0.0.0.0:9 -raft-adv-addr [fe80::1]:9 -join h:1,[fe80::1]:9,h:2 d");
+}
+
+static void test_the_join_list_is_read(void **state) {
+        static const char *const wanted[] = { "h:1", "[fe80::1]:9", "h:2" };
+        char address[RQ_ADDRESS_BYTES_MAX];
+        size_t at = 0, count = 0;
+        (void) state;
+        write_file("join = h:1, [fe80::1]:9 ,h:2\nbootstrap-expect = 3\nraft-adv-addr = [fe80::1]:9\n");
+        loads(with_file("d"));
+        while (rq_address_next(rq_config_string(config, "join"), &at, address))
+                assert_string_equal(address, wanted[count++]);
+        assert_int_equal(count, 3);
+        assert_false(rq_address_next(rq_config_string(config, "join"), &at, address));
+        loads("d");
+        at = 0;
+        assert_false(rq_address_next(rq_config_string(config, "join"), &at, address));
+}
+
+/* A leader must be heard several times before anybody gives up on it, and its
+ * lease must be over by then, whatever the flags say. */
+static void test_times_of_raft_fit_each_other(void **state) {
+        static const struct { const char *line; uint64_t heartbeat_us, election_us, lease_us; } rows[] = {
+                { "d", 100000, 500000, 375000 },
+                { "-raft-commit-timeout 20ms -raft-heartbeat-timeout 1s d", 20000, 1000000, 750000 },
+                { "-raft-commit-timeout 5s d", 100000, 500000, 375000 },
+                { "-raft-heartbeat-timeout 50ms d", 10000, 50000, 37500 },
+                { "-raft-leader-lease-timeout 500ms d", 100000, 500000, 450000 },
+                { "-raft-leader-lease-timeout 100ms d", 100000, 500000, 100000 },
+                { "-raft-heartbeat-timeout 5ms d", 1000, 5000, 3750 },
+        };
+        (void) state;
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+                loads(rows[i].line);
+                rq_raft_times times = rq_config_raft_times(config);
+                assert_int_equal(times.heartbeat_us, rows[i].heartbeat_us);
+                assert_int_equal(times.election_us, rows[i].election_us);
+                assert_int_equal(times.lease_us, rows[i].lease_us);
+        }
 }
 
 static void without_effect(const char *line, const char *program, const char *names) {
@@ -288,17 +347,17 @@ static void without_effect(const char *line, const char *program, const char *na
 static void test_what_has_no_effect_is_named(void **state) {
         (void) state;
         without_effect("d", "rqd", "");
-        without_effect("-raft-log-level warn -raft-commit-timeout 50000us -join-attempts=5 -raft-snap 7 d", "rqd", "");
-        without_effect("-raft-log-level info -join-attempts=6 -raft-shutdown-stepdown=false d", "rqd",
-                       "-raft-log-level, -raft-shutdown-stepdown, -join-attempts");
-        without_effect("-join localhost:4002 -bootstrap-expect 1 d", "rqd", "-join");
+        without_effect("-raft-log-level warn -raft-election-timeout 1000ms -join-attempts=5 -raft-snap 7 d", "rqd", "");
+        without_effect("-raft-log-level info -join-attempts=6 -raft-remove-shutdown=true d", "rqd",
+                       "-raft-log-level, -raft-remove-shutdown, -join-attempts");
+        without_effect("-join localhost:4002 -bootstrap-expect 1 -raft-commit-timeout 7ms d", "rqd", "");
         without_effect("-raft-apply-timeout 9s d", "rq-consensus", "-raft-apply-timeout");
         without_effect("-raft-apply-timeout 9s d", "rq-gateway", "");
         refused("-raft-log-level loud d", "-raft-log-level: \"loud\" is not one of");
         refused("-raft-commit-timeout 0s d", "-raft-commit-timeout: 0s is too small");
         /* Said once: by rqd, or else by one service. */
         for (size_t i = 0; i < rq_flag_count(); i++)
-                if (rq_flag_at(i)->status == RQ_FLAG_CLUSTER)
+                if (rq_flag_at(i)->status == RQ_FLAG_NO_EFFECT)
                         assert_int_equal(rq_flag_at(i)->used_by, RQ_USED_CONSENSUS);
 }
 
@@ -369,6 +428,9 @@ int main(void) {
                 cmocka_unit_test(test_faults_in_the_file),
                 cmocka_unit_test(test_rules_of_rqlite),
                 cmocka_unit_test(test_what_is_not_built_is_refused),
+                cmocka_unit_test(test_founders_are_named_by_all),
+                cmocka_unit_test(test_the_join_list_is_read),
+                cmocka_unit_test(test_times_of_raft_fit_each_other),
                 cmocka_unit_test(test_what_has_no_effect_is_named),
                 cmocka_unit_test(test_paths_are_absolute),
                 cmocka_unit_test(test_catalog_is_sound),

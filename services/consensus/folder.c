@@ -1,0 +1,196 @@
+#include "folder.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "dispatch.h"
+#include "forming.h"
+#include "founding.h"
+#include "log/log_fields.h"
+#include "members.h"
+
+enum { CLOCK_BACK_US = 5000000 }; /* worth a warning */
+
+static rq_err restore_log(consensus *c, const founding *f) {
+        const log_recovered *log = &f->log;
+        rq_err r = RQ_OK;
+        for (size_t i = 0; r >= 0 && i < log->run_count; i++) {
+                const log_run *run = &log->runs[i];
+                uint64_t last = i + 1 < log->run_count ? run[1].first_index - 1 : log->last_index;
+                r = driver_restore(c->driver, run->term, last, run->uncommitted_bytes);
+        }
+        for (size_t i = 0; r >= 0 && i < log->configurations.count; i++) {
+                const log_configuration *one = &log->configurations.v[i];
+                if (one->index > log->base_index)
+                        r = driver_restore_membership(c->driver, one->index, one->body);
+        }
+        return r < 0 ? r : driver_restored(c->driver);
+}
+
+static rq_err make_driver(consensus *c, const founding *f) {
+        const log_configuration base = log_configurations_at(&f->log.configurations, f->log.base_index);
+        driver_options options = {
+                .id = c->raft_id, .learner = c->not_a_voter,
+                .term = f->hardstate.term, .vote = f->hardstate.vote, .commit = f->hardstate.commit,
+                .base_index = f->log.base_index, .base_term = f->log.base_term,
+                .base_membership = base.body, .base_membership_index = base.index,
+                .last_index = f->log.last_index, .database_id = f->identity.database_id, .clock_us = f->log.clock_us,
+                .now_us = rq_clock_mono_us(),
+                .heartbeat_us = c->o.config.heartbeat_us, .election_us = c->o.config.election_us,
+                .lease_us = c->o.config.lease_us, .disk_stall_us = c->o.config.disk_stall_us,
+        };
+        rq_random_bytes(&options.random_seed, sizeof options.random_seed);
+        rq_err r = driver_new(&options, &c->driver);
+        if (r >= 0)
+                r = restore_log(c, f);
+        return r < 0 ? rq_log_error(r, "Cannot begin with the log in %s", c->o.dir_path) : RQ_OK;
+}
+
+static rq_err start_writer(consensus *c, founding *f) {
+        size_t count = f->log.catalog.segment_count;
+        RQ_CLEANUP(rq_freep) uint64_t *firsts = calloc(count + 1, sizeof *firsts);
+        if (firsts == NULL)
+                return RQ_ENOMEM;
+        for (size_t i = 0; i < count; i++)
+                firsts[i] = f->log.catalog.segments[i].header.first_index;
+        log_place_options options = {
+                .io = c->o.io, .dir_fd = c->o.dir_fd, .database_id = f->identity.database_id,
+                .last_index = f->log.last_index, .last_term = f->log.last_term, .clock_us = f->log.clock_us,
+                .segment_firsts = firsts, .segment_count = count, .configurations = &f->log.configurations,
+                .end_offset = f->log.end_offset, .end_crc = f->log.end_crc,
+        };
+        rq_err r = log_writer_new(&options, &f->hardstate_file, &c->wake, &c->writer);
+        return r < 0 ? rq_log_error(r, "Cannot write the log in %s", c->o.dir_path) : RQ_OK;
+}
+
+static void say_what_was_found(const consensus *c, const founding *f) {
+        char cluster[RQ_UUID_TEXT_BYTES];
+        uint64_t now_us = rq_clock_wall_us();
+        if (f->unformed)
+                rq_log_notice("Node \"%s\" is in no cluster yet: waiting for %" PRIu32 " nodes to be there", c->identity.node_id,
+                              c->o.config.bootstrap_expect);
+        else if (f->founded)
+                rq_log_notice("Founded cluster %s of node \"%s\"", rq_uuid_text(&c->identity.database_id, cluster), c->identity.node_id);
+        else
+                rq_log_info("Node \"%s\" of cluster %s, log from index %" PRIu64 " to %" PRIu64 ", term %" PRIu64, c->identity.node_id,
+                            rq_uuid_text(&c->identity.database_id, cluster), f->log.base_index + 1, f->log.last_index, f->hardstate.term);
+        if (f->log.clock_us > now_us + CLOCK_BACK_US)
+                rq_log_warning("The clock is %" PRIu64 " s behind the last entry of the log: times in new entries hardly "
+                               "advance until it has caught up", (f->log.clock_us - now_us) / 1000000);
+}
+
+rq_err folder_open(consensus *c) {
+        RQ_CLEANUP(founding_done) founding f = { .hardstate_file = { .fd = -1 } };
+        rq_err r = founding_open(c->o.io, c->o.dir_fd, c->o.dir_path, &c->o.config, &f);
+        if (r < 0)
+                return r;
+        c->identity = f.identity;
+        c->unformed = f.unformed;
+        c->raft_id = membership_raft_id(&f.identity.disk_uuid);
+        c->not_a_voter = f.hardstate.not_a_voter;
+        c->hint = f.hardstate.commit;
+        say_what_was_found(c, &f);
+        r = make_driver(c, &f);
+        if (r >= 0 && !f.unformed)
+                r = start_writer(c, &f);
+        if (r < 0)
+                return r;
+        c->catalog = RQ_TAKE(f.log.catalog, (log_catalog) {0});
+        c->founding_record = RQ_TAKE(f.record, (rq_buf) {0});
+        return RQ_OK;
+}
+
+void folder_close(consensus *c) {
+        c->store = ipc_connector_free(c->store);
+        c->writer = log_writer_free(c->writer);
+        c->driver = driver_free(c->driver);
+        log_catalog_done(&c->catalog);
+        rq_buf_done(&c->founding_record);
+        rq_buf_done(&c->writes);
+        rq_buf_done(&c->report.placements);
+        c->report = (log_report) {0};
+        c->write_bytes = 0;
+}
+
+static void fail(consensus *c) {
+        if (c->o.on_failed != NULL)
+                c->o.on_failed(c->o.arg);
+}
+
+static void on_formed(void *arg) {
+        consensus *c = arg;
+        c->forming = forming_free(c->forming);
+        folder_reopen(c);
+}
+
+static void on_forming_failed(void *arg, rq_err err) {
+        consensus *c = arg;
+        (void) err; /* logged */
+        c->forming = forming_free(c->forming);
+        fail(c);
+}
+
+static rq_err begin_forming(consensus *c) {
+        const forming_options options = {
+                .loop = c->o.loop, .peers = c->peers, .io = c->o.io, .dir_fd = c->o.dir_fd, .dir_path = c->o.dir_path,
+                .self = c->identity, .raft_addr = c->o.config.raft_addr, .expect = c->o.config.bootstrap_expect,
+                .join = c->o.config.join, .timeout_us = c->o.config.forming_timeout_us,
+                .on_formed = on_formed, .on_failed = on_forming_failed, .arg = c,
+        };
+        return forming_new(&options, &c->forming);
+}
+
+rq_err folder_announce(consensus *c) {
+        if (c->unformed)
+                return begin_forming(c);
+        rq_err r = peers_set_cluster(c->peers, &c->identity.database_id, rq_buf_bytes(&c->founding_record));
+        if (r < 0)
+                return rq_log_error(r, "Cannot tell the other members who this node is");
+        members_update(c);
+        const ipc_identity self = { .role = IPC_CONSENSUS, .incarnation = c->o.incarnation };
+        const ipc_handlers store = dispatch_store_handlers(c);
+        r = ipc_connect(c->o.loop, c->o.run_dir_fd, IPC_SOCKET_STORE, &self, &store, &c->store);
+        return r < 0 ? rq_log_error(r, "Cannot connect to the store") : RQ_OK;
+}
+
+void folder_reopen(consensus *c) {
+        folder_close(c);
+        rq_err r = folder_open(c);
+        if (r >= 0)
+                r = folder_announce(c);
+        if (r < 0) {
+                fail(c); /* the service starts anew, and says what is wrong */
+                return;
+        }
+        c->state_dirty = true;
+        consensus_wake(c);
+}
+
+static void on_adopt(void *arg) {
+        consensus *c = arg;
+        RQ_CLEANUP(rq_buf_done) rq_buf record = RQ_TAKE(c->adopting, (rq_buf) {0});
+        const raft *r = driver_raft(c->driver);
+        if (record.size == 0 || !founding_values_are_virgin(raft_term_of(r), raft_vote_of(r), raft_trail_of(r)->last))
+                return; /* it has promised something meanwhile */
+        const identity self = c->identity;
+        folder_close(c);
+        if (founding_adopt(c->o.io, c->o.dir_fd, c->o.dir_path, &self, rq_buf_bytes(&record)) < 0 || folder_open(c) < 0 ||
+            folder_announce(c) < 0) {
+                fail(c);
+                return;
+        }
+        c->state_dirty = true;
+        consensus_wake(c);
+}
+
+rq_err folder_adopt_later(consensus *c, rq_bytes record) {
+        c->adopting.size = 0;
+        rq_err r = rq_buf_append_bytes(&c->adopting, record);
+        if (r < 0)
+                return r;
+        c->adopt.run = on_adopt;
+        rq_task_post(&c->adopt);
+        return RQ_OK;
+}

@@ -1,0 +1,198 @@
+#include "members.h"
+
+#include <inttypes.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "dispatch.h"
+#include "folder.h"
+#include "founding.h"
+
+enum { PIECES_MAX = 64 };
+
+const member *members_find(const consensus *c, raft_id id) {
+        const membership *m = driver_membership(c->driver, NULL);
+        for (uint32_t i = 0; m != NULL && i < m->count; i++)
+                if (membership_raft_id(&m->members[i].disk_uuid) == id)
+                        return &m->members[i];
+        return NULL;
+}
+
+void members_update(consensus *c) {
+        const membership *m = driver_membership(c->driver, NULL);
+        if (m != NULL && peers_set_members(c->peers, m) < 0)
+                rq_log_error(RQ_ENOMEM, "Cannot connect to all members");
+}
+
+/* --- in --------------------------------------------------------------------- */
+
+static rq_err on_message(void *arg, raft_id from, const raft_message *message, rq_bytes records) {
+        consensus *c = arg;
+        (void) from;
+        if (c->forming != NULL || c->storage_failed)
+                return RQ_OK; /* as if it was lost */
+        return driver_receive(c->driver, message, records, rq_clock_mono_us());
+}
+
+static rq_err on_forward(void *arg, const driver_forward *forward) {
+        consensus *c = arg;
+        /* Stopping: the next leader takes it. */
+        rq_err r = c->forming != NULL || c->stopping ? RQ_ENOTLEADER : RQ_OK;
+        if (r >= 0)
+                r = dispatch_admit(c, forward->body.size);
+        if (r >= 0)
+                r = driver_forwarded(c->driver, forward);
+        if (r >= 0)
+                c->proposals_forwarded_in++;
+        else
+                (void) peers_send_forward_refused(c->peers, forward->to, forward->term, forward->seed, r);
+        return RQ_OK;
+}
+
+static void on_forward_refused(void *arg, raft_id from, raft_term term, uint64_t seed, rq_err err) {
+        consensus *c = arg;
+        if (c->forming == NULL)
+                driver_forward_refused(c->driver, from, term, seed, err);
+}
+
+static void on_down(void *arg, raft_id id, bool refused) {
+        consensus *c = arg;
+        if (c->forming != NULL)
+                return;
+        driver_peer_down(c->driver, id, refused);
+        consensus_wake(c);
+}
+
+static void on_room(void *arg, raft_id id) {
+        (void) id;
+        consensus_wake(arg);
+}
+
+static void on_turn_end(void *arg) { consensus_wake(arg); }
+
+static void on_hello(void *arg) {
+        consensus *c = arg;
+        if (c->forming != NULL)
+                forming_look(c->forming);
+        c->state_dirty = true; /* a member's API address may be known now */
+        consensus_wake(c);
+}
+
+static bool is_virgin(void *arg) {
+        consensus *c = arg;
+        const raft *r = driver_raft(c->driver);
+        return c->forming == NULL && founding_values_are_virgin(raft_term_of(r), raft_vote_of(r), raft_trail_of(r)->last);
+}
+
+static rq_err on_found(void *arg, const peer_hello *from, bool virgin, rq_bytes record) {
+        consensus *c = arg;
+        if (c->forming != NULL)
+                return forming_found(c->forming, from, virgin, record);
+        switch (founding_judge(&c->identity, is_virgin(c), record, virgin)) {
+        case FOUNDING_ADOPT:
+                return folder_adopt_later(c, record);
+        case FOUNDING_SAME:
+                return RQ_OK;
+        case FOUNDING_KEEP:
+                return RQ_EBUSY; /* it connects again, and is told ours */
+        case FOUNDING_FOREIGN:
+        case FOUNDING_INVALID:
+                break;
+        }
+        return RQ_EPROTO;
+}
+
+peers_callbacks members_callbacks(consensus *c) {
+        return (peers_callbacks) {
+                .on_message = on_message, .on_forward = on_forward, .on_forward_refused = on_forward_refused,
+                .on_down = on_down, .on_room = on_room, .on_turn_end = on_turn_end, .on_hello = on_hello,
+                .on_found = on_found, .is_virgin = is_virgin, .arg = c,
+        };
+}
+
+/* --- out -------------------------------------------------------------------- */
+
+static rq_err send_from_memory(consensus *c, driver_append *append) {
+        rq_bytes pieces[PIECES_MAX];
+        size_t piece_count = 0, bytes = 0;
+        raft_index next = append->first;
+        while (next <= append->last && piece_count < PIECES_MAX && bytes < append->bytes_max) {
+                raft_index last;
+                rq_bytes piece = driver_entry_piece(c->driver, next, append->last, append->bytes_max - bytes, &last);
+                if (piece_count > 0 && bytes + piece.size > append->bytes_max)
+                        break;
+                pieces[piece_count++] = piece;
+                bytes += piece.size;
+                next = last + 1;
+        }
+        uint32_t count = (uint32_t) (next - append->first);
+        append->message.append.count = count;
+        rq_err r = peers_send_append(c->peers, &append->message, pieces, piece_count);
+        if (r >= 0)
+                driver_append_sent(c->driver, append->message.to, count, bytes, rq_clock_mono_us());
+        return r;
+}
+
+static rq_err send_from_disk(consensus *c, driver_append *append) {
+        RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
+        uint32_t count;
+        c->records.size = 0;
+        rq_err r = log_catalog_read(&c->catalog, append->first, append->last, append->bytes_max, &c->records, &count, &problem);
+        if (r < 0) {
+                uint32_t suppressed;
+                if (rq_log_allowed(&c->limit_store, &suppressed))
+                        (void) rq_log_error(r, "Cannot read entry %" PRIu64 " of the log for a member: %.*s", append->first,
+                                            (int) problem.size, problem.size > 0 ? (const char *) problem.data : "");
+                return r;
+        }
+        rq_bytes piece = rq_buf_bytes(&c->records);
+        append->message.append.count = count;
+        r = peers_send_append(c->peers, &append->message, &piece, 1);
+        if (r >= 0)
+                driver_append_sent(c->driver, append->message.to, count, piece.size, rq_clock_mono_us());
+        if (c->records.capacity > 4 * DRIVER_APPEND_BYTES_MAX)
+                rq_buf_done(&c->records);
+        return r;
+}
+
+static void send_appends(consensus *c, raft_id to) {
+        driver_append append;
+        size_t room;
+        while ((room = peers_bulk_room(c->peers, to)) > 0 && driver_next_append(c->driver, to, &append)) {
+                if (append.bytes_max > room)
+                        append.bytes_max = room;
+                rq_err r;
+                if (append.last < append.first) {
+                        append.message.append.count = 0;
+                        r = peers_send_append(c->peers, &append.message, NULL, 0);
+                        if (r >= 0)
+                                driver_append_sent(c->driver, to, 0, 0, rq_clock_mono_us());
+                } else {
+                        r = append.in_memory ? send_from_memory(c, &append) : send_from_disk(c, &append);
+                }
+                if (r < 0)
+                        return; /* again when there is room, or it is back */
+        }
+}
+
+void members_send(consensus *c) {
+        raft_message message;
+        driver_forward forward;
+        if (c->forming != NULL)
+                return;
+        /* What can't be queued is lost, as on any wire: the core asks again. */
+        while (driver_next_message(c->driver, &message))
+                (void) peers_send(c->peers, &message);
+        while (driver_next_forward(c->driver, &forward)) {
+                if (peers_send_forward(c->peers, &forward) < 0)
+                        break;
+                driver_forward_sent(c->driver, &forward);
+        }
+        const membership *m = driver_membership(c->driver, NULL);
+        if (raft_role_of(driver_raft(c->driver)) == RAFT_LEADER && m != NULL)
+                for (uint32_t i = 0; i < m->count; i++) {
+                        raft_id id = membership_raft_id(&m->members[i].disk_uuid);
+                        if (id != c->raft_id)
+                                send_appends(c, id);
+                }
+}

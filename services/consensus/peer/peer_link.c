@@ -1,0 +1,309 @@
+#include "peer/peer_link.h"
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/assert.h"
+#include "base/checksum.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+enum {
+        READ_AHEAD_BYTES   = 256 * 1024,
+        UNACKNOWLEDGED_MS  = 3000,  /* then the connection is given up: after a partition a new one is faster than
+                                     * the old one's back-off */
+        KEEPALIVE_IDLE_S   = 3,
+        KEEPALIVE_COUNT    = 3,
+};
+
+struct peer_link {
+        rq_loop *loop;
+        struct bufferevent *bev;
+        const peer_link_handlers *handlers;
+        void *owner;
+        rq_task dispose;
+        rq_timer hello_timer;
+        peer_hello hello;
+        bool greeted, closing;
+        rq_err reason;
+        size_t queue_bytes_max;
+        size_t wanted;          /* bytes that on_readable() waits for */
+        size_t skip_bytes;      /* still to come of a frame of an unknown type */
+        uint64_t skipped_count, greeted_at_us;
+        char address[NI_MAXHOST + NI_MAXSERV + 4];
+};
+
+/* The only place that knows what carries the bytes: with TLS it will be
+ * bufferevent_openssl_socket_new() on the same fd, and on_event() will see
+ * BEV_EVENT_CONNECTED when the handshake is done. */
+static struct bufferevent *carrier_new(rq_loop *loop, int fd) {
+        return bufferevent_socket_new(rq_loop_base(loop), fd, BEV_OPT_CLOSE_ON_FREE);
+}
+
+void peer_socket_prepare(int fd) {
+        const int on = 1, idle = KEEPALIVE_IDLE_S, interval = 1, count = KEEPALIVE_COUNT;
+        const unsigned timeout_ms = UNACKNOWLEDGED_MS;
+        /* Each only improves something: a failure is none of the connection. */
+        (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        (void) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+        (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+        (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+        (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+        (void) setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+}
+
+static void name_address(peer_link *link, int fd) {
+        struct sockaddr_storage address;
+        socklen_t size = sizeof address;
+        char host[NI_MAXHOST], port[NI_MAXSERV];
+        if (getpeername(fd, (struct sockaddr *) &address, &size) == 0 &&
+            getnameinfo((struct sockaddr *) &address, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+                (void) snprintf(link->address, sizeof link->address, strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
+        else
+                (void) snprintf(link->address, sizeof link->address, "unknown address");
+}
+
+static void destroy(peer_link *link) {
+        if (link->bev != NULL)
+                bufferevent_free(link->bev);
+        if (link->hello_timer.event != NULL)
+                rq_timer_done(&link->hello_timer);
+        rq_task_done(&link->dispose);
+        free(link);
+}
+
+static void dispose(void *arg) {
+        peer_link *link = arg;
+        link->handlers->on_end(link->owner, link, link->reason);
+        destroy(link);
+}
+
+peer_link *peer_link_free(peer_link *link) {
+        if (link != NULL)
+                destroy(link);
+        return NULL;
+}
+
+void peer_link_close(peer_link *link, rq_err reason) {
+        if (link == NULL || link->closing)
+                return;
+        link->closing = true;
+        link->reason = reason;
+        (void) bufferevent_disable(link->bev, EV_READ);
+        rq_task_post(&link->dispose);
+}
+
+static void on_hello_late(void *arg) { peer_link_close(arg, RQ_ETIMEOUT); }
+
+/* --- input ------------------------------------------------------------------ */
+
+/* Until so many bytes are there nobody is woken; and never is more taken in than
+ * a frame that was allowed, or a little ahead. */
+static void want(peer_link *link, size_t bytes) {
+        if (bytes == link->wanted)
+                return;
+        const size_t ahead = link->greeted ? READ_AHEAD_BYTES : PEER_HEADER_BYTES + PEER_HELLO_BYTES_MAX;
+        link->wanted = bytes;
+        bufferevent_setwatermark(link->bev, EV_READ, bytes, bytes > ahead ? bytes : ahead);
+}
+
+/* RQ_EAGAIN: the type is unknown, skip it. */
+static rq_err check_header(const peer_link *link, const peer_header *header) {
+        uint32_t body_max, payload_max;
+        if ((header->type == PEER_HELLO) == link->greeted)
+                return RQ_EPROTO; /* it comes first, and once */
+        if (!peer_type_limits(header->type, &body_max, &payload_max))
+                return RQ_EAGAIN;
+        return header->body_bytes > body_max || header->payload_bytes > payload_max ? RQ_ETOOBIG : RQ_OK;
+}
+
+static rq_err greet(peer_link *link, rq_bytes body) {
+        rq_err r = peer_hello_decode(body, &link->hello);
+        if (r < 0)
+                return r;
+        link->greeted = true;
+        link->greeted_at_us = rq_clock_mono_us();
+        rq_timer_cancel(&link->hello_timer);
+        return link->handlers->on_hello(link->owner, link, &link->hello);
+}
+
+static rq_err handle_frame(peer_link *link, const peer_header *header, const uint8_t *frame) {
+        const rq_bytes body = rq_bytes_of(frame + PEER_HEADER_BYTES, header->body_bytes);
+        const rq_bytes payload = rq_bytes_of(body.data + body.size, header->payload_bytes);
+        if (rq_crc32c(0, body.data, body.size) != header->body_crc)
+                return RQ_EPROTO;
+        return header->type == PEER_HELLO ? greet(link, body) : link->handlers->on_frame(link->owner, link, header, body, payload);
+}
+
+/* One frame, or a part of one that is skipped. RQ_EAGAIN: more bytes must come. */
+static rq_err take_frame(peer_link *link, struct evbuffer *input) {
+        const size_t there = evbuffer_get_length(input);
+        uint8_t head[PEER_HEADER_BYTES];
+        peer_header header = {0};
+        if (link->skip_bytes > 0) {
+                const size_t skip = there < link->skip_bytes ? there : link->skip_bytes;
+                (void) evbuffer_drain(input, skip);
+                link->skip_bytes -= skip;
+                want(link, 1);
+                return link->skip_bytes > 0 ? RQ_EAGAIN : RQ_OK;
+        }
+        if (there < PEER_HEADER_BYTES) {
+                /* A stranger's few bytes are told from a header at once. */
+                want(link, link->greeted ? PEER_HEADER_BYTES : there + 1);
+                uint8_t magic[4];
+                rq_put_u32(magic, PEER_MAGIC);
+                (void) evbuffer_copyout(input, head, there);
+                return memcmp(head, magic, there < 4 ? there : 4) == 0 ? RQ_EAGAIN : RQ_EPROTO;
+        }
+        (void) evbuffer_copyout(input, head, sizeof head);
+        rq_err r = peer_header_decode(head, &header);
+        if (r >= 0)
+                r = check_header(link, &header);
+        const size_t total = PEER_HEADER_BYTES + (size_t) header.body_bytes + header.payload_bytes;
+        if (r == RQ_EAGAIN) {
+                link->skipped_count++;
+                link->skip_bytes = total;
+                return RQ_OK;
+        }
+        if (r < 0)
+                return r;
+        if (there < total) {
+                want(link, total);
+                return RQ_EAGAIN;
+        }
+        const uint8_t *frame = evbuffer_pullup(input, (ev_ssize_t) total);
+        r = frame == NULL ? RQ_ENOMEM : handle_frame(link, &header, frame);
+        (void) evbuffer_drain(input, total);
+        return r == RQ_EAGAIN ? RQ_EPROTO : r; /* a handler's */
+}
+
+static void on_readable(struct bufferevent *bev, void *arg) {
+        peer_link *link = arg;
+        struct evbuffer *input = bufferevent_get_input(bev);
+        rq_err r = RQ_OK;
+        while (r >= 0 && !link->closing && evbuffer_get_length(input) > 0)
+                r = take_frame(link, input);
+        if (r >= 0)
+                want(link, link->greeted ? PEER_HEADER_BYTES : 1);
+        else if (r != RQ_EAGAIN)
+                peer_link_close(link, r);
+}
+
+static void on_written(struct bufferevent *bev, void *arg) {
+        peer_link *link = arg;
+        (void) bev;
+        if (!link->closing)
+                link->handlers->on_drained(link->owner, link);
+}
+
+static void on_event(struct bufferevent *bev, short what, void *arg) {
+        peer_link *link = arg;
+        (void) bev;
+        if ((what & BEV_EVENT_EOF) != 0)
+                peer_link_close(link, RQ_OK);
+        else if ((what & (BEV_EVENT_ERROR | BEV_EVENT_TIMEOUT)) != 0)
+                peer_link_close(link, RQ_EPIPE);
+}
+
+/* --- output ----------------------------------------------------------------- */
+
+size_t peer_link_queued_bytes(const peer_link *link) { return evbuffer_get_length(bufferevent_get_output(link->bev)); }
+
+rq_err peer_link_send(peer_link *link, uint16_t type, rq_bytes body, const rq_bytes *pieces, size_t piece_count) {
+        uint8_t head[PEER_HEADER_BYTES + PEER_HELLO_BYTES_MAX];
+        size_t payload_bytes = 0;
+        if (link->closing)
+                return RQ_EPIPE;
+        for (size_t i = 0; i < piece_count; i++)
+                payload_bytes += pieces[i].size;
+        if (body.size > PEER_HELLO_BYTES_MAX || payload_bytes > PEER_PAYLOAD_BYTES_MAX)
+                return RQ_ETOOBIG;
+        const size_t queued = peer_link_queued_bytes(link);
+        if (queued > 0 && queued + PEER_HEADER_BYTES + body.size + payload_bytes > link->queue_bytes_max)
+                return RQ_EFULL;
+
+        peer_header header = { .type = type, .payload_bytes = (uint32_t) payload_bytes };
+        struct evbuffer *output = bufferevent_get_output(link->bev);
+        peer_header_encode(head, &header, body);
+        memcpy(head + PEER_HEADER_BYTES, body.data, body.size);
+        int r = evbuffer_add(output, head, PEER_HEADER_BYTES + body.size);
+        for (size_t i = 0; r == 0 && i < piece_count; i++)
+                r = evbuffer_add(output, pieces[i].data, pieces[i].size);
+        if (r != 0) {
+                /* Half a frame is queued: nothing can follow it. */
+                peer_link_close(link, RQ_ENOMEM);
+                return RQ_ENOMEM;
+        }
+        return RQ_OK;
+}
+
+static rq_err say_hello(peer_link *link, const peer_hello *self) {
+        RQ_CLEANUP(rq_buf_done) rq_buf body = {0};
+        rq_err r = peer_hello_encode(self, &body);
+        return r < 0 ? r : peer_link_send(link, PEER_HELLO, rq_buf_bytes(&body), NULL, 0);
+}
+
+static rq_err begin(peer_link *link, const peer_hello *self) {
+        rq_err r = rq_task_init(&link->dispose, link->loop, dispose, link);
+        if (r >= 0)
+                r = rq_timer_init(&link->hello_timer, link->loop, on_hello_late, link);
+        if (r < 0)
+                return r;
+        bufferevent_setcb(link->bev, on_readable, on_written, on_event, link);
+        (void) bufferevent_set_max_single_read(link->bev, READ_AHEAD_BYTES);
+        (void) bufferevent_set_max_single_write(link->bev, READ_AHEAD_BYTES);
+        bufferevent_setwatermark(link->bev, EV_WRITE, link->queue_bytes_max / 2, 0);
+        want(link, 1);
+        if (bufferevent_enable(link->bev, EV_READ | EV_WRITE) != 0)
+                return RQ_ENOMEM;
+        rq_timer_set(&link->hello_timer, PEER_HELLO_WAIT_US);
+        return say_hello(link, self);
+}
+
+rq_err peer_link_new(rq_loop *loop, int take_fd, const peer_hello *self, const peer_link_handlers *handlers, void *owner,
+                     size_t queue_bytes_max, peer_link **ret_link) {
+        RQ_CLEANUP(rq_closep) int fd = take_fd;
+        peer_link *link = calloc(1, sizeof *link);
+        if (link == NULL)
+                return RQ_ENOMEM;
+        link->loop = loop;
+        link->handlers = handlers;
+        link->owner = owner;
+        link->queue_bytes_max = queue_bytes_max;
+        name_address(link, fd);
+        link->bev = carrier_new(loop, fd);
+        if (link->bev == NULL) {
+                destroy(link);
+                return RQ_ENOMEM;
+        }
+        (void) RQ_TAKE(fd, -1);
+        rq_err r = begin(link, self);
+        if (r < 0) {
+                destroy(link);
+                return r;
+        }
+        *ret_link = link;
+        return RQ_OK;
+}
+
+/* --- looking at it ---------------------------------------------------------- */
+
+const peer_hello *peer_link_hello(const peer_link *link) { return link->greeted ? &link->hello : NULL; }
+bool peer_link_is_closing(const peer_link *link) { return link->closing; }
+const char *peer_link_address(const peer_link *link) { return link->address; }
+uint64_t peer_link_skipped_count(const peer_link *link) { return link->skipped_count; }
+uint64_t peer_link_age_us(const peer_link *link) { return link->greeted ? rq_clock_mono_us() - link->greeted_at_us : 0; }
+
+uint32_t peer_link_rtt_us(const peer_link *link) {
+        struct tcp_info info;
+        socklen_t size = sizeof info;
+        if (getsockopt(bufferevent_getfd(link->bev), IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
+                return 0;
+        return info.tcpi_rtt;
+}

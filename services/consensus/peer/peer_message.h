@@ -1,0 +1,76 @@
+/* Bodies of the frames between members: fixed fields, little-endian, strictly
+ * decoded. docs/wire.md lists them byte by byte. Pure. */
+#ifndef RQ_CONSENSUS_PEER_MESSAGE_H
+#define RQ_CONSENSUS_PEER_MESSAGE_H
+
+#include <stdbool.h>
+
+#include "base/rng.h"
+#include "core/driver.h"
+#include "core/membership.h"
+#include "peer/peer_frame.h"
+
+enum {
+        PEER_API_ADDRESS_MAX  = 255,
+        PEER_HELLO_FIXED_BYTES = 52,
+        PEER_HELLO_BYTES_MAX  = 1024, /* also of a newer build's, whose rest is ignored */
+        PEER_FOUND_BYTES      = 8,
+        PEER_RAFT_BYTES_MAX   = 64,
+        PEER_FORWARD_BYTES    = 48,
+        PEER_REFUSED_BYTES    = 40,
+};
+
+/* Votes must not wait behind a megabyte of records. */
+typedef enum peer_class {
+        PEER_CONTROL, /* votes, heartbeats, replies, reads */
+        PEER_BULK,    /* appends, forwards */
+        PEER_CLASSES,
+} peer_class;
+
+/* Who is at the other end, in its own words. */
+typedef struct peer_hello {
+        rq_uuid cluster_id;        /* the database id; zero: in no cluster yet */
+        rq_uuid disk_uuid;
+        peer_class class;          /* of this connection */
+        bool virgin;               /* founded, and has promised nothing yet (founding.h) */
+        uint16_t expect;           /* -bootstrap-expect, as long as it is in no cluster */
+        uint16_t protocol_minor;
+        uint32_t feature_level;
+        char node_id[MEMBERSHIP_NODE_MAX + 1];
+        char raft_addr[MEMBERSHIP_ADDRESS_MAX + 1];
+        char api_addr[PEER_API_ADDRESS_MAX + 1];
+} peer_hello;
+
+/* Largest body and payload that this type may have. False: unknown, to be skipped. */
+bool peer_type_limits(uint16_t type, uint32_t *ret_body_bytes_max, uint32_t *ret_payload_bytes_max);
+
+/* All encoders append a body. Errors: RQ_ENOMEM; nothing is appended. */
+rq_err peer_hello_encode(const peer_hello *hello, rq_buf *out);
+/* Errors: RQ_EPROTO. */
+rq_err peer_hello_decode(rq_bytes body, peer_hello *ret_hello);
+
+/* Writes the body of a message; returns its size. */
+size_t peer_raft_encode(const raft_message *message, uint8_t out[static PEER_RAFT_BYTES_MAX]);
+uint16_t peer_raft_type(raft_message_type type);
+/* Errors: RQ_EPROTO (size, unknown flags, not a type of Raft's). */
+rq_err peer_raft_decode(uint16_t type, rq_bytes body, raft_message *ret_message);
+
+/* from, to: members. body stays the payload's. */
+void peer_forward_encode(raft_id from, const driver_forward *forward, uint8_t out[static PEER_FORWARD_BYTES]);
+/* ret_forward->to: from whom (as driver_forwarded() wants it); body is empty. */
+rq_err peer_forward_decode(rq_bytes body, raft_id *ret_to, driver_forward *ret_forward);
+
+typedef struct peer_refusal {
+        raft_id from, to;
+        raft_term term;
+        uint64_t seed;
+        rq_err err;                /* one that means: nothing has happened */
+} peer_refusal;
+void peer_refusal_encode(const peer_refusal *refusal, uint8_t out[static PEER_REFUSED_BYTES]);
+rq_err peer_refusal_decode(rq_bytes body, peer_refusal *ret_refusal);
+
+/* FOUND: the record is the payload. */
+void peer_found_encode(bool virgin, uint8_t out[static PEER_FOUND_BYTES]);
+rq_err peer_found_decode(rq_bytes body, bool *ret_virgin);
+
+#endif

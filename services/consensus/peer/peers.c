@@ -1,0 +1,326 @@
+#include "peer/peers_state.h"
+
+#include <event2/listener.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "log/log_fields.h"
+
+static void on_turn(void *arg) {
+        peers *p = arg;
+        const peers_callbacks *callbacks = &p->o.callbacks;
+        if (RQ_TAKE(p->hellos_changed, false) && callbacks->on_hello != NULL)
+                callbacks->on_hello(callbacks->arg);
+        callbacks->on_turn_end(callbacks->arg);
+}
+
+void peers_touch(peers *p, bool hellos) {
+        p->hellos_changed |= hellos;
+        rq_task_post(&p->turn);
+}
+
+bool peers_is_formed(const peers *p) { return !rq_uuid_is_zero(&p->o.self.cluster_id); }
+
+peer_hello peers_hello_for(const peers *p, peer_class class) {
+        peer_hello hello = p->o.self;
+        hello.class = class;
+        hello.virgin = peers_is_formed(p) && p->o.callbacks.is_virgin(p->o.callbacks.arg);
+        hello.protocol_minor = PEER_PROTOCOL_MINOR;
+        hello.feature_level = PEER_FEATURE_LEVEL;
+        return hello;
+}
+
+remote *peers_member(const peers *p, raft_id id) {
+        for (size_t i = 0; i < p->member_count; i++)
+                if (p->members[i]->id == id)
+                        return p->members[i];
+        return NULL;
+}
+
+remote *peers_member_of_disk(const peers *p, const rq_uuid *disk_uuid) {
+        for (size_t i = 0; i < p->member_count; i++)
+                if (rq_uuid_equal(&p->members[i]->disk_uuid, disk_uuid))
+                        return p->members[i];
+        return NULL;
+}
+
+void peers_update_up(peers *p, remote *r) {
+        const bool up = r->out[PEER_CONTROL].up && r->in[PEER_CONTROL] != NULL;
+        char peer[MEMBERSHIP_ADDRESS_MAX + 32];
+        (void) p;
+        if (up == r->up)
+                return;
+        r->up = up;
+        r->since_us = rq_clock_mono_us();
+        const char *fields[] = { rq_log_field_text(peer, sizeof peer, RQ_FIELD_PEER, r->address), NULL };
+        if (up)
+                rq_log_write(LOG_INFO, fields, "Connected with node \"%s\" at %s", r->node_id, r->address);
+        else
+                rq_log_write(LOG_WARNING, fields, "Lost node \"%s\" at %s%s%s", r->node_id, r->address, r->problem[0] != '\0' ? ": " : "", r->problem);
+}
+
+void peers_count_link(peers *p, const peer_link *link) { p->stats.skipped_count += peer_link_skipped_count(link); }
+
+/* --- life ------------------------------------------------------------------- */
+
+rq_err peers_new(const peers_options *options, peers **ret_peers) {
+        peers *p = calloc(1, sizeof *p);
+        if (p == NULL)
+                return RQ_ENOMEM;
+        p->o = *options;
+        rq_list_init(&p->guests);
+        rq_list_init(&p->members_in);
+        p->id = membership_raft_id(&p->o.self.disk_uuid);
+        p->limit_garbage = p->limit_foreign = p->limit_broken = p->limit_copy = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
+        p->listen_addr = strdup(options->listen_addr);
+        rq_err r = p->listen_addr == NULL ? RQ_ENOMEM : rq_task_init(&p->turn, p->o.loop, on_turn, p);
+        if (r >= 0)
+                r = peer_resolver_new(p->o.loop, &p->resolver);
+        if (r < 0) {
+                (void) peers_free(p);
+                return r;
+        }
+        *ret_peers = p;
+        return RQ_OK;
+}
+
+static remote *remote_free(peers *p, remote *r) {
+        for (size_t i = 0; i < PEER_CLASSES; i++)
+                peers_out_end(&r->out[i]);
+        peers_in_forget(p, r);
+        free(r);
+        return NULL;
+}
+
+peers *peers_free(peers *p) {
+        if (p == NULL)
+                return NULL;
+        peers_in_end(p);
+        for (size_t i = 0; i < p->seed_count; i++)
+                (void) remote_free(p, p->seeds[i]);
+        for (size_t i = 0; i < p->member_count; i++)
+                (void) remote_free(p, p->members[i]);
+        p->resolver = peer_resolver_free(p->resolver);
+        rq_task_done(&p->turn);
+        rq_buf_done(&p->record);
+        free(p->listen_addr);
+        free(p);
+        return NULL;
+}
+
+rq_err peers_listen(peers *p) { return peers_in_listen(p); }
+
+uint16_t peers_port(const peers *p) {
+        struct sockaddr_storage address;
+        socklen_t size = sizeof address;
+        if (p->listener_count == 0 || getsockname(evconnlistener_get_fd(p->listeners[0]), (struct sockaddr *) &address, &size) != 0)
+                return 0;
+        return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *) &address)->sin6_port : ((struct sockaddr_in *) &address)->sin_port);
+}
+
+static void close_everything(peers *p) {
+        remote **all[] = { p->seeds, p->members };
+        const size_t counts[] = { p->seed_count, p->member_count };
+        for (size_t list = 0; list < 2; list++)
+                for (size_t i = 0; i < counts[list]; i++)
+                        for (size_t class = 0; class < PEER_CLASSES; class++)
+                                peer_link_close(all[list][i]->out[class].link, RQ_ECANCELED);
+        rq_list *in_lists[] = { &p->guests, &p->members_in };
+        for (size_t list = 0; list < 2; list++)
+                for (rq_list *node = in_lists[list]->next; node != in_lists[list]; node = node->next)
+                        peer_link_close(RQ_LIST_ENTRY(node, inbound, node)->link, RQ_ECANCELED);
+}
+
+rq_err peers_set_cluster(peers *p, const rq_uuid *cluster_id, rq_bytes record) {
+        rq_buf copy = {0};
+        rq_err r = rq_buf_append_bytes(&copy, record);
+        if (r < 0)
+                return r;
+        rq_buf_done(&p->record);
+        p->record = copy;
+        if (rq_uuid_equal(&p->o.self.cluster_id, cluster_id))
+                return RQ_OK;
+        p->o.self.cluster_id = *cluster_id;
+        close_everything(p);
+        return RQ_OK;
+}
+
+/* --- who they are ----------------------------------------------------------- */
+
+static remote *remote_new(peers *p, const char *address, const member *of) {
+        remote *r = calloc(1, sizeof *r);
+        if (r == NULL)
+                return NULL;
+        r->problem = "";
+        r->refusal_told = true; /* nothing is lost that never was */
+        if (of != NULL) {
+                r->id = membership_raft_id(&of->disk_uuid);
+                r->disk_uuid = of->disk_uuid;
+                memcpy(r->node_id, of->node_id, sizeof r->node_id);
+        }
+        memcpy(r->address, address, strlen(address) + 1);
+        rq_err err = peers_out_begin(p, r, PEER_CONTROL, &r->out[PEER_CONTROL]);
+        if (err >= 0 && of != NULL)
+                err = peers_out_begin(p, r, PEER_BULK, &r->out[PEER_BULK]);
+        if (err == RQ_EINVAL) {
+                /* Configured before addresses were checked as now: it may still come to us. */
+                (void) rq_log_error(err, "The address \"%s\" is not host:port", address);
+                r->problem = "its address is not host:port";
+                return r;
+        }
+        return err < 0 ? remote_free(p, r) : r;
+}
+
+rq_err peers_set_seeds(peers *p, const char *const *addresses, size_t count) {
+        if (count > PEERS_SEEDS_MAX)
+                return RQ_ETOOBIG;
+        for (size_t i = 0; i < p->seed_count; i++)
+                (void) remote_free(p, p->seeds[i]);
+        p->seed_count = 0;
+        for (size_t i = 0; i < count; i++) {
+                remote *r = strlen(addresses[i]) > MEMBERSHIP_ADDRESS_MAX ? NULL : remote_new(p, addresses[i], NULL);
+                if (r == NULL)
+                        return RQ_ENOMEM;
+                p->seeds[p->seed_count++] = r;
+        }
+        return RQ_OK;
+}
+
+static remote *find_unchanged(const peers *p, const member *m) {
+        remote *r = peers_member(p, membership_raft_id(&m->disk_uuid));
+        return r != NULL && strcmp(r->address, m->raft_addr) == 0 && strcmp(r->node_id, m->node_id) == 0 ? r : NULL;
+}
+
+static bool contains(remote *const *list, size_t count, const remote *r) {
+        for (size_t i = 0; i < count; i++)
+                if (list[i] == r)
+                        return true;
+        return false;
+}
+
+rq_err peers_set_members(peers *p, const membership *members) {
+        remote *list[MEMBERSHIP_COUNT_MAX];
+        size_t count = 0;
+        for (uint32_t i = 0; i < members->count; i++) {
+                const member *m = &members->members[i];
+                if (rq_uuid_equal(&m->disk_uuid, &p->o.self.disk_uuid))
+                        continue;
+                remote *r = find_unchanged(p, m);
+                if (r == NULL)
+                        r = remote_new(p, m->raft_addr, m);
+                if (r == NULL) {
+                        for (size_t k = 0; k < count; k++)
+                                if (!contains(p->members, p->member_count, list[k]))
+                                        (void) remote_free(p, list[k]);
+                        return RQ_ENOMEM;
+                }
+                list[count++] = r;
+        }
+        for (size_t i = 0; i < p->member_count; i++)
+                if (!contains(list, count, p->members[i]))
+                        (void) remote_free(p, p->members[i]);
+        memcpy(p->members, list, count * sizeof list[0]);
+        p->member_count = count;
+        return RQ_OK;
+}
+
+const peer_hello *peers_next_hello(const peers *p, size_t *cursor) {
+        for (; *cursor < p->seed_count + p->guest_count; ) {
+                const size_t at = (*cursor)++;
+                const peer_link *link = NULL;
+                if (at < p->seed_count) {
+                        link = p->seeds[at]->out[PEER_CONTROL].link;
+                } else {
+                        const rq_list *node = p->guests.next;
+                        for (size_t i = p->seed_count; i < at; i++)
+                                node = node->next;
+                        link = RQ_LIST_ENTRY(node, inbound, node)->link;
+                }
+                const peer_hello *hello = link != NULL && !peer_link_is_closing(link) ? peer_link_hello(link) : NULL;
+                if (hello != NULL && !rq_uuid_equal(&hello->disk_uuid, &p->o.self.disk_uuid))
+                        return hello;
+        }
+        return NULL;
+}
+
+/* --- sending ---------------------------------------------------------------- */
+
+static rq_err send_frame(peers *p, raft_id to, peer_class class, uint16_t type, rq_bytes body, const rq_bytes *pieces, size_t piece_count) {
+        remote *r = peers_member(p, to);
+        rq_err err = RQ_EPIPE;
+        if (r != NULL && r->out[class].up)
+                err = peer_link_send(r->out[class].link, type, body, pieces, piece_count);
+        if (err < 0) {
+                p->stats.dropped_count++;
+                return err;
+        }
+        p->stats.frames_out++;
+        p->stats.bytes_out += PEER_HEADER_BYTES + body.size;
+        for (size_t i = 0; i < piece_count; i++)
+                p->stats.bytes_out += pieces[i].size;
+        return RQ_OK;
+}
+
+rq_err peers_send(peers *p, const raft_message *message) {
+        uint8_t body[PEER_RAFT_BYTES_MAX];
+        const size_t size = peer_raft_encode(message, body);
+        return send_frame(p, message->to, PEER_CONTROL, peer_raft_type(message->type), rq_bytes_of(body, size), NULL, 0);
+}
+
+rq_err peers_send_append(peers *p, const raft_message *message, const rq_bytes *pieces, size_t piece_count) {
+        uint8_t body[PEER_RAFT_BYTES_MAX];
+        rq_assert(message->type == RAFT_MSG_APPEND);
+        const size_t size = peer_raft_encode(message, body);
+        return send_frame(p, message->to, PEER_BULK, peer_raft_type(message->type), rq_bytes_of(body, size), pieces, piece_count);
+}
+
+rq_err peers_send_forward(peers *p, const driver_forward *forward) {
+        uint8_t body[PEER_FORWARD_BYTES];
+        peer_forward_encode(p->id, forward, body);
+        return send_frame(p, forward->to, PEER_BULK, PEER_FORWARD, rq_bytes_of(body, sizeof body), &forward->body, 1);
+}
+
+rq_err peers_send_forward_refused(peers *p, raft_id to, raft_term term, uint64_t seed, rq_err err) {
+        uint8_t body[PEER_REFUSED_BYTES];
+        peer_refusal_encode(&(peer_refusal) { .from = p->id, .to = to, .term = term, .seed = seed, .err = err }, body);
+        return send_frame(p, to, PEER_CONTROL, PEER_FORWARD_REFUSED, rq_bytes_of(body, sizeof body), NULL, 0);
+}
+
+size_t peers_bulk_room(peers *p, raft_id to) {
+        remote *r = peers_member(p, to);
+        if (r == NULL || !r->out[PEER_BULK].up || peer_link_is_closing(r->out[PEER_BULK].link))
+                return 0; /* on_room comes when it is up */
+        const size_t queued = peer_link_queued_bytes(r->out[PEER_BULK].link);
+        const size_t room = queued < PEERS_BULK_WINDOW_BYTES ? PEERS_BULK_WINDOW_BYTES - queued : 0;
+        if (room < PEERS_BULK_WINDOW_BYTES / 2)
+                r->out[PEER_BULK].wants_room = true;
+        return room;
+}
+
+/* --- looking at it ---------------------------------------------------------- */
+
+bool peers_is_up(const peers *p, raft_id to) {
+        const remote *r = peers_member(p, to);
+        return r != NULL && r->out[PEER_CONTROL].up;
+}
+
+bool peers_view_of(const peers *p, raft_id id, peers_view *ret_view) {
+        const remote *r = peers_member(p, id);
+        if (r == NULL)
+                return false;
+        *ret_view = (peers_view) {
+                .id = r->id, .node_id = r->node_id, .raft_addr = r->address, .api_addr = r->api_addr, .up = r->up,
+                .since_us = r->since_us, .problem = r->up ? "" : r->problem,
+        };
+        for (size_t i = 0; i < PEER_CLASSES; i++)
+                if (r->out[i].link != NULL)
+                        ret_view->queued_bytes += peer_link_queued_bytes(r->out[i].link);
+        if (r->up)
+                ret_view->rtt_us = peer_link_rtt_us(r->out[PEER_CONTROL].link);
+        return true;
+}
+
+void peers_get_stats(const peers *p, peers_stats *ret_stats) { *ret_stats = p->stats; }

@@ -1,0 +1,112 @@
+/* The other members, over TCP: two connections to each that this node makes and
+ * sends on (control and bulk), and those that they make, on which it receives.
+ * Keeps its own up, with back-off, for as long as a member is listed. Knows
+ * neither Raft's rules nor what a founding means. Belongs to the loop's thread.
+ *
+ * Who isn't a member of this cluster (by disk uuid) costs one rate-limited line;
+ * nothing of it reaches the callbacks but on_hello and on_found. No callback runs inside a
+ * call of this header. */
+#ifndef RQ_CONSENSUS_PEERS_H
+#define RQ_CONSENSUS_PEERS_H
+
+#include "loop/loop.h"
+#include "peer/peer_message.h"
+
+enum {
+        PEERS_BULK_WINDOW_BYTES    = 8 * 1024 * 1024,  /* queued for a member, beside one frame */
+        PEERS_CONTROL_QUEUE_BYTES  = 1024 * 1024,      /* above it messages are dropped: the member doesn't read */
+        PEERS_HALF_OPEN_MAX        = 64,               /* inbound connections that aren't a member's (yet) */
+        PEERS_SEEDS_MAX            = 32,
+};
+
+typedef struct peers peers;
+
+/* Borrowed arguments until return. */
+typedef struct peers_callbacks {
+        /* message->from and to are right; records: the payload of an append, unchecked. An
+         * error but RQ_ENOMEM and RQ_EFULL closes the connection. */
+        rq_err (*on_message)(void *arg, raft_id from, const raft_message *message, rq_bytes records);
+        /* forward->to is from whom; an error closes the connection (a refusal is no error). */
+        rq_err (*on_forward)(void *arg, const driver_forward *forward);
+        void (*on_forward_refused)(void *arg, raft_id from, raft_term term, uint64_t seed, rq_err err);
+        void (*on_down)(void *arg, raft_id id, bool refused); /* see driver_peer_down(); refused once each time it goes */
+        void (*on_room)(void *arg, raft_id id);  /* the bulk connection is up, or has drained after peers_bulk_room() was small */
+        /* Everything of a wake-up was handled: run a turn, write once. */
+        void (*on_turn_end)(void *arg);
+        /* Somebody said HELLO, or one who had is gone: see peers_next_hello(). Forming wants it; may be NULL. */
+        void (*on_hello)(void *arg);
+        /* A founded node tells its founding (founding.h decides); only if its disk uuid isn't ours. An error closes. */
+        rq_err (*on_found)(void *arg, const peer_hello *from, bool virgin, rq_bytes record);
+        /* Whether this node is virgin now (founding.h): asked when HELLO and FOUND are sent. */
+        bool (*is_virgin)(void *arg);
+        void *arg;
+} peers_callbacks;
+
+typedef struct peers_options {
+        rq_loop *loop;
+        const char *listen_addr;   /* host:port to bind; copied */
+        peer_hello self;           /* class, virgin, minor and level are set by peers */
+        peers_callbacks callbacks; /* on_hello may be NULL; no other */
+} peers_options;
+
+/* Doesn't listen and connect yet. Errors: RQ_ENOMEM. */
+rq_err peers_new(const peers_options *options, peers **ret_peers);
+/* Not from a callback. Accepts NULL, returns it. */
+peers *peers_free(peers *p);
+
+/* Errors, logged: RQ_ECONFIG (address), RQ_EADDRINUSE, RQ_EACCES and the like. */
+rq_err peers_listen(peers *p);
+uint16_t peers_port(const peers *p); /* that it listens on, also when asked for 0 */
+
+/* Forming: connects (control) to addresses whose nodes it doesn't know yet, and
+ * goes on until they are set anew; count 0: none. Its own address may be among them. Copied. Not from a
+ * callback but on_turn_end and on_hello. Errors: RQ_ETOOBIG (PEERS_SEEDS_MAX), RQ_ENOMEM. */
+rq_err peers_set_seeds(peers *p, const char *const *addresses, size_t count);
+
+/* HELLOs of nodes that are connected now, this one's not among them; one node may come
+ * twice. Start with *cursor = 0; NULL at the end. Borrowed until the loop goes on. */
+const peer_hello *peers_next_hello(const peers *p, size_t *cursor);
+
+/* This node is in the cluster now (zero: in none): if that is another one than before, all
+ * connections are made anew at the end of the turn. record: entry 1, for FOUND; empty: not known any more. Copied. */
+rq_err peers_set_cluster(peers *p, const rq_uuid *cluster_id, rq_bytes record);
+
+/* The members; this node itself may be among them and is skipped. Connections
+ * of those that stay with their address stay. Not from a callback but on_turn_end
+ * and on_hello. Errors: RQ_ENOMEM (as before). */
+rq_err peers_set_members(peers *p, const membership *members);
+
+/* Errors of all three: RQ_EPIPE (not connected: lost), RQ_EFULL (likewise),
+ * RQ_ENOMEM. Everything is copied, and leaves at the end of the turn. */
+rq_err peers_send(peers *p, const raft_message *message);            /* to message->to, control */
+rq_err peers_send_append(peers *p, const raft_message *message, const rq_bytes *pieces, size_t piece_count); /* bulk */
+rq_err peers_send_forward(peers *p, const driver_forward *forward);  /* to forward->to, bulk */
+rq_err peers_send_forward_refused(peers *p, raft_id to, raft_term term, uint64_t seed, rq_err err);
+
+/* Bytes that may still be queued for this member; 0: not connected, or full. When
+ * it is small, on_room() follows. One append or forward may be larger if all room is there. */
+size_t peers_bulk_room(peers *p, raft_id to);
+bool peers_is_up(const peers *p, raft_id to); /* control */
+
+/* For status. Text is borrowed until the loop goes on; "" where the node hasn't said HELLO yet. */
+typedef struct peers_view {
+        raft_id id;
+        const char *node_id, *raft_addr; /* by the membership */
+        const char *api_addr;            /* by its last HELLO */
+        bool up;                         /* both ways: we reach it, it reaches us */
+        uint64_t since_us;               /* monotonic: of that state; 0: since the start */
+        uint32_t rtt_us;                 /* smoothed, by the kernel; 0: not up */
+        size_t queued_bytes;             /* both connections */
+        const char *problem;             /* why it isn't up; "" if nothing is known */
+} peers_view;
+bool peers_view_of(const peers *p, raft_id id, peers_view *ret_view); /* false: no such member */
+
+typedef struct peers_stats {
+        uint64_t frames_in, frames_out, bytes_in, bytes_out;
+        uint64_t refused_count;          /* inbound connections closed: garbage, strangers, too many */
+        uint64_t skipped_count;          /* frames of unknown types */
+        uint64_t dropped_count;          /* messages not queued */
+} peers_stats;
+void peers_get_stats(const peers *p, peers_stats *ret_stats);
+
+#endif

@@ -1,0 +1,303 @@
+/* Connections that others make. */
+#include "peer/peers_state.h"
+
+#include <event2/listener.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "config/config.h"
+#include "log/log_fields.h"
+
+enum { BACKLOG = 128 };
+
+static void set_remote(inbound *in, remote *r) {
+        peers *p = in->p;
+        rq_list_remove(&in->node);
+        rq_list_append(r != NULL ? &p->members_in : &p->guests, &in->node);
+        if (in->remote == NULL && r != NULL)
+                p->guest_count--;
+        in->remote = r;
+}
+
+static rq_err refuse_stranger(inbound *in, const peer_hello *hello) {
+        peers *p = in->p;
+        char theirs[RQ_UUID_TEXT_BYTES], ours[RQ_UUID_TEXT_BYTES];
+        uint32_t more;
+        if (rq_log_allowed(&p->limit_foreign, &more))
+                rq_log_warning("Refused node \"%s\" from %s, which is not a member of this cluster: it belongs to cluster %s, this node to %s "
+                               "(%u more)", hello->node_id, peer_link_address(in->link),
+                               rq_uuid_is_zero(&hello->cluster_id) ? "none" : rq_uuid_text(&hello->cluster_id, theirs),
+                               rq_uuid_text(&p->o.self.cluster_id, ours), more);
+        return RQ_EACCES;
+}
+
+static void attach(inbound *in, remote *r, peer_class class) {
+        inbound *older = r->in[class];
+        if (older != NULL) {
+                /* It has noticed what we haven't: the older one is dead. */
+                older->remote->in[class] = NULL;
+                peer_link_close(older->link, RQ_ECANCELED);
+        }
+        set_remote(in, r);
+        r->in[class] = in;
+        if (r->out[PEER_CONTROL].up)
+                r->problem = "";
+        peers_out_nudge(r);
+        peers_update_up(in->p, r);
+        peers_touch(in->p, false);
+}
+
+static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {
+        inbound *in = owner;
+        peers *p = in->p;
+        (void) link;
+        if (rq_uuid_equal(&hello->disk_uuid, &p->o.self.disk_uuid))
+                return RQ_ECANCELED; /* ourselves, or a copy: who has dialled tells */
+        if (!peers_is_formed(p)) {
+                peers_touch(p, true);
+                return RQ_OK;
+        }
+        remote *r = peers_member_of_disk(p, &hello->disk_uuid);
+        if (r != NULL && rq_uuid_equal(&hello->cluster_id, &p->o.self.cluster_id)) {
+                attach(in, r, hello->class);
+                return RQ_OK;
+        }
+        if (r != NULL) {
+                peers_out_nudge(r); /* so that it hears of our founding */
+                return RQ_OK;
+        }
+        /* Two founders at once: only as long as nothing has happened here. */
+        if (!rq_uuid_is_zero(&hello->cluster_id) && p->o.callbacks.is_virgin(p->o.callbacks.arg))
+                return RQ_OK;
+        return refuse_stranger(in, hello);
+}
+
+/* --- frames ----------------------------------------------------------------- */
+
+static rq_err judged(rq_err r) { return r == RQ_ENOMEM || r == RQ_EFULL ? RQ_OK : r; }
+
+static rq_err take_message(inbound *in, const peer_header *header, rq_bytes body, rq_bytes payload) {
+        const peers_callbacks *callbacks = &in->p->o.callbacks;
+        raft_message message;
+        rq_err r = peer_raft_decode(header->type, body, &message);
+        if (r < 0)
+                return r;
+        if (message.from != in->remote->id || message.to != in->p->id)
+                return RQ_EPROTO;
+        return judged(callbacks->on_message(callbacks->arg, in->remote->id, &message, payload));
+}
+
+static rq_err take_forward(inbound *in, rq_bytes body, rq_bytes payload) {
+        const peers_callbacks *callbacks = &in->p->o.callbacks;
+        driver_forward forward;
+        raft_id to;
+        rq_err r = peer_forward_decode(body, &to, &forward);
+        if (r < 0)
+                return r;
+        if (forward.to != in->remote->id || to != in->p->id)
+                return RQ_EPROTO;
+        forward.body = payload;
+        return judged(callbacks->on_forward(callbacks->arg, &forward));
+}
+
+static rq_err take_refusal(inbound *in, rq_bytes body) {
+        const peers_callbacks *callbacks = &in->p->o.callbacks;
+        peer_refusal refusal;
+        rq_err r = peer_refusal_decode(body, &refusal);
+        if (r < 0)
+                return r;
+        if (refusal.from != in->remote->id || refusal.to != in->p->id)
+                return RQ_EPROTO;
+        callbacks->on_forward_refused(callbacks->arg, in->remote->id, refusal.term, refusal.seed, refusal.err);
+        return RQ_OK;
+}
+
+static rq_err take_found(inbound *in, rq_bytes body, rq_bytes payload) {
+        const peers_callbacks *callbacks = &in->p->o.callbacks;
+        bool virgin;
+        rq_err r = peer_found_decode(body, &virgin);
+        if (r < 0 || in->remote != NULL)
+                return r; /* a member of our cluster has nothing to tell */
+        return callbacks->on_found(callbacks->arg, peer_link_hello(in->link), virgin, payload);
+}
+
+static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, rq_bytes body, rq_bytes payload) {
+        inbound *in = owner;
+        peers *p = in->p;
+        (void) link;
+        p->stats.frames_in++;
+        p->stats.bytes_in += PEER_HEADER_BYTES + body.size + payload.size;
+        peers_touch(p, false);
+        if (header->type == PEER_FOUND)
+                return take_found(in, body, payload);
+        if (in->remote == NULL)
+                return RQ_EPROTO;
+        if (header->type == PEER_FORWARD)
+                return take_forward(in, body, payload);
+        if (header->type == PEER_FORWARD_REFUSED)
+                return take_refusal(in, body);
+        return take_message(in, header, body, payload);
+}
+
+/* --- life ------------------------------------------------------------------- */
+
+static void on_drained(void *owner, peer_link *link) {
+        (void) owner;
+        (void) link;
+}
+
+static void log_end(const inbound *in, rq_err reason) {
+        peers *p = in->p;
+        const peer_hello *hello = peer_link_hello(in->link);
+        uint32_t more;
+        char peer[512];
+        const char *fields[] = { rq_log_field_text(peer, sizeof peer, RQ_FIELD_PEER, peer_link_address(in->link)), NULL };
+        if (hello == NULL && reason != RQ_ECANCELED) {
+                p->stats.refused_count++;
+                if (rq_log_allowed(&p->limit_garbage, &more))
+                        rq_log_write(LOG_WARNING, fields, "Closed a connection from %s that is no node's, or one of another version: %s (%u more)",
+                                     peer_link_address(in->link), reason == RQ_OK || reason == RQ_EPIPE ? "it said nothing" : rq_err_text(reason), more);
+                return;
+        }
+        if (reason == RQ_OK || reason == RQ_EPIPE || reason == RQ_ECANCELED || reason == RQ_EACCES) {
+                p->stats.refused_count += reason == RQ_EACCES;
+                return;
+        }
+        if (rq_log_allowed(&p->limit_broken, &more))
+                rq_log_write(LOG_WARNING, fields, "Closed a connection of node \"%s\" from %s: %s (%u more)", hello->node_id,
+                             peer_link_address(in->link), rq_err_text(reason), more);
+}
+
+/* Takes it out of all lists. */
+static void forget(inbound *in) {
+        remote *r = in->remote;
+        rq_list_remove(&in->node);
+        if (r == NULL)
+                in->p->guest_count--;
+        else
+                for (size_t i = 0; i < PEER_CLASSES; i++)
+                        if (r->in[i] == in)
+                                r->in[i] = NULL;
+}
+
+static void on_end(void *owner, peer_link *link, rq_err reason) {
+        inbound *in = owner;
+        peers *p = in->p;
+        remote *r = in->remote;
+        peers_count_link(p, link);
+        log_end(in, reason);
+        forget(in);
+        if (r != NULL) {
+                if (r->problem[0] == '\0')
+                        r->problem = reason == RQ_OK ? "it has closed the connection" : "the connection broke";
+                peers_update_up(p, r);
+        }
+        peers_touch(p, r == NULL);
+        free(in);
+}
+
+/* The oldest one that has said nothing makes room: else a few silent connections would
+ * lock the members out. */
+static bool make_room(peers *p) {
+        if (p->guest_count < PEERS_HALF_OPEN_MAX)
+                return true;
+        for (rq_list *node = p->guests.next; node != &p->guests; node = node->next) {
+                inbound *in = RQ_LIST_ENTRY(node, inbound, node);
+                if (peer_link_hello(in->link) != NULL || peer_link_is_closing(in->link))
+                        continue;
+                peer_link_close(in->link, RQ_EFULL);
+                return p->guest_count < 2 * PEERS_HALF_OPEN_MAX;
+        }
+        return false;
+}
+
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *from, int size, void *arg) {
+        static const peer_link_handlers handlers = { on_hello, on_frame, on_drained, on_end };
+        peers *p = arg;
+        (void) listener;
+        (void) from;
+        (void) size;
+        inbound *in = make_room(p) ? calloc(1, sizeof *in) : NULL;
+        if (in == NULL) {
+                p->stats.refused_count++;
+                (void) close(fd);
+                return;
+        }
+        peer_socket_prepare(fd);
+        in->p = p;
+        const peer_hello self = peers_hello_for(p, PEER_CONTROL);
+        if (peer_link_new(p->o.loop, fd, &self, &handlers, in, PEERS_CONTROL_QUEUE_BYTES, &in->link) < 0) {
+                free(in);
+                return;
+        }
+        rq_list_append(&p->guests, &in->node);
+        p->guest_count++;
+}
+
+/* RQ_EAGAIN: this kind of address isn't there on this machine. */
+static rq_err listen_on(peers *p, const struct addrinfo *address) {
+        const int on = 1;
+        RQ_CLEANUP(rq_closep) int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return errno == EAFNOSUPPORT ? RQ_EAGAIN : rq_err_from_errno(errno);
+        (void) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        if (address->ai_family == AF_INET6)
+                (void) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+        if (bind(fd, address->ai_addr, address->ai_addrlen) != 0)
+                return errno == EADDRNOTAVAIL ? RQ_EAGAIN : rq_err_from_errno(errno);
+        struct evconnlistener *listener =
+                evconnlistener_new(rq_loop_base(p->o.loop), on_accept, p, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, BACKLOG, fd);
+        if (listener == NULL)
+                return errno == EADDRINUSE ? RQ_EADDRINUSE : RQ_ENOMEM;
+        (void) RQ_TAKE(fd, -1);
+        p->listeners[p->listener_count++] = listener;
+        return RQ_OK;
+}
+
+rq_err peers_in_listen(peers *p) {
+        char host[RQ_HOST_BYTES_MAX], port[RQ_PORT_BYTES_MAX];
+        const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
+        struct addrinfo *list = NULL;
+        if (rq_address_split(p->listen_addr, host, port) < 0)
+                return rq_log_error(RQ_ECONFIG, "The Raft address %s is not host:port", p->listen_addr);
+        int error = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &list);
+        if (error != 0)
+                return rq_log_error(RQ_ECONFIG, "Cannot resolve the Raft address %s (%s)", p->listen_addr, gai_strerror(error));
+        rq_err r = RQ_OK;
+        for (const struct addrinfo *a = list; a != NULL && r >= 0 && p->listener_count < PEERS_LISTENERS_MAX; a = a->ai_next) {
+                r = listen_on(p, a);
+                if (r == RQ_EAGAIN)
+                        r = RQ_OK;
+        }
+        freeaddrinfo(list);
+        if (r >= 0 && p->listener_count == 0)
+                return rq_log_error(RQ_ECONFIG, "The Raft address %s is none of this machine (see -raft-addr, and -raft-adv-addr for what others see)",
+                                    p->listen_addr);
+        return r < 0 ? rq_log_error(r, "Cannot listen on the Raft address %s", p->listen_addr) : RQ_OK;
+}
+
+static void end_all(rq_list *list, const remote *of) {
+        for (rq_list *node = list->next, *next; node != list; node = next) {
+                inbound *in = RQ_LIST_ENTRY(node, inbound, node);
+                next = node->next;
+                if (of != NULL && in->remote != of)
+                        continue;
+                forget(in);
+                peers_count_link(in->p, in->link);
+                (void) peer_link_free(in->link);
+                free(in);
+        }
+}
+
+void peers_in_forget(peers *p, remote *r) { end_all(&p->members_in, r); }
+
+void peers_in_end(peers *p) {
+        for (size_t i = 0; i < p->listener_count; i++)
+                evconnlistener_free(p->listeners[i]);
+        p->listener_count = 0;
+        end_all(&p->guests, NULL);
+        end_all(&p->members_in, NULL);
+}

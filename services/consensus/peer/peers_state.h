@@ -1,0 +1,92 @@
+/* What peers.c, peers_out.c and peers_in.c share. */
+#ifndef RQ_CONSENSUS_PEERS_STATE_H
+#define RQ_CONSENSUS_PEERS_STATE_H
+
+#include "base/list.h"
+#include "log/log.h"
+#include "peer/peer_dial.h"
+#include "peer/peer_link.h"
+#include "peer/peers.h"
+
+enum {
+        PEERS_LISTENERS_MAX = PEER_ADDRESSES_MAX,
+        PEERS_BULK_QUEUE_BYTES = PEERS_BULK_WINDOW_BYTES + 2 * DRIVER_APPEND_BYTES_MAX,
+};
+
+typedef struct remote remote;
+
+/* A connection that we make and send on. */
+typedef struct outbound {
+        peers *p;
+        remote *remote;
+        peer_class class;
+        peer_dial *dial;            /* NULL: of a class that isn't wanted */
+        peer_link *link;            /* NULL: dialling */
+        bool up;                    /* the right node is there, in our cluster */
+        bool wants_room;
+        uint64_t at_once_us;        /* when it was last dialled without a pause */
+} outbound;
+
+/* One that somebody else has made. */
+typedef struct inbound {
+        rq_list node;               /* in guests or members_in */
+        peers *p;
+        remote *remote;             /* NULL: a guest */
+        peer_link *link;
+} inbound;
+
+struct remote {
+        raft_id id;                 /* 0: a seed */
+        rq_uuid disk_uuid;
+        char node_id[MEMBERSHIP_NODE_MAX + 1];
+        char address[MEMBERSHIP_ADDRESS_MAX + 1];
+        char api_addr[PEER_API_ADDRESS_MAX + 1];
+        outbound out[PEER_CLASSES];
+        inbound *in[PEER_CLASSES];
+        bool up;
+        bool myself;                /* a seed that turned out to be this node */
+        bool refusal_told;
+        uint64_t since_us, nudged_us;
+        const char *problem;
+};
+
+struct peers {
+        peers_options o;
+        char *listen_addr;
+        raft_id id;                 /* ours */
+        rq_buf record;              /* entry 1 */
+        peer_resolver *resolver;
+        struct evconnlistener *listeners[PEERS_LISTENERS_MAX];
+        size_t listener_count;
+        remote *members[MEMBERSHIP_COUNT_MAX];
+        size_t member_count;
+        remote *seeds[PEERS_SEEDS_MAX];
+        size_t seed_count;
+        rq_list guests, members_in; /* inbound */
+        size_t guest_count;
+        rq_task turn;
+        bool hellos_changed;
+        peers_stats stats;
+        rq_log_limit limit_garbage, limit_foreign, limit_broken, limit_copy;
+};
+
+/* At the end of the turn: on_turn_end, and on_hello if hellos. */
+void peers_touch(peers *p, bool hellos);
+peer_hello peers_hello_for(const peers *p, peer_class class);
+bool peers_is_formed(const peers *p);
+remote *peers_member(const peers *p, raft_id id);                    /* NULL: none */
+remote *peers_member_of_disk(const peers *p, const rq_uuid *disk_uuid);
+void peers_update_up(peers *p, remote *r);
+void peers_count_link(peers *p, const peer_link *link); /* it ends */
+
+/* peers_out.c */
+rq_err peers_out_begin(peers *p, remote *r, peer_class class, outbound *out);
+void peers_out_end(outbound *out);
+void peers_out_nudge(remote *r); /* it is there: don't wait */
+
+/* peers_in.c */
+rq_err peers_in_listen(peers *p);
+void peers_in_forget(peers *p, remote *r); /* its connections end at once */
+void peers_in_end(peers *p);
+
+#endif

@@ -1,0 +1,87 @@
+/* Bytes of another node against the decoders of peer/: what they take can be
+ * encoded again to the same bytes (but for what a newer build may add), and no
+ * founding is adopted that doesn't hold. First byte: which of them. */
+#include "base/assert.h"
+#include "founding.h"
+#include "peer/peer_message.h"
+
+static void fuzz_header(rq_bytes in) {
+        peer_header header;
+        uint32_t body_max = 0, payload_max = 0;
+        if (in.size < PEER_HEADER_BYTES || peer_header_decode(in.data, &header) < 0)
+                return;
+        rq_assert(header.body_bytes <= PEER_BODY_BYTES_MAX && header.payload_bytes <= PEER_PAYLOAD_BYTES_MAX);
+        (void) peer_type_limits(header.type, &body_max, &payload_max);
+        rq_assert(body_max <= PEER_HELLO_BYTES_MAX);
+}
+
+static void fuzz_hello(rq_bytes in) {
+        peer_hello hello;
+        rq_buf again = {0};
+        if (peer_hello_decode(in, &hello) < 0)
+                return;
+        rq_assert(hello.node_id[0] != '\0' && hello.class < PEER_CLASSES && strlen(hello.api_addr) <= PEER_API_ADDRESS_MAX);
+        rq_assert(peer_hello_encode(&hello, &again) == RQ_OK);
+        rq_assert(again.size <= in.size);
+        peer_hello twice;
+        rq_assert(peer_hello_decode(rq_buf_bytes(&again), &twice) == RQ_OK);
+        rq_assert(strcmp(twice.node_id, hello.node_id) == 0 && strcmp(twice.raft_addr, hello.raft_addr) == 0);
+        rq_buf_done(&again);
+}
+
+static void fuzz_raft(uint8_t type, rq_bytes in) {
+        raft_message message;
+        uint8_t again[PEER_RAFT_BYTES_MAX];
+        if (peer_raft_decode(type, in, &message) < 0)
+                return;
+        rq_assert(peer_raft_type(message.type) == type);
+        rq_assert(peer_raft_encode(&message, again) == in.size && memcmp(again, in.data, in.size) == 0);
+}
+
+static void fuzz_forwards(rq_bytes in) {
+        driver_forward forward;
+        peer_refusal refusal;
+        uint8_t again[PEER_FORWARD_BYTES];
+        raft_id to;
+        bool virgin;
+        if (peer_forward_decode(in, &to, &forward) >= 0) {
+                const raft_id from = forward.to;
+                forward.to = to;
+                peer_forward_encode(from, &forward, again);
+                rq_assert(in.size == PEER_FORWARD_BYTES && memcmp(again, in.data, in.size) == 0);
+        }
+        if (peer_refusal_decode(in, &refusal) >= 0)
+                rq_assert(refusal.err < 0);
+        (void) peer_found_decode(in, &virgin);
+}
+
+static void fuzz_founding(rq_bytes in) {
+        static const identity self = { .disk_uuid = { .bytes = "disk uuid 01234" }, .node_id = "n" };
+        rq_uuid database_id;
+        membership members;
+        if (founding_decode(in, &database_id, &members) < 0) {
+                rq_assert(founding_judge(&self, true, in, true) == FOUNDING_INVALID);
+                return;
+        }
+        rq_assert(members.count > 0 && members.count <= MEMBERSHIP_COUNT_MAX && !rq_uuid_is_zero(&database_id));
+        bool listed = false;
+        for (uint32_t i = 0; i < members.count; i++)
+                listed |= rq_uuid_equal(&members.members[i].disk_uuid, &self.disk_uuid);
+        rq_assert(listed || founding_judge(&self, true, in, false) == FOUNDING_FOREIGN);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+        if (size == 0)
+                return 0;
+        const rq_bytes in = rq_bytes_of(data + 1, size - 1);
+        switch (data[0]) {
+        case 0: fuzz_header(in); break;
+        case 1: fuzz_hello(in); break;
+        case 2: fuzz_founding(in); break;
+        case 3: fuzz_forwards(in); break;
+        default: fuzz_raft(data[0], in); break;
+        }
+        return 0;
+}
