@@ -89,7 +89,7 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg) {
                 }
                 widen_buffers(conn);
                 ipc_link *link;
-                rq_err r = ipc_link_new(listener->loop, RQ_TAKE(conn, -1), &listener->self, &listener->handlers,
+                rq_err r = ipc_link_new(listener->loop, RQ_TAKE(conn, -1), IPC_ACCEPTS, &listener->self, &listener->handlers,
                                         on_link_closed, listener, &link);
                 if (r >= 0)
                         listener->links[place] = link;
@@ -165,7 +165,7 @@ static void try_connect(void *arg) {
                 return;
         }
         widen_buffers(fd);
-        rq_err r = ipc_link_new(connector->loop, RQ_TAKE(fd, -1), &connector->self, &connector->handlers,
+        rq_err r = ipc_link_new(connector->loop, RQ_TAKE(fd, -1), IPC_CONNECTS, &connector->self, &connector->handlers,
                                 on_connector_closed, connector, &connector->link);
         if (r < 0 && connector->link == NULL)
                 connector_retry(connector);

@@ -36,7 +36,8 @@ struct ipc_link {
         rq_buf in, out;
         size_t out_sent;          /* bytes of out that the kernel has */
         size_t skip_bytes;        /* still to come of a frame of an unknown type */
-        ipc_identity peer;
+        ipc_identity self, peer;
+        ipc_side side;
         uint16_t peer_minor;
         uint32_t peer_features;
         uint64_t skipped_count;
@@ -174,6 +175,15 @@ rq_err ipc_link_send(ipc_link *link, ipc_type type, uint64_t request_id, rq_byte
         return RQ_OK;
 }
 
+static rq_err send_hello(ipc_link *link) {
+        uint8_t hello[IPC_HELLO_BYTES];
+        hello[0] = (uint8_t) link->self.role;
+        memcpy(hello + HELLO_INCARNATION, link->self.incarnation.bytes, RQ_UUID_BYTES);
+        rq_put_u16(hello + HELLO_MINOR, IPC_PROTOCOL_MINOR);
+        rq_put_u32(hello + HELLO_FEATURES, IPC_FEATURE_LEVEL);
+        return ipc_link_send(link, IPC_HELLO, 0, rq_bytes_of(hello, sizeof hello), (rq_bytes) {0});
+}
+
 static rq_err on_hello(ipc_link *link, const ipc_frame *frame) {
         uint8_t role = frame->body.data[0];
         if (role != IPC_GATEWAY && role != IPC_CONSENSUS && role != IPC_STORE && role != IPC_BACKUP)
@@ -184,6 +194,9 @@ static rq_err on_hello(ipc_link *link, const ipc_frame *frame) {
                 link->peer_minor = rq_get_u16(frame->body.data + HELLO_MINOR);
         if (frame->body.size >= HELLO_FEATURES + 4)
                 link->peer_features = rq_get_u32(frame->body.data + HELLO_FEATURES);
+        rq_err r = link->side == IPC_ACCEPTS ? send_hello(link) : RQ_OK;
+        if (r < 0)
+                return r;
         link->up = link->was_up = true;
         link->handlers.on_up(link->handlers.arg, link);
         return RQ_OK;
@@ -362,7 +375,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg) {
                 rq_buf_done(&link->in);
 }
 
-rq_err ipc_link_new(rq_loop *loop, int take_fd, const ipc_identity *self, const ipc_handlers *handlers,
+rq_err ipc_link_new(rq_loop *loop, int take_fd, ipc_side side, const ipc_identity *self, const ipc_handlers *handlers,
                     void (*on_closed)(void *owner, ipc_link *link), void *owner, ipc_link **ret_link) {
         RQ_CLEANUP(rq_closep) int fd = take_fd;
         ipc_link *link = calloc(1, sizeof *link);
@@ -370,6 +383,8 @@ rq_err ipc_link_new(rq_loop *loop, int take_fd, const ipc_identity *self, const 
                 return RQ_ENOMEM;
         link->fd = fd;
         link->loop = loop;
+        link->side = side;
+        link->self = *self;
         link->handlers = *handlers;
         link->on_closed = on_closed;
         link->owner = owner;
@@ -390,12 +405,7 @@ rq_err ipc_link_new(rq_loop *loop, int take_fd, const ipc_identity *self, const 
         }
         (void) RQ_TAKE(fd, -1);
 
-        uint8_t hello[IPC_HELLO_BYTES];
-        hello[0] = (uint8_t) self->role;
-        memcpy(hello + HELLO_INCARNATION, self->incarnation.bytes, RQ_UUID_BYTES);
-        rq_put_u16(hello + HELLO_MINOR, IPC_PROTOCOL_MINOR);
-        rq_put_u32(hello + HELLO_FEATURES, IPC_FEATURE_LEVEL);
-        rq_err r = ipc_link_send(link, IPC_HELLO, 0, rq_bytes_of(hello, sizeof hello), (rq_bytes) {0});
+        rq_err r = side == IPC_CONNECTS ? send_hello(link) : RQ_OK;
         if (r < 0) {
                 ipc_link_close(link);
                 return r;

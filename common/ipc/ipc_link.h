@@ -43,9 +43,14 @@ typedef struct ipc_identity {
         rq_uuid incarnation;
 } ipc_identity;
 
+/* Who speaks first. The accepting side answers HELLO with HELLO: so where a link
+ * is up for the one that connects, it is up for the other, too, and what is
+ * said about it on other links finds it there. */
+typedef enum ipc_side { IPC_CONNECTS, IPC_ACCEPTS } ipc_side;
+
 /* Takes the connected, non-blocking fd. on_closed: called once, when the link
- * is about to be freed, up or not. Sends HELLO. */
-rq_err ipc_link_new(rq_loop *loop, int take_fd, const ipc_identity *self, const ipc_handlers *handlers,
+ * is about to be freed, up or not. */
+rq_err ipc_link_new(rq_loop *loop, int take_fd, ipc_side side, const ipc_identity *self, const ipc_handlers *handlers,
                     void (*on_closed)(void *owner, ipc_link *link), void *owner, ipc_link **ret_link);
 
 /* Frees at the end of the turn; calls on_down if it was up. Accepts NULL. */

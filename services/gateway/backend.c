@@ -54,10 +54,18 @@ static void finish_with(exchange *ex, failure_outcome outcome, failure_reason re
 static ipc_link *link_of(const exchange *ex) {
         if (ex->way == WAY_QUERY)
                 return ipc_connector_link(ex->gw->store);
+        /* The store answers: a read that reaches it before our link does finds nobody
+         * to answer, and is dropped. A result of a write is kept for us. */
+        if (ex->way == WAY_READ && ipc_connector_link(ex->gw->store) == NULL)
+                return NULL;
         return ex->gw->node.known ? ipc_connector_link(ex->gw->consensus) : NULL;
 }
 
-static const char *service_of(const exchange *ex) { return ex->way == WAY_QUERY ? "rq-store" : "rq-consensus"; }
+/* Which of them it waits for. */
+static const char *service_of(const exchange *ex) {
+        bool store = ex->way == WAY_QUERY || (ex->way == WAY_READ && ipc_connector_link(ex->gw->store) == NULL);
+        return store ? "rq-store" : "rq-consensus";
+}
 
 static message_render render_of(const params *p) {
         return (message_render) {

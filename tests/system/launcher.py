@@ -14,10 +14,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from rqnode import Node, NodeError, Tally, exit_on_sigterm, send_signal
+from rqnode import HttpFailure, Node, NodeError, Tally, exit_on_sigterm, send_signal
 
 SERVICES = ("rq-consensus", "rq-store", "rq-gateway")
 
@@ -391,6 +392,42 @@ def check_no_effect_is_said(bench, tally):
                 "flags without effect are named once: %s" % said)
 
 
+def check_read_before_store(node, tally):
+    """A read that a new gateway sends before the store knows it isn't lost on the way."""
+    store = node.find("rq-store")[0]
+    answers = []
+    client = node.client(15)
+
+    def read():
+        begin = time.monotonic()
+        try:
+            status = client.request("GET", "/db/query?level=weak&q=SELECT%201").status
+        except HttpFailure as e:
+            status = str(e)
+        answers.append((status, time.monotonic() - begin))
+
+    thread = threading.Thread(target=read)
+    send_signal(store, signal.SIGSTOP)
+    try:
+        gateway = node.find("rq-gateway")[0]
+        send_signal(gateway, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                if client.request("GET", "/status").status == 200:
+                    break
+            except HttpFailure:
+                pass
+            time.sleep(0.01)
+        thread.start()
+        time.sleep(0.3)
+    finally:
+        send_signal(store, signal.SIGCONT)
+    thread.join()
+    tally.check(answers[0][0] == 200 and 0.2 < answers[0][1] < 5,
+                "real: a read of a gateway that the store doesn't know yet: %s" % answers)
+
+
 def check_real(rqd, tally):
     """The real services, killed in every way, serve again."""
     node = Node(rqd)
@@ -413,6 +450,7 @@ def check_real(rqd, tally):
         tally.check(seconds < 10, "real: ready %.2f s after kill -9 of rqd" % seconds)
         body = node.client().request("GET", "/db/query?q=SELECT%20count(*)%20FROM%20t").body
         tally.check(b'"values":[[0]]' in body, "real: data is there: %r" % body)
+        check_read_before_store(node, tally)
         code = node.stop()
         tally.check(code == 0, "real: SIGTERM ends everything with 0 (%s)" % code)
     except Exception:

@@ -52,10 +52,10 @@ static const ipc_rule rules[] = {
         { IPC_QUERY, IPC_GATEWAY, 0, 1 << 20, on_frame },      { IPC_CREDIT, IPC_GATEWAY, 1024, 0, on_frame },
 };
 
-static void open_link(int fd, side *s) {
+static void open_link(int fd, ipc_side which, side *s) {
         const ipc_identity self = { .role = IPC_GATEWAY };
         const ipc_handlers handlers = { .rules = rules, .rule_count = sizeof rules / sizeof rules[0], .on_up = on_up, .on_down = on_down, .arg = s };
-        assert_int_equal(ipc_link_new(loop, fd, &self, &handlers, NULL, NULL, &s->link), RQ_OK);
+        assert_int_equal(ipc_link_new(loop, fd, which, &self, &handlers, NULL, NULL, &s->link), RQ_OK);
 }
 
 static int open_links(void **state) {
@@ -63,8 +63,8 @@ static int open_links(void **state) {
         (void) state;
         if (rq_loop_new(&loop) < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0)
                 return -1;
-        open_link(pair[0], &near_side);
-        open_link(pair[1], &far_side);
+        open_link(pair[0], IPC_CONNECTS, &near_side);
+        open_link(pair[1], IPC_ACCEPTS, &far_side);
         turn();
         return near_side.up && far_side.up ? 0 : -1;
 }
