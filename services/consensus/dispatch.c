@@ -206,17 +206,16 @@ static Rq__TransferDone__Outcome transfer_target(const consensus *c, const char 
         const raft *r = driver_raft(c->driver);
         const membership *m = driver_membership(c->driver, NULL);
         *ret_to = 0;
-        if (raft_leader_of(r) == 0 || m == NULL)
+        raft_id leader = raft_leader_of(r);
+        if (leader == 0 || m == NULL)
                 return RQ__TRANSFER_DONE__OUTCOME__NO_LEADER;
-        if (raft_role_of(r) != RAFT_LEADER)
-                return RQ__TRANSFER_DONE__OUTCOME__NOT_LEADER;
         uint32_t others = 0;
         for (uint32_t i = 0; i < m->count; i++) {
                 raft_id id = membership_raft_id(&m->members[i].disk_uuid);
-                others += m->members[i].voter && id != c->raft_id;
+                others += m->members[i].voter && id != leader;
                 if (node_id[0] == '\0' || strcmp(m->members[i].node_id, node_id) != 0)
                         continue;
-                if (id == c->raft_id)
+                if (id == leader)
                         return RQ__TRANSFER_DONE__OUTCOME__ALREADY_LEADER;
                 if (!m->members[i].voter)
                         return RQ__TRANSFER_DONE__OUTCOME__NOT_A_VOTER;
@@ -246,6 +245,7 @@ static rq_err on_transfer(void *arg, ipc_link *link, const ipc_frame *frame) {
         rq_arena_reset(c->arena);
 
         uint32_t gateway = gateway_from(link)->number;
+        raft_id leader = raft_leader_of(driver_raft(c->driver));
         consensus_transfer *place = free_transfer(c);
         const char *text = "";
         if (outcome == RQ__TRANSFER_DONE__OUTCOME__DONE && wait && place == NULL) {
@@ -256,7 +256,8 @@ static rq_err on_transfer(void *arg, ipc_link *link, const ipc_frame *frame) {
                 text = "no member is ready to take over";
         }
         if (outcome == RQ__TRANSFER_DONE__OUTCOME__DONE && wait)
-                *place = (consensus_transfer) { .gateway = gateway, .request_id = frame->request_id, .deadline_us = deadline_us, .pending = true };
+                *place = (consensus_transfer) { .gateway = gateway, .request_id = frame->request_id, .deadline_us = deadline_us,
+                                         .leader = leader, .pending = true };
         else
                 send_transfer_done(c, gateway, frame->request_id, outcome, text);
         return RQ_OK;
@@ -271,7 +272,7 @@ void dispatch_send_transfers(consensus *c) {
                         continue;
                 if (now_us == 0)
                         now_us = rq_clock_mono_us();
-                bool over = raft_leader_of(r) != 0 && raft_leader_of(r) != c->raft_id;
+                bool over = raft_leader_of(r) != 0 && raft_leader_of(r) != t->leader;
                 bool given_up = raft_role_of(r) == RAFT_LEADER && !raft_transfer_is_under_way(r);
                 if (over)
                         send_transfer_done(c, t->gateway, t->request_id, RQ__TRANSFER_DONE__OUTCOME__DONE, "");

@@ -368,7 +368,8 @@ void consensus_stop(consensus *c) {
         c->stopping = true;
         c->stop_deadline_us = now_us + STOP_WAIT_US;
         driver_stop(c->driver);
-        if (c->o.config.step_down && driver_transfer(c->driver, 0) >= 0) {
+        bool leads = raft_role_of(driver_raft(c->driver)) == RAFT_LEADER;
+        if (c->o.config.step_down && leads && driver_transfer(c->driver, 0) >= 0) {
                 c->handing_over = true;
                 c->hand_over_deadline_us = now_us + HAND_OVER_WAIT_US;
         }

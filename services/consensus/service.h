@@ -46,6 +46,7 @@ typedef struct consensus_options {
 typedef struct consensus_transfer {
         uint32_t gateway;
         uint64_t request_id, deadline_us;
+        raft_id leader;     /* it is to be another one than this */
         bool pending;
 } consensus_transfer;
 

@@ -96,7 +96,8 @@ void driver_storage_failed(driver *d);
 void driver_gateway_gone(driver *d, uint32_t gateway);
 void driver_stop(driver *d); /* nothing new is taken any more */
 
-/* Leadership to this member, or to the best one (0). Errors: RQ_ENOTLEADER, RQ_EINVAL. */
+/* Leadership to this member, or to the best one (0); a follower asks its leader to do so, and sees
+ * what comes of it. Errors: RQ_ENOTLEADER (none is known, or it is handing over already), RQ_EINVAL. */
 rq_err driver_transfer(driver *d, raft_id to);
 
 /* Proposes other members, with names and addresses; a joint membership in between

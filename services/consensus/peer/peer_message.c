@@ -20,6 +20,7 @@ static size_t raft_body_bytes(unsigned type) {
         case RAFT_MSG_TIMEOUT_NOW: return RAFT_HEAD_BYTES;
         case RAFT_MSG_READ: return RAFT_HEAD_BYTES + 16;
         case RAFT_MSG_READ_REPLY: return RAFT_HEAD_BYTES + 24;
+        case RAFT_MSG_TRANSFER: return RAFT_HEAD_BYTES + 8;
         default: return 0;
         }
 }
@@ -190,6 +191,7 @@ size_t peer_raft_encode(const raft_message *m, uint8_t out[static PEER_RAFT_BYTE
                 break;
         case RAFT_MSG_READ:
         case RAFT_MSG_READ_REPLY: encode_read(m, p); break;
+        case RAFT_MSG_TRANSFER: rq_put_u64(p, m->transfer.target); break;
         case RAFT_MSG_TIMEOUT_NOW: break;
         }
         return raft_body_bytes(m->type);
@@ -268,6 +270,7 @@ rq_err peer_raft_decode(uint16_t type, rq_bytes body, raft_message *ret_message)
                 break;
         case RAFT_MSG_READ:
         case RAFT_MSG_READ_REPLY: r = decode_read(&m, p); break;
+        case RAFT_MSG_TRANSFER: m.transfer.target = rq_get_u64(p); break;
         case RAFT_MSG_TIMEOUT_NOW: break;
         }
         if (r >= 0)

@@ -208,7 +208,7 @@ static rq_err step_peer(raft *r, const raft_event *event) {
         if (event->type == RAFT_EV_PEER_DOWN)
                 step_peer_down(r, event->peer.id, event->peer.refused);
         else if (event->type == RAFT_EV_TRANSFER)
-                return raft_transfer(r, event->peer.id);
+                return raft_transfer_ask(r, event->peer.id);
         else if (r->role == RAFT_LEADER && p != NULL && event->type == RAFT_EV_COMMIT_WANTED)
                 p->commit_wanted = raft_max(p->commit_wanted, event->peer.index);
         else if (r->role == RAFT_LEADER && p != NULL && event->type == RAFT_EV_SNAPSHOT_DONE)
@@ -228,6 +228,7 @@ static bool contradicts_us(const raft *r, const raft_message *m) {
         case RAFT_MSG_READ:
                 return false;
         case RAFT_MSG_READ_REPLY:
+        case RAFT_MSG_TRANSFER:
                 return m->term == 0;
         case RAFT_MSG_APPEND:
         case RAFT_MSG_HEARTBEAT:
@@ -236,8 +237,7 @@ static bool contradicts_us(const raft *r, const raft_message *m) {
         case RAFT_MSG_APPEND_REPLY:
                 return m->term == 0 || (to_leader && !m->append_reply.rejected && m->append_reply.index > last);
         case RAFT_MSG_HEARTBEAT_REPLY:
-                return m->term == 0
-                    || (to_leader && (m->heartbeat_reply.index > last || m->heartbeat_reply.round > r->round));
+                return m->term == 0 || (to_leader && m->heartbeat_reply.index > last);
         }
         return true;
 }
@@ -269,8 +269,10 @@ static void route(raft *r, const raft_message *m, const raft_entry *entries, con
                 raft_on_timeout_now(r, m);
         else if (m->type == RAFT_MSG_READ)
                 raft_on_read(r, m);
-        else
+        else if (m->type == RAFT_MSG_READ_REPLY)
                 raft_on_read_reply(r, m);
+        else if (m->term == r->term)
+                (void) raft_transfer(r, m->transfer.target); /* who asks sees what comes of it */
 }
 
 static rq_err step_message(raft *r, const raft_message *m, const raft_entry *entries) {

@@ -75,7 +75,7 @@ typedef enum raft_event_type {
         RAFT_EV_COMPACTED,      /* entries up to index were dropped from the log */
         RAFT_EV_PEER_DOWN,      /* its link broke: what was on its way is lost */
         RAFT_EV_COMMIT_WANTED,  /* the peer waits for index to be committed: tell it at once */
-        RAFT_EV_TRANSFER,       /* hand leadership over to peer; 0: to the best follower */
+        RAFT_EV_TRANSFER,       /* hand leadership over to peer; 0: to the best follower. A follower asks its leader to */
         RAFT_EV_CONFIGURE,      /* propose a configuration; goes through a joint one if more than one voter differs */
         RAFT_EV_SNAPSHOT_DONE,  /* the snapshot sent to peer is installed up to index; 0: it failed */
         RAFT_EV_INSTALLED,      /* our own state is durable at a snapshot's index: the log begins behind it */

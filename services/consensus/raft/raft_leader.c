@@ -166,7 +166,9 @@ void raft_on_heartbeat_reply(raft *r, const raft_message *m) {
         uint64_t round = m->heartbeat_reply.round;
         p->contact_us = r->now_us;
         raft_progress_heard(r, p, m->heartbeat_reply.index);
-        if (round <= p->round_confirmed)
+        /* A round that isn't ours yet: an answer to a heartbeat of an earlier run of ours, given by
+         * who has reached this term meanwhile. */
+        if (round <= p->round_confirmed || round > r->round)
                 return;
         p->round_confirmed = round;
         /* Of a round so old that its time is forgotten, the lease gets nothing. */

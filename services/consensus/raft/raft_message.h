@@ -18,6 +18,7 @@ typedef enum raft_message_type {
         RAFT_MSG_TIMEOUT_NOW     = 7, /* leadership transfer: campaign at once (thesis 3.10) */
         RAFT_MSG_READ            = 8, /* follower asks the leader for an index to read at */
         RAFT_MSG_READ_REPLY      = 9,
+        RAFT_MSG_TRANSFER        = 10, /* follower asks the leader to hand leadership over */
 } raft_message_type;
 
 typedef struct raft_message {
@@ -61,6 +62,9 @@ typedef struct raft_message {
                         bool weak;             /* a lease of the leader is enough */
                         uint64_t round;        /* the asker's own number, unique over its restarts */
                 } read;
+                struct {
+                        raft_id target;        /* 0: to the best follower */
+                } transfer;
                 struct {
                         bool refused;          /* not the leader of this term: ask again */
                         uint64_t round;        /* of the question */

@@ -34,6 +34,10 @@ void raft_round_begin(raft *r, bool learners_too) {
 bool raft_lease_holds(const raft *r) {
         if (r->o.lease_us == 0 || r->lease_void || r->transfer_to != 0 || !raft_commit_is_current(r))
                 return false;
+        /* Who leads its own removal is confirmed by voters alone: one that is the last of them and has
+         * restarted asks nobody for a vote, and waits for nothing. */
+        if (!raft_is_voter(r))
+                return false;
         uint64_t sent_us = raft_majority(r, RAFT_MEASURE_ROUND_SENT, r->now_us);
         return sent_us != 0 && r->now_us < sent_us + r->o.lease_us;
 }

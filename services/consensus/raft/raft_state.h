@@ -169,6 +169,7 @@ void raft_on_heartbeat_reply(raft *r, const raft_message *m);
 void raft_settle(raft *r); /* the end of a leader's step: what follows from it */
 
 /* raft_transfer.c */
+rq_err raft_transfer_ask(raft *r, raft_id to); /* on any node */
 rq_err raft_transfer(raft *r, raft_id to);
 void raft_transfer_continue(raft *r, bool again);
 void raft_transfer_expire(raft *r);

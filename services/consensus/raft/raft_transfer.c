@@ -23,6 +23,15 @@ raft_id raft_best_successor(const raft *r) {
         return best == NULL ? 0 : best->id;
 }
 
+rq_err raft_transfer_ask(raft *r, raft_id to) {
+        if (r->role == RAFT_LEADER)
+                return raft_transfer(r, to);
+        if (r->leader == 0)
+                return RQ_ENOTLEADER;
+        raft_send(r, RAFT_MSG_TRANSFER, r->leader)->transfer.target = to;
+        return RQ_OK;
+}
+
 rq_err raft_transfer(raft *r, raft_id to) {
         if (r->role != RAFT_LEADER || r->transfer_to != 0)
                 return RQ_ENOTLEADER;

@@ -266,6 +266,7 @@ static const char *describe(const raft_message *m, char text[static 128]) {
         case RAFT_MSG_HEARTBEAT_REPLY:
                 (void) snprintf(text, 128, "heartbeat t%d match %d", (int) m->term, (int) m->heartbeat_reply.index);
                 break;
+        case RAFT_MSG_TRANSFER:
         case RAFT_MSG_TIMEOUT_NOW:
                 (void) snprintf(text, 128, "timeout-now t%d", (int) m->term);
                 break;

@@ -16,7 +16,7 @@
 #define GOLDEN_DIR RQ_SOURCE_DIR "/tests/golden/consensus/"
 #define GOLDEN_NAME "peer-frames.v1"
 
-enum { MESSAGES = 15 };
+enum { MESSAGES = 16 };
 
 /* One of each, every field with a value of its own. */
 static raft_message sample(int i) {
@@ -37,6 +37,7 @@ static raft_message sample(int i) {
         case 11: m.type = RAFT_MSG_READ; m.read.weak = true; m.read.round = 5; break;
         case 12: m.type = RAFT_MSG_READ; m.read.round = 6; break;
         case 13: m.type = RAFT_MSG_READ_REPLY; m.read_reply.refused = true; m.read_reply.round = 5; break;
+        case 14: m.type = RAFT_MSG_TRANSFER; m.transfer.target = 77; break;
         default: m.type = RAFT_MSG_READ_REPLY; m.read_reply.round = 6; m.read_reply.index = 44; break;
         }
         return m;
@@ -71,6 +72,7 @@ static bool equal(const raft_message *a, const raft_message *b) {
         case RAFT_MSG_HEARTBEAT_REPLY:
                 return a->heartbeat_reply.round == b->heartbeat_reply.round && a->heartbeat_reply.index == b->heartbeat_reply.index;
         case RAFT_MSG_TIMEOUT_NOW: return true;
+        case RAFT_MSG_TRANSFER: return a->transfer.target == b->transfer.target;
         case RAFT_MSG_READ: return a->read.weak == b->read.weak && a->read.round == b->read.round;
         case RAFT_MSG_READ_REPLY:
                 return a->read_reply.refused == b->read_reply.refused && a->read_reply.round == b->read_reply.round &&
@@ -196,7 +198,7 @@ static void test_raft_bodies_are_strict(void **state) {
                 assert_int_equal(peer_raft_decode(type, rq_bytes_of(body, size - 1), &got), RQ_EPROTO);
                 assert_int_equal(peer_raft_decode(type, rq_bytes_of(body, size + 1), &got), RQ_EPROTO);
                 const bool flags = m.type != RAFT_MSG_APPEND && m.type != RAFT_MSG_HEARTBEAT && m.type != RAFT_MSG_HEARTBEAT_REPLY &&
-                                   m.type != RAFT_MSG_TIMEOUT_NOW;
+                                   m.type != RAFT_MSG_TIMEOUT_NOW && m.type != RAFT_MSG_TRANSFER;
                 if (flags) {
                         body[24] |= 4; /* one that this build doesn't know */
                         assert_int_equal(peer_raft_decode(type, rq_bytes_of(body, size), &got), RQ_EPROTO);

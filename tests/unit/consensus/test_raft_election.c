@@ -439,7 +439,7 @@ static void test_what_no_correct_member_sends_is_refused(void **state) {
         assert_int_equal(send(w, (raft_message) { .type = RAFT_MSG_HEARTBEAT, .from = 3, .to = 2, .term = t }), RQ_EPROTO); /* a second leader */
         assert_int_equal(send(w, (raft_message) { .type = RAFT_MSG_APPEND, .from = 3, .to = 1, .term = t }), RQ_EPROTO);
         assert_int_equal(send(w, (raft_message) { .type = RAFT_MSG_APPEND_REPLY, .from = 3, .to = 1, .term = t, .append_reply = { .index = 99 } }), RQ_EPROTO);
-        assert_int_equal(send(w, (raft_message) { .type = RAFT_MSG_HEARTBEAT_REPLY, .from = 3, .to = 1, .term = t, .heartbeat_reply = { .round = UINT64_MAX } }), RQ_EPROTO);
+        assert_int_equal(send(w, (raft_message) { .type = RAFT_MSG_HEARTBEAT_REPLY, .from = 3, .to = 1, .term = t, .heartbeat_reply = { .index = 99 } }), RQ_EPROTO);
         assert_int_equal(send(w, (raft_message) { .type = RAFT_MSG_VOTE, .from = 3, .to = 1, .term = t, .vote = { .campaign_term = t + 1 } }), RQ_EPROTO);
         assert_int_equal(send(w, (raft_message) { .type = RAFT_MSG_VOTE, .from = 1, .to = 1, .term = t, .vote = { .campaign_term = t } }), RQ_EPROTO);
         assert_int_equal(send(w, (raft_message) { .type = (raft_message_type) 77, .from = 2, .to = 1, .term = t }), RQ_EPROTO);

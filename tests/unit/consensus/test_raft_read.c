@@ -115,6 +115,24 @@ static void test_late_confirmations_dont_count(void **state) {
         network_free(w);
 }
 
+/* Found by the simulator: a heartbeat of an earlier run of the leader reaches a member that is in its new term
+ * already. The answer is late, no lie, and confirms nothing. */
+static void test_a_round_of_an_earlier_run_confirms_nothing(void **state) {
+        (void) state;
+        network *w = three_with_lease(0);
+        settle(w);
+        (void) read_at(w, 1, false);
+        w->wire_count = 0;
+        for (raft_id from = 2; from <= 3; from++) {
+                letter late = { .message = {
+                        .type = RAFT_MSG_HEARTBEAT_REPLY, .from = from, .to = 1, .term = raft_term_of(node_of(w, 1)->raft), .heartbeat_reply = { .round = UINT64_MAX },
+                } };
+                assert_int_equal(deliver_letter(w, &late), RQ_OK);
+        }
+        assert_false(is_ready(w, 1));
+        network_free(w);
+}
+
 /* Row 6: the lease counts from when a round was sent, not from when it was answered. */
 static void test_a_lease_counts_from_the_sending(void **state) {
         (void) state;
@@ -256,6 +274,7 @@ int main(void) {
                 cmocka_unit_test(test_reads_share_rounds),
                 cmocka_unit_test(test_a_new_leader_waits_for_its_own_term),
                 cmocka_unit_test(test_late_confirmations_dont_count),
+                cmocka_unit_test(test_a_round_of_an_earlier_run_confirms_nothing),
                 cmocka_unit_test(test_a_lease_counts_from_the_sending),
                 cmocka_unit_test(test_no_lease_during_a_transfer),
                 cmocka_unit_test(test_a_follower_asks),
