@@ -129,8 +129,9 @@ class Server:
 
 # ---------------------------------------------------------------------------- cases
 
-def run_wrk(server, name, seconds, temp):
-    path, kind, connections = WRK_CASES[name]
+def run_wrk(server, name, case, seconds, temp):
+    """case: (path, kind, connections), see WRK_CASES."""
+    path, kind, connections = case
     script = os.path.join(temp, name + ".lua")
     with open(script, "w") as f:
         f.write(LUA % {"path": path, "kind": kind})
@@ -148,7 +149,7 @@ def run_wrk(server, name, seconds, temp):
     if not line:
         raise BenchError("wrk: %s%s" % (out.stdout, out.stderr))
     result = json.loads(line[0][7:])
-    verify_wrk(server, name, result, rows_before, sample_bytes)
+    verify_wrk(server, case, result, rows_before, sample_bytes)
     requests = result["requests"]
     return {
         "req/s": requests / (result["us"] / 1e6),
@@ -187,9 +188,9 @@ def check_sample(server, path, kind):
     return len(response.body)
 
 
-def verify_wrk(server, name, result, rows_before, sample_bytes):
+def verify_wrk(server, case, result, rows_before, sample_bytes):
     """Errors must not count as throughput, also not those inside an answer of status 200."""
-    kind, connections = WRK_CASES[name][1:]
+    kind, connections = case[1:]
     bad = {k: result[k] for k in ("connect", "read", "write", "status", "timeout") if result[k]}
     if bad or result["requests"] == 0:
         raise BenchError("wrk saw errors: %s of %d requests" % (bad, result["requests"]))
@@ -310,7 +311,7 @@ def run_case(server, name, args, temp):
         return run_big_answer(server)
     if name == "restart":
         return run_restart(server)
-    return run_wrk(server, name, args.seconds, temp)
+    return run_wrk(server, name, WRK_CASES[name], args.seconds, temp)
 
 
 # ---------------------------------------------------------------------------- report

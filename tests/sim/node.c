@@ -200,6 +200,7 @@ static void trace_message(world *w, unsigned node_number, unsigned peer, const r
         case RAFT_MSG_APPEND_REPLY: r.flag = m->append_reply.rejected; r.index = m->append_reply.index; r.count = m->append_reply.hint_index; break;
         case RAFT_MSG_HEARTBEAT: r.index = m->heartbeat.commit; r.count = m->heartbeat.round; break;
         case RAFT_MSG_HEARTBEAT_REPLY: r.index = m->heartbeat_reply.index; r.count = m->heartbeat_reply.round; break;
+        case RAFT_MSG_TRANSFER:
         case RAFT_MSG_TIMEOUT_NOW: break;
         case RAFT_MSG_READ: r.flag = m->read.weak; r.count = m->read.round; break;
         case RAFT_MSG_READ_REPLY: r.flag = m->read_reply.refused; r.index = m->read_reply.index; r.count = m->read_reply.round; break;
@@ -461,7 +462,7 @@ void node_receive(world *w, sim_node *n, unsigned from, packet *p) {
         case PACKET_RAFT:
                 trace_message(w, n->number, from, &p->message, true);
                 r = driver_receive(n->driver, &p->message, rq_bytes_of(p->data, p->size), node_now_us(w, n));
-                if ((r == RQ_EPROTO || r == RQ_ECORRUPT) && p->message.type != RAFT_MSG_HEARTBEAT_REPLY)
+                if (r == RQ_EPROTO || r == RQ_ECORRUPT)
                         world_fail(w, "protocol", "node %u refuses a message of type %d from node %u: %s", n->number, p->message.type, from, rq_err_text(r));
                 break;
         case PACKET_FORWARD:

@@ -222,8 +222,9 @@ static void require_progress(world *w) {
                         world_fail(w, "progress", "no progress within %lu s after everything was healed", (unsigned long) (QUIET_US / 1000000));
                         break;
                 }
-                for (int i = 0; i < 20 && step(w);)
-                        i++;
+                for (int i = 0; i < 20 && !w->failed; i++)
+                        if (!step(w) && !w->failed)
+                                world_fail(w, "progress", "nothing happens any more");
         }
 }
 

@@ -149,7 +149,7 @@ rq_err log_io_load(const log_io *io, int dir_fd, const char *name, size_t size_m
         if (fd < 0)
                 return rq_err_from_errno(errno);
         for (size_t piece = LOAD_BYTES; content.size <= size_max; piece = content.size) { /* doubles */
-                size_t got;
+                size_t got = 0;
                 if (piece > size_max + 1 - content.size)
                         piece = size_max + 1 - content.size;
                 rq_err r = rq_buf_reserve(&content, piece);

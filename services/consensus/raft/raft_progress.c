@@ -122,7 +122,9 @@ static bool probe_is_due(const raft *r, const raft_peer *p) {
 }
 
 static bool commit_is_due(const raft *r, const raft_peer *p) {
-        return p->state == RAFT_STREAM && p->commit_sent < p->commit_wanted && r->commit >= p->commit_wanted;
+        /* What it doesn't have yet comes with a commit index of its own; to tell it before would change nothing. */
+        return p->state == RAFT_STREAM && p->commit_sent < p->commit_wanted && r->commit >= p->commit_wanted
+            && p->next > p->commit_wanted;
 }
 
 static bool has_window(const raft *r, const raft_peer *p) {
