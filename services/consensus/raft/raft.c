@@ -59,9 +59,12 @@ rq_err raft_init(void *memory, const raft_options *options, const raft_configura
         if (configuration != NULL)
                 raft_history_add(r, configuration_index, configuration);
         raft_draw_election_timeout(r);
-        /* An earlier run may have answered a leader that has counted a lease from it. */
-        if (options->lease_us > 0)
-                r->guard_until_us = options->now_us + options->election_us;
+        /* An earlier run may have answered a leader that has counted a lease from it, by a
+         * clock that is slower than ours by a tenth. */
+        uint64_t guard_us = options->lease_us + options->lease_us / 9;
+        r->guard_until_us = guard_us > 0 ? options->now_us + guard_us : 0;
+        /* No leader was heard in this run: after a start of all nodes there is none to wait for. */
+        r->election_deadline_us = options->now_us + guard_us + raft_random_between(r, 0, options->election_us / 2);
         *ret_raft = r;
         return RQ_OK;
 }

@@ -153,6 +153,26 @@ static void test_a_lease_counts_from_the_sending(void **state) {
         network_free(w);
 }
 
+/* Found by the simulator: a leader that is about to be removed is confirmed by the one voter that is left, which
+ * may restart, needs nobody's vote then, and leads at once. */
+static void test_no_lease_for_who_is_being_removed(void **state) {
+        (void) state;
+        raft_configuration two = members("12", "");
+        network *w = network_new(2, &two);
+        w->lease_us = ELECTION / 2;
+        start(w, 1);
+        start(w, 2);
+        elect(w, 1);
+        settle(w);
+        assert_int_equal(read_at(w, 1, true), RQ_OK);
+        assert_int_equal(node_of(w, 1)->read_round, 0);
+        raft_configuration one = members("2", "");
+        assert_int_equal(step(w, 1, (raft_event) { .type = RAFT_EV_CONFIGURE, .configure = &one }), RQ_OK);
+        assert_int_equal(read_at(w, 1, true), RQ_OK);
+        assert_int_not_equal(node_of(w, 1)->read_round, 0);
+        network_free(w);
+}
+
 /* Row 5: no lease while leadership is handed over, nor after that has failed: the
  * message may still be on its way. */
 static void test_no_lease_during_a_transfer(void **state) {
@@ -274,6 +294,7 @@ int main(void) {
                 cmocka_unit_test(test_reads_share_rounds),
                 cmocka_unit_test(test_a_new_leader_waits_for_its_own_term),
                 cmocka_unit_test(test_late_confirmations_dont_count),
+                cmocka_unit_test(test_no_lease_for_who_is_being_removed),
                 cmocka_unit_test(test_a_round_of_an_earlier_run_confirms_nothing),
                 cmocka_unit_test(test_a_lease_counts_from_the_sending),
                 cmocka_unit_test(test_no_lease_during_a_transfer),

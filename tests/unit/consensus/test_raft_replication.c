@@ -401,6 +401,29 @@ static void test_a_wanted_commit_is_pushed(void **state) {
         network_free(w);
 }
 
+/* Found by the simulator: nothing to say as long as the entry itself hasn't been sent, and so no append without
+ * entries after the other without end. */
+static void test_a_wanted_commit_waits_for_its_entry(void **state) {
+        (void) state;
+        network *w = three();
+        elect(w, 1);
+        settle(w);
+        isolate(w, 3, true);
+        raft *r = node_of(w, 1)->raft;
+        for (int i = 0; i < 6; i++) { /* more than the window to 3 holds */
+                (void) propose(w, 1, 1, 10);
+                settle(w);
+        }
+        assert_int_equal(progress(w, 1, 3).in_flight_messages, 4);
+        (void) step(w, 1, (raft_event) { .type = RAFT_EV_COMMIT_WANTED, .peer = { .id = 3, .index = raft_trail_of(r)->last } });
+        assert_int_equal(commit(w, 1), raft_trail_of(r)->last);
+        raft_message m;
+        uint32_t count_max;
+        uint64_t bytes_max;
+        assert_false(raft_next_append(r, 3, &m, &count_max, &bytes_max));
+        network_free(w);
+}
+
 /* Row 16: an entry of a leader that has stepped down can still be replaced; the
  * acknowledgement of its write says nothing then. */
 static void test_a_late_write_of_a_former_leader_commits_nothing(void **state) {
@@ -522,6 +545,7 @@ int main(void) {
                 cmocka_unit_test(test_a_gap_in_the_stream_is_rejected),
                 cmocka_unit_test(test_the_window_is_kept),
                 cmocka_unit_test(test_a_wanted_commit_is_pushed),
+                cmocka_unit_test(test_a_wanted_commit_waits_for_its_entry),
                 cmocka_unit_test(test_a_late_write_of_a_former_leader_commits_nothing),
                 cmocka_unit_test(test_the_uncommitted_tail_is_bounded),
                 cmocka_unit_test(test_a_member_that_forgot_breaks_nobody),
