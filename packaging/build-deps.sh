@@ -57,6 +57,13 @@ build_checked() {
     quietly cmake --build build-check
 }
 
+# The simulator alone, optimised: it is to try as many seeds as it can.
+build_simulator() {
+  echo "Building in build-sim/ ..."
+  quietly cmake -G Ninja -S . -B build-sim -DCMAKE_BUILD_TYPE=RelWithDebInfo -DRQ_TESTS=ON &&
+    quietly cmake --build build-sim --target rq-sim
+}
+
 # The published client library that a test drives us with.
 prepare_venv() {
   [ -x .venv/bin/python ] && .venv/bin/python -c 'import pyrqlite' 2>/dev/null && return 0
