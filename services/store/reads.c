@@ -96,8 +96,26 @@ static void refuse_and_free(reads *r, read_request *q, Rq__RequestFailed__Reason
 
 /* --- waiting and running ------------------------------------------------------- */
 
+static void send_piece(reads *r, const read_request *q, uint64_t index, bool last, rq_bytes json) {
+        const result_piece piece = { .request_id = q->base.id, .index = index, .last = last };
+        r->stats.sent_bytes += json.size;
+        send_result(q->base.gateway->link, &piece, json);
+}
+
+typedef struct here { reads *reads; const read_request *request; } here;
+
+static void on_answer(void *arg, uint64_t index, rq_bytes json) {
+        const here *h = arg;
+        send_piece(h->reads, h->request, index, true, json);
+}
+
 static void run_now(reads *r, read_request *q) {
         bool waits;
+        if (read_pool_try(r->pool, &q->job, on_answer, &(here) { r, q })) {
+                r->stats.started++;
+                request_free(r, q);
+                return;
+        }
         if (read_pool_submit(r->pool, &q->job, &waits) < 0) {
                 refuse_and_free(r, q, RQ__REQUEST_FAILED__REASON__OVERLOADED, "too many reads are waiting");
                 return;
@@ -252,12 +270,10 @@ void reads_cancel(reads *r, request *req) {
 
 static void answer(reads *r, read_request *q, const read_event *e) {
         gateway *gw = q->base.gateway;
-        const result_piece piece = { .request_id = q->base.id, .index = e->index, .last = e->kind == READ_LAST };
         switch (e->kind) {
         case READ_PIECE:
         case READ_LAST:
-                r->stats.sent_bytes += e->size;
-                send_result(gw->link, &piece, rq_bytes_of(e->bytes, e->size));
+                send_piece(r, q, e->index, e->kind == READ_LAST, rq_bytes_of(e->bytes, e->size));
                 break;
         case READ_NEEDS_LOG:
                 refuse(r, gw, q->base.id, RQ__REQUEST_FAILED__REASON__NEEDS_LOG, "the request holds a write");

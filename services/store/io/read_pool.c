@@ -25,7 +25,7 @@ typedef struct read_worker {
         pthread_cond_t changed; /* a job, credit, or the end */
         db_reader *reader;      /* set under the mutex */
         read_job *job;
-        bool idle;
+        bool idle, lent; /* lent: the loop's thread uses its connection */
 } read_worker;
 
 struct read_pool {
@@ -227,7 +227,10 @@ static bool next_job(read_worker *w) {
                 }
                 if (until_us == 0)
                         until_us = rq_clock_mono_us() + (p->stats.threads > p->cpus ? IDLE_EXTRA_US : IDLE_US);
-                if (!wait_until(w, until_us) && w->job == NULL && p->stats.threads > THREADS_KEPT &&
+                bool woken = wait_until(w, until_us);
+                if (w->lent)
+                        until_us = 0;
+                else if (!woken && w->job == NULL && p->stats.threads > THREADS_KEPT &&
                     rq_clock_mono_us() >= until_us) {
                         p->stats.idle_closed++;
                         break;
@@ -442,6 +445,32 @@ rq_err read_pool_submit(read_pool *p, read_job *job, bool *ret_waits) {
         if (r >= 0 && ret_waits != NULL)
                 *ret_waits = w == NULL;
         return r;
+}
+
+bool read_pool_try(read_pool *p, const read_job *job, read_answer answer, void *arg) {
+        (void) pthread_mutex_lock(&p->mutex);
+        read_worker *w = p->first == NULL ? p->idle : NULL;
+        while (w != NULL && w->job != NULL) /* given one, and not awake yet */
+                w = w->next_idle;
+        db_reader *reader = w != NULL ? w->reader : NULL;
+        if (reader != NULL)
+                w->lent = true;
+        (void) pthread_mutex_unlock(&p->mutex);
+        if (reader == NULL)
+                return false;
+
+        uint64_t index;
+        size_t bytes_max = job->credit < READ_PIECE_BYTES_MAX ? (size_t) job->credit : READ_PIECE_BYTES_MAX;
+        bool done = db_reader_try(reader, job->query, bytes_max, &index);
+        if (done)
+                answer(arg, index, db_reader_json(reader));
+
+        (void) pthread_mutex_lock(&p->mutex);
+        w->lent = false;
+        p->stats.tried++;
+        p->stats.tried_well += done;
+        (void) pthread_mutex_unlock(&p->mutex);
+        return done;
 }
 
 void read_pool_credit(read_pool *p, read_job *job, uint64_t bytes) {

@@ -72,6 +72,12 @@ bool read_pool_settle(read_pool *p);
  * RQ_EFULL. */
 rq_err read_pool_submit(read_pool *p, read_job *job, bool *ret_waits);
 
+/* Runs the job here and now if that is quick and nobody waits: an idle thread's
+ * connection is borrowed for it. True: answer was called with the whole answer,
+ * borrowed bytes. False: nothing was done; submit it. */
+typedef void (*read_answer)(void *arg, uint64_t index, rq_bytes json);
+bool read_pool_try(read_pool *p, const read_job *job, read_answer answer, void *arg);
+
 void read_pool_credit(read_pool *p, read_job *job, uint64_t bytes);
 
 /* True: the job is out of the pool and no event of it will come. False: its
@@ -88,7 +94,8 @@ bool read_pool_tend(read_pool *p);
 
 typedef struct read_pool_stats {
         uint32_t threads, threads_max, idle, queued;
-        uint64_t requests, waits; /* run; of these, had to wait for a thread */
+        uint64_t requests, waits; /* run by threads; of these, had to wait for one */
+        uint64_t tried, tried_well; /* by read_pool_try(); of these, answered */
         uint64_t wait_us;         /* together */
         uint64_t idle_closed;
 } read_pool_stats;
