@@ -300,7 +300,8 @@ static void answer(reads *r, read_request *q, const read_event *e) {
                 break;
         case READ_STARVED:
                 r->stats.starved++;
-                refuse(r, gw, q->base.id, RQ__REQUEST_FAILED__REASON__TIMEOUT, "the client is too slow");
+                refuse(r, gw, q->base.id, RQ__REQUEST_FAILED__REASON__TIMEOUT,
+                       e->job->crowded ? "the client takes its answer too slowly, and other reads wait" : "the client is too slow");
                 break;
         case READ_STOPPED:
                 refuse(r, gw, q->base.id, RQ__REQUEST_FAILED__REASON__STOPPING, stopping_text);

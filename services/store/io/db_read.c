@@ -180,10 +180,23 @@ static bool on_row(void *arg, json_writer *w) {
         return r->over == NULL && on_piece(r, w);
 }
 
+static const char *memory_text(void) {
+        switch (sqlite_memory_read_met()) {
+        case SQLITE_MEMORY_ONE_MET:
+                return "the read needs more memory than half of -max-read-memory: use LIMIT, an index for its ORDER BY or GROUP BY, or smaller values";
+        case SQLITE_MEMORY_TOGETHER_MET:
+                return "the reads under way need more memory than -max-read-memory: try again, or let them sort, group and join less";
+        case SQLITE_MEMORY_ENOUGH:
+                break;
+        }
+        return NULL;
+}
+
 /* SQLite interrupts for the deadline only while it works long. */
 static const char *error_text(db_reader *r, int code) {
-        if (r->over != NULL)
-                return r->over;
+        const char *memory = (code & 0xff) == SQLITE_NOMEM ? memory_text() : NULL;
+        if (r->over != NULL || memory != NULL)
+                return r->over != NULL ? r->over : memory;
         return (code & 0xff) == SQLITE_INTERRUPT ? timed_out_text : sqlite3_errmsg(r->db);
 }
 
@@ -320,6 +333,7 @@ db_read_outcome db_reader_run(db_reader *r, const Rq__Query *query, const atomic
         r->over = NULL;
 
         json_begin(r->json, &options);
+        sqlite_memory_read_begin();
         db_read_outcome outcome;
         if (has_disallowed_pragma(query)) {
                 r->index = applier_lo(r->applier);
@@ -335,6 +349,7 @@ db_read_outcome db_reader_run(db_reader *r, const Rq__Query *query, const atomic
                 outcome = run_in_snapshot(r);
         }
         (void) sqlite3_reset(r->snapshot);
+        sqlite_memory_read_end();
         r->stop = NULL;
         if (outcome == DB_READ_DONE || outcome == DB_READ_NEEDS_LOG)
                 *ret_index = r->index;

@@ -25,6 +25,8 @@ typedef struct read_worker {
         pthread_cond_t changed; /* a job, credit, or the end */
         db_reader *reader;      /* set under the mutex */
         read_job *job;
+        uint64_t waits_since_us; /* for credit; 0: it doesn't */
+        uint64_t waited_us;      /* before that, in this job */
         bool idle, lent; /* lent: the loop's thread uses its connection */
 } read_worker;
 
@@ -87,12 +89,18 @@ static size_t take_credit(read_worker *w, size_t size) {
         read_job *job = w->job;
         uint64_t give_up_us = 0;
         while (job->credit == 0 && !atomic_load(&job->stop)) {
-                if (give_up_us == 0)
-                        give_up_us = rq_clock_mono_us() + READ_STARVED_US;
+                if (give_up_us == 0) {
+                        w->waits_since_us = rq_clock_mono_us();
+                        give_up_us = w->waits_since_us + READ_STARVED_US;
+                }
                 if (!wait_until(w, give_up_us) && job->credit == 0 && rq_clock_mono_us() >= give_up_us) {
                         job->starved = true;
                         atomic_store(&job->stop, true);
                 }
+        }
+        if (give_up_us != 0) {
+                w->waited_us += rq_clock_mono_us() - w->waits_since_us;
+                w->waits_since_us = 0;
         }
         if (atomic_load(&job->stop))
                 return 0;
@@ -238,6 +246,7 @@ static bool next_job(read_worker *w) {
         }
         if (w->idle)
                 leave_idle(p, w);
+        w->waited_us = 0;
         if (w->job != NULL)
                 w->job->worker = w;
         return w->job != NULL;
@@ -412,7 +421,7 @@ rq_err read_pool_submit(read_pool *p, read_job *job, bool *ret_waits) {
         rq_err r = RQ_OK;
         job->next = NULL;
         job->worker = NULL;
-        job->starved = false;
+        job->starved = job->crowded = false;
         atomic_store(&job->stop, false);
 
         (void) pthread_mutex_lock(&p->mutex);
@@ -514,12 +523,36 @@ read_event *read_pool_take(read_pool *p) {
         return e;
 }
 
+/* Under the mutex: one thread for each job that waits. */
+static void make_room(read_pool *p, uint64_t now_us) {
+        uint64_t waited_us = now_us - p->first->queued_us, patience_us = READ_PATIENCE_US_MIN;
+        if (waited_us < READ_PATIENCE_US_MAX - READ_PATIENCE_US_MIN)
+                patience_us = READ_PATIENCE_US_MAX - waited_us;
+        uint32_t wanted = p->stats.queued;
+        for (read_worker *w = p->all; w != NULL && wanted > 0; w = w->next) {
+                if (w->job == NULL || w->waits_since_us == 0 || w->waited_us + (now_us - w->waits_since_us) < patience_us)
+                        continue;
+                if (!atomic_load(&w->job->stop)) {
+                        w->job->starved = w->job->crowded = true;
+                        atomic_store(&w->job->stop, true);
+                        (void) pthread_cond_signal(&w->changed);
+                        p->stats.crowded_out++;
+                }
+                wanted--;
+        }
+}
+
 bool read_pool_tend(read_pool *p) {
         join_ended(p);
         (void) pthread_mutex_lock(&p->mutex);
         bool waits = p->first != NULL;
-        if (waits && p->stats.threads < p->threads_max && rq_clock_mono_us() - p->first->queued_us >= READ_TEND_US)
-                (void) add_worker(p, NULL);
+        uint64_t now_us = rq_clock_mono_us();
+        if (waits && now_us - p->first->queued_us >= READ_TEND_US) {
+                if (p->stats.threads < p->threads_max)
+                        (void) add_worker(p, NULL);
+                else
+                        make_room(p, now_us);
+        }
         (void) pthread_mutex_unlock(&p->mutex);
         return waits;
 }

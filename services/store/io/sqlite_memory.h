@@ -28,7 +28,9 @@ bool sqlite_memory_limit_met(void); /* since it was set last */
 void sqlite_memory_reads_max(uint64_t together, uint64_t one);
 uint64_t sqlite_memory_reads_held(void); /* any thread */
 
-enum { SQLITE_MEMORY_READ_FREE = 1024 * 1024 }; /* of each read: isn't counted to what all hold */
+/* Of each read: isn't counted to what all hold. More than a connection's page
+ * cache, so that small reads go on while large ones are refused. */
+enum { SQLITE_MEMORY_READ_FREE = 3 * 1024 * 1024 };
 
 typedef enum sqlite_memory_end {
         SQLITE_MEMORY_ENOUGH,

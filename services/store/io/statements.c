@@ -15,7 +15,8 @@
 enum {
         CACHED_COUNT_MAX     = 256,
         CACHED_TEXT_MAX      = 16 * 1024,       /* longer text is prepared each time */
-        CACHED_BYTES_MAX     = 2 * 1024 * 1024, /* of text */
+        CACHED_BYTES_MAX     = 4 * 1024 * 1024, /* of text and programs */
+        CACHED_PROGRAM_MAX   = 512 * 1024,      /* likewise larger programs */
         PROBLEM_BYTES        = 1024,
         PIECE_BYTES          = 16 * 1024,
         /* Views of views grow exponentially when a statement is prepared. */
@@ -43,7 +44,7 @@ typedef struct cached {
         bool busy, listed;
         uint32_t quick_runs, wanted_runs; /* in a row; so many make it trusted */
         uint64_t ran_index;               /* the schema's that it ran with last */
-        size_t sql_size;
+        size_t memory, sql_size;
         char sql[];
 } cached;
 
@@ -242,7 +243,7 @@ static void forget(statements *s, cached *c) {
         if (c->listed) {
                 (void) rq_table_remove(&s->by_text, c->key);
                 rq_list_remove(&c->by_use);
-                s->bytes -= c->sql_size;
+                s->bytes -= c->memory;
         }
         (void) sqlite3_finalize(c->stmt);
         free(c);
@@ -300,15 +301,17 @@ static void make_room(statements *s, size_t bytes) {
 /* Keeps c if it may be kept; c stays valid either way. */
 static void keep(statements *s, cached *c) {
         cached *other = rq_table_get(&s->by_text, c->key);
-        if (c->sql_size > CACHED_TEXT_MAX || (other != NULL && other->busy))
+        size_t program = (size_t) sqlite3_stmt_status(c->stmt, SQLITE_STMTSTATUS_MEMUSED, 0);
+        if (c->sql_size > CACHED_TEXT_MAX || program > CACHED_PROGRAM_MAX || (other != NULL && other->busy))
                 return;
         if (other != NULL)
                 forget(s, other);
-        make_room(s, c->sql_size);
+        c->memory = program + c->sql_size;
+        make_room(s, c->memory);
         if (rq_table_put(&s->by_text, c->key, c) < 0)
                 return;
         c->listed = true;
-        s->bytes += c->sql_size;
+        s->bytes += c->memory;
         rq_list_append(&s->by_use, &c->by_use);
 }
 
