@@ -476,8 +476,7 @@ bool read_pool_try(read_pool *p, const read_job *job, read_answer answer, void *
 
         (void) pthread_mutex_lock(&p->mutex);
         w->lent = false;
-        p->stats.tried++;
-        p->stats.tried_well += done;
+        p->stats.here += done;
         (void) pthread_mutex_unlock(&p->mutex);
         return done;
 }
@@ -529,15 +528,17 @@ static void make_room(read_pool *p, uint64_t now_us) {
         if (waited_us < READ_PATIENCE_US_MAX - READ_PATIENCE_US_MIN)
                 patience_us = READ_PATIENCE_US_MAX - waited_us;
         uint32_t wanted = p->stats.queued;
+        for (const read_worker *w = p->all; w != NULL && wanted > 0; w = w->next)
+                if (w->job != NULL && atomic_load(&w->job->stop)) /* about to end */
+                        wanted--;
         for (read_worker *w = p->all; w != NULL && wanted > 0; w = w->next) {
-                if (w->job == NULL || w->waits_since_us == 0 || w->waited_us + (now_us - w->waits_since_us) < patience_us)
+                if (w->job == NULL || atomic_load(&w->job->stop) || w->waits_since_us == 0 ||
+                    w->waited_us + (now_us - w->waits_since_us) < patience_us)
                         continue;
-                if (!atomic_load(&w->job->stop)) {
-                        w->job->starved = w->job->crowded = true;
-                        atomic_store(&w->job->stop, true);
-                        (void) pthread_cond_signal(&w->changed);
-                        p->stats.crowded_out++;
-                }
+                w->job->starved = w->job->crowded = true;
+                atomic_store(&w->job->stop, true);
+                (void) pthread_cond_signal(&w->changed);
+                p->stats.crowded_out++;
                 wanted--;
         }
 }

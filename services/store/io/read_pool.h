@@ -102,7 +102,7 @@ bool read_pool_tend(read_pool *p);
 typedef struct read_pool_stats {
         uint32_t threads, threads_max, idle, queued;
         uint64_t requests, waits; /* run by threads; of these, had to wait for one */
-        uint64_t tried, tried_well; /* by read_pool_try(); of these, answered */
+        uint64_t here;            /* answered by read_pool_try() */
         uint64_t wait_us;         /* together */
         uint64_t idle_closed, crowded_out;
 } read_pool_stats;

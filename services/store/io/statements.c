@@ -22,8 +22,8 @@ enum {
         /* Views of views grow exponentially when a statement is prepared. */
         PREPARE_BYTES_MAX    = 32 * 1024 * 1024,
         PREPARE_BYTES_FACTOR = 64,              /* and for each byte of its text */
-        QUICK_US             = 100,
-        WANTED_MAX           = 1024,
+        QUICK_US             = 200,
+        WANTED_MAX           = 256,
 };
 
 static const char temp_refused[] = "temporary tables, views, triggers and indexes are not replicated: use ordinary ones";
@@ -495,9 +495,10 @@ void statements_ran(statements *s, const statement *st, uint64_t took_us, uint64
         if (c == NULL)
                 return;
         c->ran_index = index;
+        /* A slow one among many may be the machine's fault. */
         if (took_us > QUICK_US)
-                c->quick_runs = 0;
-        else if (c->quick_runs < WANTED_MAX)
+                c->quick_runs /= 2;
+        else if (c->quick_runs < c->wanted_runs)
                 c->quick_runs++;
 }
 
@@ -518,6 +519,7 @@ void statements_trusted_end(statements *s, bool failed) {
                 c->wanted_runs = c->wanted_runs >= WANTED_MAX / 4 ? WANTED_MAX : c->wanted_runs * 4;
         } else if (c->wanted_runs > 1) {
                 c->wanted_runs--;
+                c->quick_runs = c->wanted_runs;
         }
 }
 
