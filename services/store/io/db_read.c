@@ -57,7 +57,8 @@ static int on_progress(void *arg) {
         const db_reader *r = arg;
         if (r->trying)
                 return rq_clock_mono_us() >= r->try_until_us;
-        return r->stop != NULL && (is_stopped(r) || is_late(r));
+        /* An aggregate that found no memory says so only at its end. */
+        return r->stop != NULL && (is_stopped(r) || is_late(r) || sqlite_memory_read_met() != SQLITE_MEMORY_ENOUGH);
 }
 
 rq_err db_reader_new(files *f, const applier *a, db_reader **ret_reader) {
@@ -194,7 +195,7 @@ static const char *memory_text(void) {
 
 /* SQLite interrupts for the deadline only while it works long. */
 static const char *error_text(db_reader *r, int code) {
-        const char *memory = (code & 0xff) == SQLITE_NOMEM ? memory_text() : NULL;
+        const char *memory = (code & 0xff) == SQLITE_NOMEM || (code & 0xff) == SQLITE_INTERRUPT ? memory_text() : NULL;
         if (r->over != NULL || memory != NULL)
                 return r->over != NULL ? r->over : memory;
         return (code & 0xff) == SQLITE_INTERRUPT ? timed_out_text : sqlite3_errmsg(r->db);
@@ -223,6 +224,7 @@ static bool run_statement(db_reader *r, statement *st, bind_cursor *cursor, bool
         int code;
         bool begun = false;
         uint64_t start_us = rq_clock_mono_us();
+        sqlite_memory_read_forgive();
         if (answer_rows) {
                 bool qualify = r->query->render != NULL && r->query->render->qualify_columns;
                 code = stmt_rows_run(st->stmt, r->json, qualify, on_row, r, &begun);

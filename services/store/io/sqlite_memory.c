@@ -143,6 +143,7 @@ void sqlite_memory_read_end(void) {
 }
 
 sqlite_memory_end sqlite_memory_read_met(void) { return read_met; }
+void sqlite_memory_read_forgive(void) { read_met = SQLITE_MEMORY_ENOUGH; }
 
 bool sqlite_memory_claim(size_t bytes) {
         if (!reading)

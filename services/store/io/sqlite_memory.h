@@ -41,7 +41,8 @@ typedef enum sqlite_memory_end {
 /* A read of the calling thread. */
 void sqlite_memory_read_begin(void);
 void sqlite_memory_read_end(void);
-sqlite_memory_end sqlite_memory_read_met(void); /* since it began */
+sqlite_memory_end sqlite_memory_read_met(void); /* since it began, or the next call */
+void sqlite_memory_read_forgive(void);
 
 /* Memory that isn't SQLite's, counted to the read. False: refused, not counted.
  * Outside a read: true. */

@@ -273,6 +273,11 @@ static void test_one_read_has_its_limit(void **state) {
                 run(r, greedy[i], 3);
                 assert_null(strstr(json_of(r), "error"));
         }
+        /* At once, not when it is at its end. */
+        uint64_t start_us = rq_clock_mono_us();
+        run(r, greedy[4], 1000000000);
+        assert_non_null(strstr(json_of(r), ONE_MET));
+        assert_in_range(rq_clock_mono_us() - start_us, 0, 20000000);
         /* The writer has no such limit. */
         apply(b, "INSERT INTO t VALUES (9, hex(zeroblob(20000000)))");
         run(r, "SELECT length(v) + ? FROM t WHERE id = 9", 0);
