@@ -62,7 +62,7 @@ struct statements {
         cached *loose;    /* prepared and not cached: finalized at release */
         bool trusted_only;
         uint64_t schema_index;
-        cached *last_trusted; /* since trusted_begin */
+        cached *last_trusted; /* since trusted_begin; NULL: the last one asked for wasn't */
 };
 
 /* --- authorizer --------------------------------------------------------------- */
@@ -432,9 +432,9 @@ rq_err statements_prepare(statements *s, rq_bytes sql, statement *ret, rq_bytes 
         uint64_t key = sql.size <= CACHED_TEXT_MAX ? key_of(sql) : 0;
         cached *c = sql.size <= CACHED_TEXT_MAX ? find(s, key, sql) : NULL;
         if (s->trusted_only) {
-                if (c == NULL || !is_trusted(c, s->schema_index))
+                s->last_trusted = c != NULL && is_trusted(c, s->schema_index) ? c : NULL;
+                if (s->last_trusted == NULL)
                         return RQ_EAGAIN;
-                s->last_trusted = c;
         }
         if (c != NULL) {
                 rest = rest_behind(sql, c->consumed);
