@@ -136,6 +136,7 @@ static db_reader *reader_of(bench *b) {
 /* --- without waiting -------------------------------------------------------------- */
 
 #define POINT "SELECT v FROM t WHERE id = ?"
+#define LENGTH "SELECT length(v) FROM t WHERE id = ?"
 #define POINT_TWO "{\"results\":[{\"columns\":[\"v\"],\"types\":[\"text\"],\"values\":[[\"two\"]]}]"
 #define COUNT_TO "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT ?) SELECT max(x) FROM c"
 
@@ -238,8 +239,14 @@ static void test_large_answers_and_values_are_not_tried(void **state) {
         assert_true(becomes_trusted(r, POINT, 2));
         assert_false(try(r, POINT, 5));
         assert_true(becomes_trusted(r, POINT, 2));
+        /* Its pages are in the connection's cache, and its answer is short. */
+        apply(b, "INSERT INTO t VALUES (6, printf('%.*c', 1000000, 'x'))");
+        run(r, LENGTH, 6);
+        assert_true(becomes_trusted(r, LENGTH, 2));
+        assert_false(try(r, LENGTH, 6));
         question q;
         uint64_t index;
+        assert_true(becomes_trusted(r, POINT, 2));
         assert_false(db_reader_try(r, question_init(&q, POINT, 4), 10000, &index)); /* above the credit */
         run(r, POINT, 4);
         assert_int_equal(db_reader_json(r).size, 20000 + strlen(POINT_TWO) - 3);
