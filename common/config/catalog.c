@@ -112,6 +112,7 @@ static const rq_flag flags[] = {
         NUMBER("max-connections", "0", GATEWAY, "most client connections; 0: what the limit on open files allows", IN(LIMITS), .min = 0, .max = 1000000),
         NUMBER("max-answer-rows", "0", GATEWAY, "most rows that a read may answer; 0: no limit", IN(LIMITS), .min = 0),
         BYTES("max-answer-size", "0", GATEWAY, "most JSON that a read may answer; 0: no limit", IN(LIMITS), .min = 0),
+        BYTES("max-read-memory", "512MiB", STORE, "memory that all reads may take together, and half of it one", IN(LIMITS), .min = INT64_C(16) << 20, .max = INT64_C(1) << 40),
         NUMBER("write-step-budget", "500000000", GATEWAY, "VDBE steps that one write may take", IN(LIMITS), .min = 1000),
 
         TEXT("log-format", "FORM", "plain", RQ_USED_ALL, "lines on stderr: plain or json (the journal gets fields)", IN(PROCESS), .choices = "plain|json"),

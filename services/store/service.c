@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "dispatch.h"
+#include "io/sqlite_memory.h"
 #include "log/log.h"
 #include "log/log_fields.h"
 #include "messages.h"
@@ -299,6 +300,7 @@ static rq_err store_start(rq_service *service, void **ret_state) {
         s->service = service;
         gateways_init(&s->gateways);
         store_config_read(rq_service_config(service), &s->config);
+        sqlite_memory_reads_max(s->config.read_memory_bytes, s->config.read_memory_bytes / 2);
         rq_err r = open_files(s);
         if (r >= 0)
                 r = start_parts(s);

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "io/sqlite_memory.h"
+
 /* jansson's NULL for lack of memory travels: setting NULL fails, and so does
  * dumping a NULL document; a value that is missing is only missing. */
 
@@ -191,6 +193,9 @@ static json_t *counters(const store *s, const reads_stats *reading) {
                 { "queries_cancelled", reading->cancelled },
                 { "queries_failed", reading->failed },
                 { "queries_starved", reading->starved },
+                { "queries_crowded_out", reading->pool.crowded_out },
+                { "queries_on_loop", reading->pool.here },
+                { "query_memory_bytes", sqlite_memory_reads_held() },
                 { "query_bytes", reading->sent_bytes },
                 { "results", writes.sent },
                 { "result_bytes", writes.sent_bytes },

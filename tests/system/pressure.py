@@ -2,8 +2,8 @@
 """A node under load, abuse and stalls: what is limited stays limited, every request gets an answer in time,
 and afterwards all is as before.
 
-Two nodes, one after the other: one with the defaults (many connections, large bodies, stalls), one with
-low limits (timeouts, refusals). Takes about a minute.
+Three nodes, one after the other: one with the defaults (many connections, large bodies, stalls), one with
+low limits (timeouts, refusals), one with few readers and little memory for them. Takes about a minute.
 """
 
 import argparse
@@ -662,6 +662,109 @@ def check_cancel(b):
     b.check("after endless SELECTs", b.works())
 
 
+# As many rows as the parameter says: quick or endless under one text.
+AS_LONG_AS = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM r LIMIT ?) SELECT max(n) FROM r"
+
+
+def counters(b):
+    return json.loads(b.node.client().request("GET", "/status").body)["store"]["counters"]
+
+
+def check_reads_on_the_loop(b):
+    client, before = b.node.client(10.0), counters(b)["queries_on_loop"]
+    quick = json.dumps([[AS_LONG_AS, 3]])
+    answers = [client.request("POST", "/db/query?level=none", quick).body for _ in range(500)]
+    run = counters(b)["queries_on_loop"] - before
+    b.check("quick reads run on the loop", all(b"[[3]]" in a for a in answers) and run > 100, "%d of %d" % (run, len(answers)))
+    # What was quick and now isn't may not hold up anybody.
+    socks, times = [], []
+    for n in range(200):
+        if n % 10 == 0:
+            sock = connect(b.port)
+            sock.sendall(post("/db/query?level=none&timeout=2s", json.dumps([[AS_LONG_AS, 10 ** 12]]).encode()))
+            socks.append(sock)
+        begin = time.monotonic()
+        ok = b"[[3]]" in client.request("POST", "/db/query?level=none", quick).body
+        times.append(time.monotonic() - begin if ok else 99.0)
+    answers = [receive_until(s, lambda d: b"\r\n\r\n" in d, 6) for s in socks]
+    for sock in socks:
+        sock.close()
+    times.sort()
+    b.check("20 endless reads beside quick ones of the same text", times[100] < 0.1 and times[-1] < 1.0 and all(a for a in answers),
+            "median %.1f ms, slowest %.1f ms" % (times[100] * 1e3, times[-1] * 1e3))
+
+
+def check_held_readers(b, readers):
+    """b was started with -db-max-ro-conns readers."""
+    socks = []
+    for _ in range(8 * readers):            # who never read their answers
+        sock = connect(b.port)
+        sock.sendall(post("/db/query?level=none&timeout=60s", json.dumps([LARGE]).encode()))
+        socks.append(sock)
+    time.sleep(0.5)
+    client, times = b.node.client(40.0), []
+    for n in range(5):
+        begin = time.monotonic()
+        ok = client.request("POST", "/db/query?level=none&timeout=30s", json.dumps(["SELECT %d" % n])).status == 200
+        times.append(time.monotonic() - begin if ok else 99.0)
+    ended = counters(b)["queries_crowded_out"]
+    b.check("%d clients that read nothing and %d readers: other clients" % (len(socks), readers), max(times) < 4 and ended > 0,
+            "slowest of %d: %.0f ms; %d reads made room" % (len(times), max(times) * 1e3, ended))
+    for sock in socks:
+        sock.close()
+    b.check("after clients that read nothing", b.works())
+
+
+GREEDY = (
+    "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM r LIMIT 10000000) SELECT n FROM r ORDER BY hex(zeroblob(500)) || -n",
+    "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM r LIMIT 10000000) SELECT group_concat(hex(zeroblob(500))) FROM r",
+    "SELECT randomblob(1000000000)", "SELECT hex(zeroblob(400000000))", "SELECT x, x, x, x, x, x, x, x FROM (SELECT hex(zeroblob(5000000)) AS x)",
+    "WITH RECURSIVE r(n, v) AS (SELECT 1, 'x' UNION ALL SELECT n+1, v || v FROM r) SELECT max(length(v)) FROM r",
+)
+
+
+def check_memory_of_reads(b, limit):
+    """b was started with -max-read-memory limit."""
+    b.works()
+    before, most, answers, done = b.pss("rq-store"), [0], [], threading.Event()
+
+    def read(n):
+        client = b.node.client(60.0)
+        for k in range(2 * len(GREEDY)):
+            body = json.dumps([GREEDY[(n + k) % len(GREEDY)]])
+            answers.append(client.request("POST", "/db/query?level=none&timeout=30s", body))
+        client.close()
+
+    def watch():
+        while not done.is_set():
+            most[0] = max(most[0], b.pss("rq-store"))
+            time.sleep(0.01)
+
+    readers = [threading.Thread(target=read, args=(n,)) for n in range(8)]
+    watcher = threading.Thread(target=watch)
+    for t in (watcher, *readers):
+        t.start()
+    client, writes = b.node.client(20.0), []
+    while any(t.is_alive() for t in readers):
+        begin = time.monotonic()
+        ok = b"error" not in client.request("POST", "/db/execute", '[["INSERT INTO alive VALUES (hex(zeroblob(?)))", 20000000]]').body
+        writes.append(time.monotonic() - begin if ok else 99.0)
+        ok = b"[[1]]" in client.request("POST", "/db/query?level=none", '["SELECT 1"]').body
+        writes.append(0 if ok else 99.0)
+        time.sleep(0.2)
+    done.set()
+    for t in (watcher, *readers):
+        t.join()
+    refused = [a for a in answers if a.status == 200 and b"-max-read-memory" in a.body]
+    b.check("reads that want too much memory are told so", len(refused) == len(answers) and b.same_processes(),
+            "%d of %d: %r" % (len(refused), len(answers), next((a.body[:120] for a in answers if a not in refused), answers[0].body[-140:])))
+    # The writer's values of 40 MB, and what it copies of them, beside.
+    b.check("memory of rq-store with such reads", most[0] - before < 2 * limit + 300 * MIB, "%s before, at most %s" % (mib(before), mib(most[0])))
+    b.check("writes and small reads beside them", writes and max(writes) < 10, "slowest of %d: %.2f s" % (len(writes) // 2, max(writes)))
+    left = settles(lambda: json.loads(b.node.client().request("GET", "/status").body)["store"]["counters"]["query_memory_bytes"], 0, 2)
+    b.check("reads hold nothing afterwards", left == 0 and b.works(), "%d bytes" % left)
+
+
 def check_large_bodies(b):
     client = b.node.client(40.0)
     client.request("POST", "/db/execute", '["CREATE TABLE large (v)"]')
@@ -670,6 +773,9 @@ def check_large_bodies(b):
     response = client.request("POST", "/db/execute", b'[["INSERT INTO large VALUES (?)", "' + b"a" * 60000000 + b'"]]')
     seconds = time.monotonic() - begin
     rows = client.request("GET", "/db/query?q=SELECT+length(v)+FROM+large").body
+    whole = client.request("GET", "/db/query?q=SELECT+v+FROM+large").body
+    b.check("a string of 60 MB is read again", len(whole) > 60000000 and b"error" not in whole[-1000:], "%d bytes" % len(whole))
+    del whole
     b.check("a string of 60 MB", response.status == 200 and b"[[60000000]]" in rows, "%.2f s, %r" % (seconds, response.body[:80]))
     left = settles(lambda: b.pss("rq-gateway"), 30 * MIB, 5)
     b.check("memory of rq-gateway after it", left < 30 * MIB, "%s, before it %s" % (mib(left), mib(before["rq-gateway"])))
@@ -730,11 +836,15 @@ def main():
         check_stalls(b)
         check_slow_reader(b)
         check_cancel(b)
+        check_reads_on_the_loop(b)
         check_large_bodies(b)
     with Bench(args.rqd, tally, ("-watchdog", "0", "-http-idle-timeout", "2s", "-max-body-size", "1MiB", "-max-inflight", "8")) as b:
         check_sizes(b, MIB)
         check_slow_clients(b, 2.0)
         check_inflight(b, 8)
+    with Bench(args.rqd, tally, ("-watchdog", "0", "-db-max-ro-conns", "8", "-max-read-memory", "64MiB")) as b:
+        check_memory_of_reads(b, 64 * MIB)
+        check_held_readers(b, 8)
     print("in %.0f s" % (time.monotonic() - begin))
     return tally.finish()
 

@@ -23,6 +23,14 @@ static const char *const functions[] = {
         "trim", "trunc", "typeof", "unhex", "unicode", "unixepoch", "unlikely", "upper", "zeroblob",
 };
 
+/* Sorted likewise. */
+static const char *const brief_functions[] = {
+        "abs", "avg", "ceil", "ceiling", "coalesce", "count", "current_date", "current_time", "current_timestamp", "date",
+        "datetime", "floor", "ifnull", "iif", "julianday", "length", "lower", "ltrim", "max", "min", "mod", "nullif", "round",
+        "rtrim", "sign", "strftime", "substr", "substring", "sum", "time", "total", "trim", "trunc", "typeof", "unixepoch",
+        "upper",
+};
+
 /* The first is for readers. */
 static const char *modules[] = {
         "dbstat", "fts3", "fts4", "fts4aux", "fts5", "fts5vocab", "geopoly", "json_each", "json_tree", "rtree", "rtree_i32", NULL,
@@ -62,6 +70,10 @@ static int compare(const void *key, const void *element) {
 
 bool allowed_function(const char *name) {
         return bsearch(name, functions, sizeof functions / sizeof functions[0], sizeof functions[0], compare) != NULL;
+}
+
+bool allowed_brief_function(const char *name) {
+        return bsearch(name, brief_functions, sizeof brief_functions / sizeof brief_functions[0], sizeof brief_functions[0], compare) != NULL;
 }
 
 bool allowed_module(const char *name) {

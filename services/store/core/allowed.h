@@ -10,6 +10,10 @@
 bool allowed_function(const char *name);
 bool allowed_module(const char *name);
 
+/* Costs no more than its arguments are long: a statement that calls only such
+ * functions is cheap if it takes few steps. Case-insensitive. */
+bool allowed_brief_function(const char *name);
+
 /* NULL-terminated, for sqlite3_drop_modules. A reader also has dbstat. */
 const char **allowed_modules(bool reader);
 

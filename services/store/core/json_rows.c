@@ -15,6 +15,7 @@ enum {
         CELL_LEVEL = 5,
         BYTE_LEVEL = 6, /* of a BLOB as array */
         SHORT_COPY = 16,
+        KEPT_BYTES = 1024 * 1024, /* a larger buffer is freed when it is empty */
 };
 
 /* What stands before a cell (separator, line break, key) is the same in each
@@ -110,8 +111,15 @@ static void put_integer(json_writer *w, int64_t value) {
         check(w, rq_buf_append(&w->out, text, (size_t) (end - text)));
 }
 
+static void empty(rq_buf *buf) {
+        if (buf->capacity > KEPT_BYTES)
+                rq_buf_done(buf);
+        buf->size = 0;
+}
+
 void json_begin(json_writer *w, const json_options *options) {
-        w->out.size = 0;
+        empty(&w->out);
+        empty(&w->row);
         w->failed = false;
         w->options = *options;
         w->result_count = 0;
@@ -597,7 +605,7 @@ rq_bytes json_bytes(const json_writer *w) {
 }
 
 void json_reset_bytes(json_writer *w) {
-        w->out.size = 0;
+        empty(&w->out);
 }
 
 bool json_failed(const json_writer *w) {

@@ -191,6 +191,13 @@ rq_err json_text_append(rq_buf *buf, rq_bytes text) {
         return RQ_OK;
 }
 
+size_t json_text_room(rq_bytes text) {
+        size_t room = 2;
+        for (size_t i = 0; i < text.size; i++)
+                room += byte_class[text.data[i]] == AS_IS ? 1 : text.data[i] >= 0x80 ? 2 : ESCAPE_ROOM;
+        return room;
+}
+
 static const char base64_digits[65] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 static uint8_t base64_digit(uint32_t value) {

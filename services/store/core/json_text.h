@@ -10,6 +10,10 @@
  * allowed, NUL too. Errors: RQ_ENOMEM (size unchanged). */
 rq_err json_text_append(rq_buf *buf, rq_bytes text);
 
+/* What json_text_append() takes of a buffer, about: a little less only where
+ * bytes are no UTF-8. */
+size_t json_text_room(rq_bytes text);
+
 /* Appends bytes as padded standard base64 in quotes. Errors: RQ_ENOMEM (size unchanged). */
 rq_err json_base64_append(rq_buf *buf, rq_bytes bytes);
 

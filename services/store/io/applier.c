@@ -300,6 +300,7 @@ rq_err applier_run(applier *a, rq_bytes records, applier_wanted wanted, void *wa
 const store_state *applier_state(const applier *a) { return &a->state; }
 uint64_t applier_hi(const applier *a) { return atomic_load(&a->hi); }
 uint64_t applier_lo(const applier *a) { return atomic_load(&a->lo); }
+uint64_t applier_schema_index(const applier *a) { return atomic_load(&a->entry.schema_index); }
 
 void applier_stats_get(const applier *a, applier_stats *ret_stats) {
         *ret_stats = (applier_stats) {

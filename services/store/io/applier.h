@@ -66,6 +66,9 @@ const store_state *applier_state(const applier *a);
 /* Published for readers (hazards 21): hi before COMMIT, lo after. Any thread. */
 uint64_t applier_hi(const applier *a);
 uint64_t applier_lo(const applier *a);
+/* The last entry of this run that changed the schema, or tried to; before its
+ * COMMIT. Any thread. */
+uint64_t applier_schema_index(const applier *a);
 
 typedef struct applier_stats {
         uint64_t entries, statements, errors, batches, batches_redone, transactions;

@@ -376,6 +376,8 @@ static void run_text(run *r, const Rq__Statement *text) {
                 if (st.stmt == NULL)
                         continue;
                 any = true;
+                if (st.changes_schema)
+                        atomic_store(&c->schema_index, r->index);
                 r->schema_changed |= st.changes_schema;
                 go_on = run_statement(r, &st, &cursor, statements_blank(rest));
                 statements_release(c->statements, &st);

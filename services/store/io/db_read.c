@@ -8,11 +8,20 @@
 #include "core/json_rows.h"
 #include "core/sql_text.h"
 #include "io/statements.h"
+#include "io/sqlite_memory.h"
 #include "io/stmt_rows.h"
+#include "io/vfs.h"
 
 enum {
         FLUSH_BYTES   = 32 * 1024, /* then a piece is sent */
         STEPS_TO_LOOK = 1000,      /* VDBE steps between looks at the clock and the flag */
+
+        TRY_STEPS_TO_LOOK  = 100,
+        TRY_FILE_READS_MAX = 32,         /* each some microseconds, from the kernel's memory */
+        TRY_BYTES_MAX      = 256 * 1024, /* of memory; functions take time in proportion */
+        TRY_QUERY_BYTES_MAX = 16 * 1024, /* of parameters; likewise */
+        TRY_STATEMENTS_MAX = 4,
+        TRY_SLOW_US        = 2 * DB_TRY_US, /* not tried again at once, though it succeeded */
 };
 
 static const char change_refused[] = "attempt to change database via query operation";
@@ -35,6 +44,10 @@ struct db_reader {
         bool gave_up; /* send said stop, or memory is out */
         uint64_t rows, bytes_sent;
         const char *over; /* the answer is larger than the request allows */
+
+        uint64_t schema_index; /* the schema in memory is at least that of this index */
+        bool trying;
+        uint64_t try_until_us;
 };
 
 static bool is_stopped(const db_reader *r) { return atomic_load_explicit(r->stop, memory_order_relaxed); }
@@ -42,7 +55,10 @@ static bool is_late(const db_reader *r) { return r->deadline_us != UINT64_MAX &&
 
 static int on_progress(void *arg) {
         const db_reader *r = arg;
-        return r->stop != NULL && (is_stopped(r) || is_late(r));
+        if (r->trying)
+                return rq_clock_mono_us() >= r->try_until_us;
+        /* An aggregate that found no memory says so only at its end. */
+        return r->stop != NULL && (is_stopped(r) || is_late(r) || sqlite_memory_read_met() != SQLITE_MEMORY_ENOUGH);
 }
 
 rq_err db_reader_new(files *f, const applier *a, db_reader **ret_reader) {
@@ -165,10 +181,23 @@ static bool on_row(void *arg, json_writer *w) {
         return r->over == NULL && on_piece(r, w);
 }
 
+static const char *memory_text(void) {
+        switch (sqlite_memory_read_met()) {
+        case SQLITE_MEMORY_ONE_MET:
+                return "the read needs more memory than half of -max-read-memory: use LIMIT, an index for its ORDER BY or GROUP BY, or smaller values";
+        case SQLITE_MEMORY_TOGETHER_MET:
+                return "the reads under way need more memory than -max-read-memory: try again, or let them sort, group and join less";
+        case SQLITE_MEMORY_ENOUGH:
+                break;
+        }
+        return NULL;
+}
+
 /* SQLite interrupts for the deadline only while it works long. */
 static const char *error_text(db_reader *r, int code) {
-        if (r->over != NULL)
-                return r->over;
+        const char *memory = (code & 0xff) == SQLITE_NOMEM || (code & 0xff) == SQLITE_INTERRUPT ? memory_text() : NULL;
+        if (r->over != NULL || memory != NULL)
+                return r->over != NULL ? r->over : memory;
         return (code & 0xff) == SQLITE_INTERRUPT ? timed_out_text : sqlite3_errmsg(r->db);
 }
 
@@ -194,6 +223,8 @@ static bool run_statement(db_reader *r, statement *st, bind_cursor *cursor, bool
 
         int code;
         bool begun = false;
+        uint64_t start_us = rq_clock_mono_us();
+        sqlite_memory_read_forgive();
         if (answer_rows) {
                 bool qualify = r->query->render != NULL && r->query->render->qualify_columns;
                 code = stmt_rows_run(st->stmt, r->json, qualify, on_row, r, &begun);
@@ -202,6 +233,10 @@ static bool run_statement(db_reader *r, statement *st, bind_cursor *cursor, bool
                         code = sqlite3_step(st->stmt);
                 while (code == SQLITE_ROW);
         }
+        if (r->trying)
+                r->gave_up |= code != SQLITE_DONE;
+        else
+                statements_ran(r->statements, st, rq_clock_mono_us() - start_us, r->schema_index);
         if (code == SQLITE_DONE) {
                 *ret_slot = answer_rows;
                 return true;
@@ -289,6 +324,7 @@ db_read_outcome db_reader_run(db_reader *r, const Rq__Query *query, const atomic
                 .associative = render != NULL && render->associative, .timings = render != NULL && render->timings,
                 .pretty = render != NULL && render->pretty, .blob_array = render != NULL && render->blob_array,
         };
+        uint64_t applied_index = applier_lo(r->applier);
         r->query = query;
         r->send = send;
         r->send_arg = arg;
@@ -299,6 +335,7 @@ db_read_outcome db_reader_run(db_reader *r, const Rq__Query *query, const atomic
         r->over = NULL;
 
         json_begin(r->json, &options);
+        sqlite_memory_read_begin();
         db_read_outcome outcome;
         if (has_disallowed_pragma(query)) {
                 r->index = applier_lo(r->applier);
@@ -309,11 +346,68 @@ db_read_outcome db_reader_run(db_reader *r, const Rq__Query *query, const atomic
         } else {
                 /* What could be seen was about to be committed before now: hazard 21. */
                 r->index = applier_hi(r->applier);
+                if (!r->trying)
+                        r->schema_index = applied_index;
                 outcome = run_in_snapshot(r);
         }
         (void) sqlite3_reset(r->snapshot);
+        sqlite_memory_read_end();
         r->stop = NULL;
         if (outcome == DB_READ_DONE || outcome == DB_READ_NEEDS_LOG)
                 *ret_index = r->index;
         return outcome;
+}
+
+/* --- in no time ------------------------------------------------------------------ */
+
+static bool is_small(const Rq__Query *q) {
+        size_t bytes = 0;
+        if (q->n_statements == 0 || q->n_statements > TRY_STATEMENTS_MAX)
+                return false;
+        for (size_t i = 0; i < q->n_statements; i++)
+                for (size_t k = 0; k < q->statements[i]->n_parameters; k++) {
+                        const Rq__Value *v = q->statements[i]->parameters[k]->value;
+                        if (v != NULL && v->kind_case == RQ__VALUE__KIND_TEXT)
+                                bytes += v->text.len;
+                        else if (v != NULL && v->kind_case == RQ__VALUE__KIND_BLOB)
+                                bytes += v->blob.len;
+                        bytes += sizeof *v;
+                }
+        return bytes <= TRY_QUERY_BYTES_MAX;
+}
+
+static bool send_nothing(void *arg, uint64_t index, rq_bytes json) {
+        (void) arg;
+        (void) index;
+        (void) json;
+        return false;
+}
+
+bool db_reader_try(db_reader *r, const Rq__Query *query, size_t bytes_max, uint64_t *ret_index) {
+        static const atomic_bool never = false;
+        uint64_t schema_index = applier_schema_index(r->applier), index;
+        /* A schema that has changed is read again, and every statement prepared
+         * again, by a thread that has the time. */
+        if (schema_index > r->schema_index || !is_small(query) ||
+            !statements_is_trusted(r->statements, sql_of(query->statements[0]), schema_index))
+                return false;
+
+        uint64_t start_us = rq_clock_mono_us();
+        r->trying = true;
+        r->try_until_us = start_us + DB_TRY_US;
+        sqlite3_progress_handler(r->db, TRY_STEPS_TO_LOOK, on_progress, r);
+        statements_trusted_begin(r->statements, schema_index);
+        sqlite_memory_limit(TRY_BYTES_MAX);
+        vfs_hasty_begin(TRY_FILE_READS_MAX);
+        db_read_outcome outcome = db_reader_run(r, query, &never, send_nothing, NULL, &index);
+        vfs_hasty_end();
+        sqlite_memory_limit(0);
+        sqlite3_progress_handler(r->db, STEPS_TO_LOOK, on_progress, r);
+        r->trying = false;
+
+        bool done = outcome == DB_READ_DONE && r->over == NULL && db_reader_json(r).size <= bytes_max;
+        statements_trusted_end(r->statements, !done || rq_clock_mono_us() - start_us > TRY_SLOW_US);
+        if (done)
+                *ret_index = index;
+        return done;
 }

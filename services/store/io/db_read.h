@@ -35,6 +35,13 @@ typedef enum db_read_outcome {
 db_read_outcome db_reader_run(db_reader *r, const Rq__Query *query, const atomic_bool *stop,
                               db_read_send send, void *arg, uint64_t *ret_index);
 
+/* The same in no time, by a thread that may not wait: true: the whole answer, of
+ * at most bytes_max, is in db_reader_json(), and *ret_index is set. False: it
+ * isn't known to be quick, or wasn't after all; nothing came of it. At the
+ * worst it took some DB_TRY_US. */
+enum { DB_TRY_US = 200 };
+bool db_reader_try(db_reader *r, const Rq__Query *query, size_t bytes_max, uint64_t *ret_index);
+
 /* Borrowed until the next run. */
 rq_bytes db_reader_json(const db_reader *r);
 const char *db_reader_problem(const db_reader *r);

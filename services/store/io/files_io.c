@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -22,6 +23,13 @@ static ssize_t kernel_pread(void *context, int fd, void *data, size_t size, off_
                 n = pread(fd, data, size, offset);
         while (n < 0 && errno == EINTR);
         return n;
+}
+
+/* A file system that can't tell (tmpfs) fails with EOPNOTSUPP. */
+static ssize_t kernel_pread_cached(void *context, int fd, void *data, size_t size, off_t offset) {
+        const struct iovec to = { .iov_base = data, .iov_len = size };
+        (void) context;
+        return preadv2(fd, &to, 1, offset, RWF_NOWAIT);
 }
 
 static ssize_t kernel_pwrite(void *context, int fd, const void *data, size_t size, off_t offset) {
@@ -61,6 +69,7 @@ static int kernel_rename(void *context, int folder_fd, const char *from, const c
 const files_io files_io_kernel = {
         .open = kernel_open,
         .pread = kernel_pread,
+        .pread_cached = kernel_pread_cached,
         .pwrite = kernel_pwrite,
         .truncate = kernel_truncate,
         .sync = kernel_sync,

@@ -16,6 +16,8 @@ typedef struct files_io {
         /* flags as for openat(2); new files get mode 0640. */
         int (*open)(void *context, int folder_fd, const char *name, int flags);
         ssize_t (*pread)(void *context, int fd, void *data, size_t size, off_t offset);
+        /* Only what needs no disk; may be NULL: nothing does. */
+        ssize_t (*pread_cached)(void *context, int fd, void *data, size_t size, off_t offset);
         ssize_t (*pwrite)(void *context, int fd, const void *data, size_t size, off_t offset);
         int (*truncate)(void *context, int fd, off_t size);
         int (*sync)(void *context, int fd);        /* content and size of a file */

@@ -25,7 +25,9 @@ typedef struct read_worker {
         pthread_cond_t changed; /* a job, credit, or the end */
         db_reader *reader;      /* set under the mutex */
         read_job *job;
-        bool idle;
+        uint64_t waits_since_us; /* for credit; 0: it doesn't */
+        uint64_t waited_us;      /* before that, in this job */
+        bool idle, lent; /* lent: the loop's thread uses its connection */
 } read_worker;
 
 struct read_pool {
@@ -87,12 +89,18 @@ static size_t take_credit(read_worker *w, size_t size) {
         read_job *job = w->job;
         uint64_t give_up_us = 0;
         while (job->credit == 0 && !atomic_load(&job->stop)) {
-                if (give_up_us == 0)
-                        give_up_us = rq_clock_mono_us() + READ_STARVED_US;
+                if (give_up_us == 0) {
+                        w->waits_since_us = rq_clock_mono_us();
+                        give_up_us = w->waits_since_us + READ_STARVED_US;
+                }
                 if (!wait_until(w, give_up_us) && job->credit == 0 && rq_clock_mono_us() >= give_up_us) {
                         job->starved = true;
                         atomic_store(&job->stop, true);
                 }
+        }
+        if (give_up_us != 0) {
+                w->waited_us += rq_clock_mono_us() - w->waits_since_us;
+                w->waits_since_us = 0;
         }
         if (atomic_load(&job->stop))
                 return 0;
@@ -227,7 +235,10 @@ static bool next_job(read_worker *w) {
                 }
                 if (until_us == 0)
                         until_us = rq_clock_mono_us() + (p->stats.threads > p->cpus ? IDLE_EXTRA_US : IDLE_US);
-                if (!wait_until(w, until_us) && w->job == NULL && p->stats.threads > THREADS_KEPT &&
+                bool woken = wait_until(w, until_us);
+                if (w->lent)
+                        until_us = 0;
+                else if (!woken && w->job == NULL && p->stats.threads > THREADS_KEPT &&
                     rq_clock_mono_us() >= until_us) {
                         p->stats.idle_closed++;
                         break;
@@ -235,6 +246,7 @@ static bool next_job(read_worker *w) {
         }
         if (w->idle)
                 leave_idle(p, w);
+        w->waited_us = 0;
         if (w->job != NULL)
                 w->job->worker = w;
         return w->job != NULL;
@@ -409,7 +421,7 @@ rq_err read_pool_submit(read_pool *p, read_job *job, bool *ret_waits) {
         rq_err r = RQ_OK;
         job->next = NULL;
         job->worker = NULL;
-        job->starved = false;
+        job->starved = job->crowded = false;
         atomic_store(&job->stop, false);
 
         (void) pthread_mutex_lock(&p->mutex);
@@ -442,6 +454,31 @@ rq_err read_pool_submit(read_pool *p, read_job *job, bool *ret_waits) {
         if (r >= 0 && ret_waits != NULL)
                 *ret_waits = w == NULL;
         return r;
+}
+
+bool read_pool_try(read_pool *p, const read_job *job, read_answer answer, void *arg) {
+        (void) pthread_mutex_lock(&p->mutex);
+        read_worker *w = p->first == NULL ? p->idle : NULL;
+        while (w != NULL && w->job != NULL) /* given one, and not awake yet */
+                w = w->next_idle;
+        db_reader *reader = w != NULL ? w->reader : NULL;
+        if (reader != NULL)
+                w->lent = true;
+        (void) pthread_mutex_unlock(&p->mutex);
+        if (reader == NULL)
+                return false;
+
+        uint64_t index;
+        size_t bytes_max = job->credit < READ_PIECE_BYTES_MAX ? (size_t) job->credit : READ_PIECE_BYTES_MAX;
+        bool done = db_reader_try(reader, job->query, bytes_max, &index);
+        if (done)
+                answer(arg, index, db_reader_json(reader));
+
+        (void) pthread_mutex_lock(&p->mutex);
+        w->lent = false;
+        p->stats.here += done;
+        (void) pthread_mutex_unlock(&p->mutex);
+        return done;
 }
 
 void read_pool_credit(read_pool *p, read_job *job, uint64_t bytes) {
@@ -485,12 +522,38 @@ read_event *read_pool_take(read_pool *p) {
         return e;
 }
 
+/* Under the mutex: one thread for each job that waits. */
+static void make_room(read_pool *p, uint64_t now_us) {
+        uint64_t waited_us = now_us - p->first->queued_us, patience_us = READ_PATIENCE_US_MIN;
+        if (waited_us < READ_PATIENCE_US_MAX - READ_PATIENCE_US_MIN)
+                patience_us = READ_PATIENCE_US_MAX - waited_us;
+        uint32_t wanted = p->stats.queued;
+        for (const read_worker *w = p->all; w != NULL && wanted > 0; w = w->next)
+                if (w->job != NULL && atomic_load(&w->job->stop)) /* about to end */
+                        wanted--;
+        for (read_worker *w = p->all; w != NULL && wanted > 0; w = w->next) {
+                if (w->job == NULL || atomic_load(&w->job->stop) || w->waits_since_us == 0 ||
+                    w->waited_us + (now_us - w->waits_since_us) < patience_us)
+                        continue;
+                w->job->starved = w->job->crowded = true;
+                atomic_store(&w->job->stop, true);
+                (void) pthread_cond_signal(&w->changed);
+                p->stats.crowded_out++;
+                wanted--;
+        }
+}
+
 bool read_pool_tend(read_pool *p) {
         join_ended(p);
         (void) pthread_mutex_lock(&p->mutex);
         bool waits = p->first != NULL;
-        if (waits && p->stats.threads < p->threads_max && rq_clock_mono_us() - p->first->queued_us >= READ_TEND_US)
-                (void) add_worker(p, NULL);
+        uint64_t now_us = rq_clock_mono_us();
+        if (waits && now_us - p->first->queued_us >= READ_TEND_US) {
+                if (p->stats.threads < p->threads_max)
+                        (void) add_worker(p, NULL);
+                else
+                        make_room(p, now_us);
+        }
         (void) pthread_mutex_unlock(&p->mutex);
         return waits;
 }

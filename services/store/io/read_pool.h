@@ -20,6 +20,11 @@
 enum {
         READ_PIECE_BYTES_MAX  = 64 * 1024,
         READ_STARVED_US       = 30 * 1000 * 1000, /* without credit: given up */
+        /* While others wait for a thread and there may be no more of them, a read
+         * that has waited so long for credit in all makes room: the less, the
+         * longer they wait. */
+        READ_PATIENCE_US_MAX  = 1000 * 1000,
+        READ_PATIENCE_US_MIN  = 100 * 1000,
 };
 
 typedef struct read_pool read_pool;
@@ -35,6 +40,7 @@ typedef struct read_job {
         uint64_t queued_us;
         atomic_bool stop;
         bool queued, starved;
+        bool crowded; /* starved, to make room */
 } read_job;
 
 typedef enum read_event_kind {
@@ -42,7 +48,7 @@ typedef enum read_event_kind {
         READ_LAST,       /* the end of the answer, possibly empty */
         READ_NEEDS_LOG,
         READ_FAILED,     /* text: why; part of the answer may have been sent */
-        READ_STARVED,    /* no credit for READ_STARVED_US */
+        READ_STARVED,    /* no credit for READ_STARVED_US, or READ_PATIENCE_US_... */
         READ_STOPPED,    /* after read_pool_cancel() */
 } read_event_kind;
 
@@ -72,6 +78,12 @@ bool read_pool_settle(read_pool *p);
  * RQ_EFULL. */
 rq_err read_pool_submit(read_pool *p, read_job *job, bool *ret_waits);
 
+/* Runs the job here and now if that is quick and nobody waits: an idle thread's
+ * connection is borrowed for it. True: answer was called with the whole answer,
+ * borrowed bytes. False: nothing was done; submit it. */
+typedef void (*read_answer)(void *arg, uint64_t index, rq_bytes json);
+bool read_pool_try(read_pool *p, const read_job *job, read_answer answer, void *arg);
+
 void read_pool_credit(read_pool *p, read_job *job, uint64_t bytes);
 
 /* True: the job is out of the pool and no event of it will come. False: its
@@ -81,16 +93,18 @@ bool read_pool_cancel(read_pool *p, read_job *job);
 /* Events so far, oldest first, linked by next; the caller frees each with free(). */
 read_event *read_pool_take(read_pool *p);
 
-/* Adds a thread if jobs wait because all threads are busy for long. To be
+/* Adds a thread if jobs wait because all threads are busy for long; if there
+ * may be no more, ends those that wait for their clients. To be
  * called every READ_TEND_US while it returns true. */
 enum { READ_TEND_US = 5000 };
 bool read_pool_tend(read_pool *p);
 
 typedef struct read_pool_stats {
         uint32_t threads, threads_max, idle, queued;
-        uint64_t requests, waits; /* run; of these, had to wait for a thread */
+        uint64_t requests, waits; /* run by threads; of these, had to wait for one */
+        uint64_t here;            /* answered by read_pool_try() */
         uint64_t wait_us;         /* together */
-        uint64_t idle_closed;
+        uint64_t idle_closed, crowded_out;
 } read_pool_stats;
 void read_pool_stats_get(read_pool *p, read_pool_stats *ret_stats);
 

@@ -15,12 +15,15 @@
 enum {
         CACHED_COUNT_MAX     = 256,
         CACHED_TEXT_MAX      = 16 * 1024,       /* longer text is prepared each time */
-        CACHED_BYTES_MAX     = 2 * 1024 * 1024, /* of text */
+        CACHED_BYTES_MAX     = 4 * 1024 * 1024, /* of text and programs */
+        CACHED_PROGRAM_MAX   = 512 * 1024,      /* likewise larger programs */
         PROBLEM_BYTES        = 1024,
         PIECE_BYTES          = 16 * 1024,
         /* Views of views grow exponentially when a statement is prepared. */
         PREPARE_BYTES_MAX    = 32 * 1024 * 1024,
         PREPARE_BYTES_FACTOR = 64,              /* and for each byte of its text */
+        QUICK_US             = 200,
+        WANTED_MAX           = 256,
 };
 
 static const char temp_refused[] = "temporary tables, views, triggers and indexes are not replicated: use ordinary ones";
@@ -29,6 +32,7 @@ static const char change_refused[] = "attempt to change database via query opera
 /* What the authorizer saw while one statement was prepared. */
 typedef struct seen {
         bool ddl, inserts, changes, uses_changes, writes_statistics, analyzes;
+        bool lengthy; /* calls a function that isn't brief */
 } seen;
 
 typedef struct cached {
@@ -38,7 +42,9 @@ typedef struct cached {
         sqlite3_stmt *stmt;
         seen seen;
         bool busy, listed;
-        size_t sql_size;
+        uint32_t quick_runs, wanted_runs; /* in a row; so many make it trusted */
+        uint64_t ran_index;               /* the schema's that it ran with last */
+        size_t memory, sql_size;
         char sql[];
 } cached;
 
@@ -54,6 +60,9 @@ struct statements {
         seen seen;
         char problem[PROBLEM_BYTES];
         cached *loose;    /* prepared and not cached: finalized at release */
+        bool trusted_only;
+        uint64_t schema_index;
+        cached *last_trusted; /* since trusted_begin; NULL: the last one asked for wasn't */
 };
 
 /* --- authorizer --------------------------------------------------------------- */
@@ -119,6 +128,7 @@ static int on_pragma(statements *s, const char *name, const char *value) {
 
 static int on_function(statements *s, const char *name) {
         if (s->rules == STATEMENTS_READER) {
+                s->seen.lengthy |= !allowed_brief_function(name);
                 if (strcasecmp(name, "load_extension") == 0 || strcasecmp(name, "fts3_tokenizer") == 0)
                         return refuse(s, "function %s is not available", name);
                 return SQLITE_OK;
@@ -233,7 +243,7 @@ static void forget(statements *s, cached *c) {
         if (c->listed) {
                 (void) rq_table_remove(&s->by_text, c->key);
                 rq_list_remove(&c->by_use);
-                s->bytes -= c->sql_size;
+                s->bytes -= c->memory;
         }
         (void) sqlite3_finalize(c->stmt);
         free(c);
@@ -274,6 +284,10 @@ static cached *find(statements *s, uint64_t key, rq_bytes sql) {
         return c;
 }
 
+static bool is_trusted(const cached *c, uint64_t schema_index) {
+        return !c->seen.lengthy && c->quick_runs >= c->wanted_runs && c->ran_index >= schema_index;
+}
+
 static void make_room(statements *s, size_t bytes) {
         rq_list *at = s->by_use.next;
         while (at != &s->by_use && (s->by_text.count >= CACHED_COUNT_MAX || s->bytes + bytes > CACHED_BYTES_MAX)) {
@@ -287,15 +301,17 @@ static void make_room(statements *s, size_t bytes) {
 /* Keeps c if it may be kept; c stays valid either way. */
 static void keep(statements *s, cached *c) {
         cached *other = rq_table_get(&s->by_text, c->key);
-        if (c->sql_size > CACHED_TEXT_MAX || (other != NULL && other->busy))
+        size_t program = (size_t) sqlite3_stmt_status(c->stmt, SQLITE_STMTSTATUS_MEMUSED, 0);
+        if (c->sql_size > CACHED_TEXT_MAX || program > CACHED_PROGRAM_MAX || (other != NULL && other->busy))
                 return;
         if (other != NULL)
                 forget(s, other);
-        make_room(s, c->sql_size);
+        c->memory = program + c->sql_size;
+        make_room(s, c->memory);
         if (rq_table_put(&s->by_text, c->key, c) < 0)
                 return;
         c->listed = true;
-        s->bytes += c->sql_size;
+        s->bytes += c->memory;
         rq_list_append(&s->by_use, &c->by_use);
 }
 
@@ -398,7 +414,7 @@ static rq_err prepare_new(statements *s, rq_bytes sql, uint64_t key, statement *
                 return RQ_ENOMEM;
         }
         s->seen.inserts = s->seen.inserts && may_insert(sql);
-        *c = (cached) { .key = key, .consumed = consumed, .stmt = stmt, .seen = s->seen, .sql_size = sql.size };
+        *c = (cached) { .key = key, .consumed = consumed, .stmt = stmt, .seen = s->seen, .wanted_runs = 1, .sql_size = sql.size };
         rq_list_init(&c->by_use);
         if (remember) {
                 memcpy(c->sql, sql.data, sql.size);
@@ -415,6 +431,11 @@ rq_err statements_prepare(statements *s, rq_bytes sql, statement *ret, rq_bytes 
 
         uint64_t key = sql.size <= CACHED_TEXT_MAX ? key_of(sql) : 0;
         cached *c = sql.size <= CACHED_TEXT_MAX ? find(s, key, sql) : NULL;
+        if (s->trusted_only) {
+                s->last_trusted = c != NULL && is_trusted(c, s->schema_index) ? c : NULL;
+                if (s->last_trusted == NULL)
+                        return RQ_EAGAIN;
+        }
         if (c != NULL) {
                 rest = rest_behind(sql, c->consumed);
         } else {
@@ -429,6 +450,7 @@ rq_err statements_prepare(statements *s, rq_bytes sql, statement *ret, rq_bytes 
                 st.stmt = c->stmt;
                 /* For EXPLAIN, SQLite answers as for the statement behind it. */
                 st.readonly = sqlite3_stmt_readonly(c->stmt) != 0 || sqlite3_stmt_isexplain(c->stmt) != 0;
+                st.brief = !c->seen.lengthy;
                 st.uses_changes = c->seen.uses_changes;
                 st.analyzes = c->seen.analyzes;
                 st.changes_schema = c->seen.ddl;
@@ -440,25 +462,70 @@ rq_err statements_prepare(statements *s, rq_bytes sql, statement *ret, rq_bytes 
         return RQ_OK;
 }
 
+/* NULL: it is the loose one. */
+static cached *listed_of(const statements *s, const statement *st) {
+        for (rq_list *at = s->by_use.prev; at != &s->by_use; at = at->prev) {
+                cached *c = RQ_LIST_ENTRY(at, cached, by_use);
+                if (c->stmt == st->stmt)
+                        return c;
+        }
+        return NULL;
+}
+
 void statements_release(statements *s, statement *st) {
         if (st->stmt == NULL)
                 return;
-        /* An unlisted one is the loose one; a listed one is found by its handle. */
         if (s->loose != NULL && s->loose->stmt == st->stmt) {
                 forget(s, s->loose);
                 s->loose = NULL;
         } else {
+                cached *c = listed_of(s, st);
                 (void) sqlite3_reset(st->stmt);
                 (void) sqlite3_clear_bindings(st->stmt);
-                for (rq_list *at = s->by_use.prev; at != &s->by_use; at = at->prev) {
-                        cached *c = RQ_LIST_ENTRY(at, cached, by_use);
-                        if (c->stmt == st->stmt) {
-                                c->busy = false;
-                                break;
-                        }
-                }
+                if (c != NULL)
+                        c->busy = false;
         }
         st->stmt = NULL;
+}
+
+/* --- trust ------------------------------------------------------------------------ */
+
+void statements_ran(statements *s, const statement *st, uint64_t took_us, uint64_t index) {
+        cached *c = st->brief ? listed_of(s, st) : NULL;
+        if (c == NULL)
+                return;
+        c->ran_index = index;
+        /* A slow one among many may be the machine's fault. */
+        if (took_us > QUICK_US)
+                c->quick_runs /= 2;
+        else if (c->quick_runs < c->wanted_runs)
+                c->quick_runs++;
+}
+
+void statements_trusted_begin(statements *s, uint64_t schema_index) {
+        s->trusted_only = true;
+        s->schema_index = schema_index;
+        s->last_trusted = NULL;
+}
+
+void statements_trusted_end(statements *s, bool failed) {
+        cached *c = s->last_trusted;
+        s->trusted_only = false;
+        s->last_trusted = NULL;
+        if (c == NULL)
+                return;
+        if (failed) {
+                c->quick_runs = 0;
+                c->wanted_runs = c->wanted_runs >= WANTED_MAX / 4 ? WANTED_MAX : c->wanted_runs * 4;
+        } else if (c->wanted_runs > 1) {
+                c->wanted_runs--;
+                c->quick_runs = c->wanted_runs;
+        }
+}
+
+bool statements_is_trusted(statements *s, rq_bytes sql, uint64_t schema_index) {
+        const cached *c = sql.size <= CACHED_TEXT_MAX ? find(s, key_of(sql), sql) : NULL;
+        return c != NULL && is_trusted(c, schema_index);
 }
 
 bool statements_pragma_disallowed(rq_bytes sql) { return sql_text_pragma_disallowed(sql); }

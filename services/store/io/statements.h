@@ -32,6 +32,7 @@ typedef struct statement {
         bool uses_changes;    /* calls changes() */
         bool analyzes;        /* ANALYZE */
         bool changes_schema;  /* DDL, ANALYZE, REINDEX */
+        bool brief;           /* calls only functions that are (core/allowed.h) */
         const char *problem;  /* prepare failed: text for the client, valid until the next call; stmt is NULL */
         int code;             /* then SQLite's primary code (SQLITE_AUTH: refused by our rules) */
 } statement;
@@ -43,6 +44,18 @@ typedef struct statement {
  * RQ_OK. */
 rq_err statements_prepare(statements *s, rq_bytes sql, statement *ret, rq_bytes *ret_rest);
 void statements_release(statements *s, statement *st);
+
+/* What running it took and which index the connection's schema had then: makes
+ * it trusted, or not. Between prepare and release. */
+void statements_ran(statements *s, const statement *st, uint64_t took_us, uint64_t index);
+
+/* While on, statements_prepare finds only trusted statements, else fails with
+ * RQ_EAGAIN: those that are prepared, were quick when they ran last, and ran
+ * with the schema of schema_index. Off again: failed says that one of them
+ * wasn't quick this time; it must be quick the oftener to be trusted anew. */
+void statements_trusted_begin(statements *s, uint64_t schema_index);
+void statements_trusted_end(statements *s, bool failed);
+bool statements_is_trusted(statements *s, rq_bytes sql, uint64_t schema_index);
 
 /* Drops every prepared statement: the schema changed, or was rolled back. (A
  * cached one would be prepared anew by SQLite itself, past our rules.) */

@@ -4,6 +4,10 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "core/json_text.h"
+#include "io/sqlite_memory.h"
+
+enum { LARGE_CELL_BYTES = 16 * 1024 };
 
 static const char *class_name(int type) {
         switch (type) {
@@ -61,8 +65,20 @@ static int rows_begin(sqlite3_stmt *stmt, json_writer *w, bool qualify, bool has
         return r;
 }
 
-/* false: SQLite found no memory to convert the value. */
-static bool write_cell(sqlite3_stmt *stmt, json_writer *w, int i) {
+/* A row's large cells count to the read that they belong to until they are sent:
+ * one value can be in many columns. Twice their JSON: buffers grow in steps. */
+static bool claim(rq_bytes value, size_t *claimed) {
+        if (value.size < LARGE_CELL_BYTES)
+                return true;
+        size_t bytes = 2 * json_text_room(value);
+        if (!sqlite_memory_claim(bytes))
+                return false;
+        *claimed += bytes;
+        return true;
+}
+
+/* false: no memory, to convert the value or for its JSON. */
+static bool write_cell(sqlite3_stmt *stmt, json_writer *w, int i, size_t *claimed) {
         switch (sqlite3_column_type(stmt, i)) {
         case SQLITE_INTEGER:
                 json_cell_integer(w, sqlite3_column_int64(stmt, i));
@@ -75,7 +91,10 @@ static bool write_cell(sqlite3_stmt *stmt, json_writer *w, int i) {
                 const void *text = sqlite3_column_text(stmt, i);
                 if (text == NULL)
                         return false;
-                json_cell_text(w, rq_bytes_of(text, (size_t) sqlite3_column_bytes(stmt, i)));
+                rq_bytes value = rq_bytes_of(text, (size_t) sqlite3_column_bytes(stmt, i));
+                if (!claim(value, claimed))
+                        return false;
+                json_cell_text(w, value);
                 return true;
         }
         case SQLITE_BLOB: {
@@ -83,7 +102,10 @@ static bool write_cell(sqlite3_stmt *stmt, json_writer *w, int i) {
                 int size = sqlite3_column_bytes(stmt, i);
                 if (blob == NULL && size > 0)
                         return false;
-                json_cell_blob(w, rq_bytes_of(blob, (size_t) size));
+                rq_bytes value = rq_bytes_of(blob, (size_t) size);
+                if (!claim(value, claimed))
+                        return false;
+                json_cell_blob(w, value);
                 return true;
         }
         default:
@@ -122,16 +144,16 @@ int stmt_rows_run(sqlite3_stmt *stmt, json_writer *w, bool qualify, stmt_rows_fl
 
                 json_row(w);
                 bool complete = true;
+                size_t claimed = 0;
                 for (int i = 0; complete && i < count; i++)
-                        complete = write_cell(stmt, w, i);
-                if (!complete || json_failed(w)) {
+                        complete = write_cell(stmt, w, i, &claimed);
+                if (!complete || json_failed(w))
                         r = SQLITE_NOMEM;
-                        break;
-                }
-                if (flush != NULL && !flush(arg, w)) {
+                else if (flush != NULL && !flush(arg, w))
                         r = SQLITE_ABORT;
+                sqlite_memory_unclaim(claimed);
+                if (r != SQLITE_ROW)
                         break;
-                }
         }
         *ret_begun = begun;
         return r;

@@ -41,6 +41,12 @@ void vfs_set_clock(vfs *v, uint64_t clock_us);
 /* The first failure of the writer's files since it was last cleared. */
 vfs_failure vfs_failed(vfs *v, bool clear);
 
+/* Until the end, the calling thread waits for nothing: it may read that many
+ * times from files, only what the kernel has in memory, and doesn't sleep.
+ * What would need more fails with SQLITE_IOERR or SQLITE_BUSY. */
+void vfs_hasty_begin(uint32_t reads);
+void vfs_hasty_end(void);
+
 wal_index *vfs_wal_index(vfs *v);
 
 #endif
