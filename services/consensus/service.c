@@ -231,6 +231,8 @@ static void set_timer(consensus *c) {
         uint64_t due_us = driver_deadline_us(c->driver);
         if (c->stopping && c->stop_deadline_us < due_us)
                 due_us = c->stop_deadline_us;
+        if (c->feed_due_us != 0 && c->feed_due_us < due_us)
+                due_us = c->feed_due_us;
         if (c->handing_over && c->hand_over_deadline_us < due_us)
                 due_us = c->hand_over_deadline_us;
         for (size_t i = 0; i < CONSENSUS_TRANSFERS_MAX; i++)

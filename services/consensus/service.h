@@ -77,6 +77,7 @@ typedef struct consensus {
         rq_buf records, body;       /* scratch */
         rq_buf writes;              /* consensus_write, oldest first */
         uint64_t write_bytes;       /* of all of them */
+        uint64_t fed_at_us, feed_due_us; /* the store; 0: not put off */
         uint64_t hint, hint_at_us;  /* commit hint on its way to disk, and since when */
         bool hint_wanted, stopping, storage_failed, feed_failed, disk_full;
         bool state_dirty;           /* gateways are to be told */

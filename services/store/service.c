@@ -15,6 +15,7 @@
 enum {
         STREAM_WINDOW_BYTES = 16 * 1024 * 1024, /* proto/README.md */
         TICK_US             = 1000 * 1000,
+        TELL_APPLIED_US     = 5 * 1000,
         REFETCH_US          = 100 * 1000,       /* between two FETCH after a batch that didn't fit */
         STOP_APPLY_US       = 5 * 1000 * 1000,  /* for what is queued, at the end */
         STOP_READS_US       = 2 * 1000 * 1000,  /* for what is running */
@@ -134,14 +135,22 @@ void store_consensus_down(store *s, ipc_link *link) {
         rq_timer_cancel(&s->refetch);
 }
 
-static void tell_applied(store *s, bool went_on) {
-        uint64_t checkpoint_index = files_checkpoint_index(s->files);
-        if (!went_on && checkpoint_index == s->told_checkpoint_index)
-                return;
-        s->told_checkpoint_index = checkpoint_index;
+static void tell_applied(void *arg) {
+        store *s = arg;
+        s->tell_pending = false;
+        s->told_checkpoint_index = files_checkpoint_index(s->files);
         /* Before FETCH it would mean nothing to consensus. */
         if (s->consensus != NULL && s->stream.phase != STREAM_NONE)
-                send_applied(s->consensus, &s->state, checkpoint_index);
+                send_applied(s->consensus, &s->state, s->told_checkpoint_index);
+}
+
+/* Nobody waits for APPLIED, as long as the stream's window doesn't run full: it would wake consensus
+ * once more for each batch. */
+static void tell_applied_soon(store *s, bool went_on) {
+        if (s->tell_pending || (!went_on && files_checkpoint_index(s->files) == s->told_checkpoint_index))
+                return;
+        s->tell_pending = true;
+        rq_timer_set(&s->tell, TELL_APPLIED_US);
 }
 
 /* --- gateways ----------------------------------------------------------------------------- */
@@ -192,7 +201,7 @@ static void on_applied(void *arg) {
                 went_on = true;
                 apply_thread_recycle(s->writer, out);
         }
-        tell_applied(s, went_on);
+        tell_applied_soon(s, went_on);
         reads_applied(s->reads, s->state.index);
         fetch_if_wanted(s);
 
@@ -252,6 +261,8 @@ static rq_err start_parts(store *s) {
         if (r >= 0)
                 r = rq_timer_init(&s->refetch, loop, on_refetch, s);
         if (r >= 0)
+                r = rq_timer_init(&s->tell, loop, tell_applied, s);
+        if (r >= 0)
                 r = rq_task_init(&s->stopped, loop, on_stopped, s);
         if (r >= 0)
                 r = results_new(&s->gateways, &s->results);
@@ -282,6 +293,7 @@ static void store_free(void *state) {
         rq_task_done(&s->stopped);
         rq_timer_done(&s->tick);
         rq_timer_done(&s->refetch);
+        rq_timer_done(&s->tell);
         if (s->applied.event != NULL)
                 rq_wake_done(&s->applied);
         s->files = files_free(s->files);

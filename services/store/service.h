@@ -25,7 +25,8 @@ typedef struct store {
         sqlite3 *status_db;      /* the loop's own, for figures of /status */
         ipc_listener *listener;
         rq_wake applied;         /* the writer's thread has news */
-        rq_timer tick, refetch;
+        rq_timer tick, refetch, tell;
+        bool tell_pending;
         rq_task stopped;         /* behind what the last turn has to send */
 
         ipc_link *consensus;     /* NULL: not connected */

@@ -16,15 +16,18 @@ typedef struct holders { const world *w; raft_index index; uint64_t chain; } hol
 static uint64_t holds(void *arg, raft_id id) {
         const holders *h = arg;
         const sim_node *n = world_node_of(h->w, id);
-        return n != NULL && n->durable >= h->index && (node_chain(n, h->index) == h->chain || h->index <= n->shadow_base);
+        return n != NULL && n->durable >= h->index && (node_chain(n, h->index) == h->chain ||
+                                                       h->index <= n->shadow_base);
 }
 
 static void on_a_majority(world *w, const sim_node *n, raft_index index) {
-        const raft_configuration *c = raft_configuration_of(driver_raft(n->driver), NULL), *before = checks_configuration(w);
+        const raft_configuration *c = raft_configuration_of(driver_raft(n->driver), NULL),
+                *before = checks_configuration(w);
         holders h = { .w = w, .index = index, .chain = node_chain(n, index) };
         /* A change may have begun in the same turn, after the commit. */
         if ((c == NULL || !check_is_quorum(c, holds, &h)) && (before == NULL || !check_is_quorum(before, holds, &h)))
-                world_fail(w, "commit", "node %u commits entry %lu, which isn't on the disks of a majority", n->number, (unsigned long) index);
+                world_fail(w, "commit", "node %u commits entry %lu, which isn't on the disks of a majority", n->number,
+                           (unsigned long) index);
 }
 
 static void learn(world *w, const sim_node *n, raft_index index) {
@@ -47,14 +50,17 @@ void check_commit(world *w, const sim_node *n, raft_index from, raft_index to) {
                 if (i <= n->shadow_base)
                         continue;
                 if (node_shadow(n, i) == NULL) {
-                        world_fail(w, "commit", "node %u commits entry %lu, which it doesn't have", n->number, (unsigned long) i);
+                        world_fail(w, "commit", "node %u commits entry %lu, which it doesn't have", n->number,
+                                   (unsigned long) i);
                         return;
                 }
                 if (known == NULL)
                         learn(w, n, i);
                 else if (known->chain != node_chain(n, i))
-                        world_fail(w, "commit", "node %u commits another entry at index %lu, of term %lu instead of %lu", n->number,
-                                   (unsigned long) i, (unsigned long) node_shadow(n, i)->term, (unsigned long) known->term);
+                        world_fail(w, "commit",
+                                   "node %u commits another entry at index %lu, of term %lu instead of %lu", n->number,
+                                   (unsigned long) i, (unsigned long) node_shadow(n, i)->term,
+                                           (unsigned long) known->term);
                 if (known == NULL && i == to)
                         on_a_majority(w, n, i);
         }

@@ -7,6 +7,7 @@
 
 void checks_done(checks *c) {
         rq_table_done(&c->chains);
+        rq_table_done(&c->votes);
         rq_buf_done(&c->committed);
         rq_buf_done(&c->leaders);
         rq_buf_done(&c->configurations);
@@ -19,10 +20,12 @@ void check_appended(world *w, const sim_node *n, raft_index index) {
         if (known == NULL)
                 rq_assert(rq_table_put(&w->checks.chains, key, (void *) (uintptr_t) entry->chain) >= 0);
         else if ((uintptr_t) known != entry->chain)
-                world_fail(w, "log matching", "node %u has another entry or another past at index %lu of term %lu", n->number,
+                world_fail(w, "log matching", "node %u has another entry or another past at index %lu of term %lu",
+                           n->number,
                            (unsigned long) index, (unsigned long) entry->term);
         if (before != NULL && before->term > entry->term)
                 world_fail(w, "log matching", "node %u: the term falls at index %lu", n->number, (unsigned long) index);
         if (before != NULL && before->clock_us >= entry->clock_us)
-                world_fail(w, "entry clock", "node %u: the clock of entry %lu isn't above that of the one before", n->number, (unsigned long) index);
+                world_fail(w, "entry clock", "node %u: the clock of entry %lu isn't above that of the one before",
+                           n->number, (unsigned long) index);
 }

@@ -46,7 +46,8 @@ static bool intersect(const raft_configuration *a, const raft_configuration *b) 
         uint32_t count = add_ids(b, ids, add_ids(a, ids, 0));
         rq_assert(count <= 16);
         for (uint32_t bits = 0; bits < 1u << count; bits++) {
-                subset inside = { .ids = ids, .count = count, .bits = bits }, outside = { .ids = ids, .count = count, .bits = ~bits };
+                subset inside = { .ids = ids, .count = count, .bits = bits },
+                        outside = { .ids = ids, .count = count, .bits = ~bits };
                 if (check_is_quorum(a, in_subset, &inside) && check_is_quorum(b, in_subset, &outside))
                         return false;
         }

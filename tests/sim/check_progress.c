@@ -58,7 +58,8 @@ static bool settled(const world *w) {
                 const sim_node *n = w->nodes[i];
                 if (!usable(w, n))
                         continue;
-                if (driver_pending_count(n->driver) > 0 || driver_read_count(n->driver) > 0 || n->store.now.applied != checks_commit(w) ||
+                if (driver_pending_count(n->driver) > 0 || driver_read_count(n->driver) > 0 ||
+                    n->store.now.applied != checks_commit(w) ||
                     n->durable != node_shadow_last(n) || n->durable != checks_commit(w))
                         return false;
                 if (first != NULL && first->store.now.digest != n->store.now.digest)

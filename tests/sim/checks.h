@@ -14,7 +14,8 @@ typedef struct sim_request sim_request;
 /* The one log that all agree on, as far as it is committed. */
 typedef struct committed_entry {
         raft_term term;
-        raft_term seen_term;     /* of the node that was first to know; never below the term in which it was committed */
+        /* of the node that was first to know; never below the term in which it was committed */
+        raft_term seen_term;
         uint64_t chain, request, clock_us;
         uint8_t kind;
 } committed_entry;
@@ -27,9 +28,11 @@ typedef struct checks {
         rq_table chains;         /* (index, term) -> chain: log matching */
         rq_buf committed;        /* committed_entry; index 1 is the first */
         rq_buf leaders;          /* leader_of_term */
+        rq_table votes;          /* (voter, term) -> candidate: what was said */
         rq_buf configurations;   /* known_configuration: all that were ever in a log */
         uint64_t configuration;  /* chain of the one that was committed last */
         uint64_t leader_changes;
+        uint64_t late_leaders;   /* of them, when the first elections were long over */
 } checks;
 
 void checks_done(checks *c);
@@ -39,7 +42,8 @@ const committed_entry *checks_committed(const world *w, raft_index index);
 /* check_log.c: log matching; entry clocks rise. */
 void check_appended(world *w, const sim_node *n, raft_index index);
 
-/* check_election.c: one leader a term; leader completeness. */
+/* check_election.c: one vote and one leader a term, a leader has a majority of votes, and all that was committed. */
+void check_vote(world *w, raft_id voter, raft_term term, raft_id candidate);
 void check_state(world *w, const sim_node *n);
 
 /* check_commit.c: what is committed never changes, and is on the disks of a majority when it is. */
@@ -55,7 +59,8 @@ bool check_is_quorum(const raft_configuration *c, uint64_t (*holds)(void *arg, r
 
 /* check_promises.c: nothing is sent that promises what isn't on the disk; nothing that was is missing after a start. */
 void check_sent(world *w, const sim_node *n, const raft_message *m);
-void check_recovered(world *w, const sim_node *n, raft_term term, raft_id vote, raft_term term_in_flight, raft_id vote_in_flight, raft_index last,
+void check_recovered(world *w, const sim_node *n, raft_term term, raft_id vote, raft_term term_in_flight,
+                     raft_id vote_in_flight, raft_index last,
                      uint64_t durable_chain);
 
 /* check_store.c: stores apply what is committed, all the same. */

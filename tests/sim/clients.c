@@ -52,11 +52,13 @@ static void finish(world *w, uint64_t number, request_state state) {
 }
 
 static rq_err propose(world *w, sim_node *n, uint64_t number, const sim_request *r, uint64_t deadline_us) {
-        uint8_t body[4096] = {0};
+        uint8_t body[32768] = {0};
         size_t size = REQUEST_BYTES + world_random(w, w->tuning.body_bytes);
-        request_encode(body, &(request_body) { .number = number, .node = n->number, .gateway = n->gateway, .place = r->place });
+        request_encode(body, &(request_body) { .number = number, .node = n->number, .gateway = n->gateway,
+                .place = r->place });
         const driver_proposal proposal = {
-                .from = { .gateway = n->gateway, .request_id = number }, .kind = RECORD_SQL, .deadline_us = deadline_us, .step_budget = 1,
+                .from = { .gateway = n->gateway, .request_id = number }, .kind = RECORD_SQL, .deadline_us = deadline_us,
+                .step_budget = 1,
         };
         rq_err err = node_admit(n, size);
         return err < 0 ? err : driver_propose(n->driver, &proposal, rq_bytes_of(body, size));
@@ -64,9 +66,11 @@ static rq_err propose(world *w, sim_node *n, uint64_t number, const sim_request 
 
 static rq_err read(sim_node *n, uint64_t number, const sim_request *r, uint64_t deadline_us) {
         uint8_t query[REQUEST_BYTES];
-        request_encode(query, &(request_body) { .number = number, .node = n->number, .gateway = n->gateway, .place = r->place });
+        request_encode(query, &(request_body) { .number = number, .node = n->number, .gateway = n->gateway,
+                .place = r->place });
         rq_err err = r->level == DRIVER_READ_STRONG ? node_admit(n, 0) : RQ_OK;
-        return err < 0 ? err : driver_read(n->driver, (request_origin) { .gateway = n->gateway, .request_id = number }, r->level,
+        return err < 0 ? err : driver_read(n->driver, (request_origin) { .gateway = n->gateway, .request_id = number },
+                                           r->level,
                                            deadline_us, 0, rq_bytes_of(query, sizeof query));
 }
 
@@ -74,8 +78,10 @@ uint64_t clients_ask(world *w, unsigned node_number, bool write, driver_read_lev
         clients *c = &w->clients;
         sim_node *n = w->nodes[node_number];
         const sim_request new = {
-                .write = write, .level = level, .node = (uint8_t) node_number, .place = (uint8_t) world_random(w, STORE_REGISTERS),
-                .client = client, .invoked_us = w->now_us, .deadline_us = w->now_us + w->tuning.timeout_us, .floor = c->seen,
+                .write = write, .level = level, .node = (uint8_t) node_number,
+                .place = (uint8_t) world_random(w, STORE_REGISTERS),
+                .client = client, .invoked_us = w->now_us, .deadline_us = w->now_us + w->tuning.timeout_us,
+                .floor = c->seen,
         };
         rq_assert(rq_buf_append(&c->requests, &new, sizeof new) >= 0);
         uint64_t number = c->requests.size / sizeof new;
@@ -94,14 +100,16 @@ uint64_t clients_ask(world *w, unsigned node_number, bool write, driver_read_lev
         uint64_t deadline_us = node_now_us(w, n) + w->tuning.timeout_us;
         rq_err err = write ? propose(w, n, number, &new, deadline_us) : read(n, number, &new, deadline_us);
         world_trace(w, (trace_record) {
-                .event = write ? TRACE_WRITE : TRACE_READ, .node = (uint8_t) node_number, .peer = TRACE_NOBODY, .index = number,
+                .event = write ? TRACE_WRITE : TRACE_READ, .node = (uint8_t) node_number, .peer = TRACE_NOBODY,
+                .index = number,
                 .count = (uint64_t) level, .note = err < 0 ? rq_err_text(err) : NULL,
         });
         if (err < 0) {
                 finish(w, number, REQUEST_REFUSED);
                 return number;
         }
-        world_plan(w, w->tuning.timeout_us + GRACE_US, (event) { .type = EVENT_OVERDUE, .node = TRACE_NOBODY, .number = number });
+        world_plan(w, w->tuning.timeout_us + GRACE_US, (event) { .type = EVENT_OVERDUE, .node = TRACE_NOBODY,
+                .number = number });
         node_wake(w, n);
         return number;
 }
@@ -118,7 +126,8 @@ void clients_on_client(world *w, const event *e) {
         }
         bool write = world_chance(w, 600);
         uint64_t dice = world_random(w, 10);
-        driver_read_level level = dice < 5 ? DRIVER_READ_LINEARIZABLE : dice < 8 ? DRIVER_READ_WEAK : DRIVER_READ_STRONG;
+        driver_read_level level = dice < (w->tuning.lease_us > 0 ? 2u : 5u) ? DRIVER_READ_LINEARIZABLE : dice < 8
+                ? DRIVER_READ_WEAK : DRIVER_READ_STRONG;
         (void) clients_ask(w, node_number, write, level, client);
 }
 
@@ -130,12 +139,14 @@ static void see(world *w, raft_index index) {
 void clients_on_result(world *w, sim_node *n, const event *e) {
         const uint64_t *result = e->data;
         sim_request *r = clients_request(w, e->number);
-        if (r->node == n->number && e->tag == n->gateway && (r->state == REQUEST_PENDING || r->state == REQUEST_UNKNOWN)) {
+        if (r->node == n->number && e->tag == n->gateway && (r->state == REQUEST_PENDING ||
+                                                             r->state == REQUEST_UNKNOWN)) {
                 bool counts = r->state == REQUEST_PENDING; /* else nobody waits for it any more */
                 r->index = result[0];
                 r->value = result[1];
                 world_trace(w, (trace_record) {
-                        .event = TRACE_RESULT, .node = (uint8_t) n->number, .peer = TRACE_NOBODY, .index = e->number, .count = r->index, .term = r->value,
+                        .event = TRACE_RESULT, .node = (uint8_t) n->number, .peer = TRACE_NOBODY, .index = e->number,
+                        .count = r->index, .term = r->value,
                 });
                 check_result(w, e->number, r, counts);
                 if (counts) {
@@ -151,10 +162,12 @@ void clients_on_result(world *w, sim_node *n, const event *e) {
 void clients_answer(world *w, sim_node *n, const answer *a) {
         sim_request *r = clients_request(w, a->to.request_id);
         world_trace(w, (trace_record) {
-                .event = TRACE_ANSWER, .node = (uint8_t) n->number, .peer = TRACE_NOBODY, .index = a->to.request_id, .count = a->outcome, .note = a->text,
+                .event = TRACE_ANSWER, .node = (uint8_t) n->number, .peer = TRACE_NOBODY, .index = a->to.request_id,
+                .count = a->outcome, .note = a->text,
         });
         if (r == NULL || a->to.gateway != n->gateway) {
-                world_fail(w, "requests", "node %u answers a request %lu that nobody waits for", n->number, (unsigned long) a->to.request_id);
+                world_fail(w, "requests", "node %u answers a request %lu that nobody waits for", n->number,
+                           (unsigned long) a->to.request_id);
                 return;
         }
         if (r->state != REQUEST_PENDING) {
@@ -179,7 +192,8 @@ void clients_on_overdue(world *w, const event *e) {
                 return;
         check_overdue(w, e->number, r);
         finish(w, e->number, REQUEST_LOST);
-        world_trace(w, (trace_record) { .event = TRACE_GIVE_UP, .node = r->node, .peer = TRACE_NOBODY, .index = e->number });
+        world_trace(w, (trace_record) { .event = TRACE_GIVE_UP, .node = r->node, .peer = TRACE_NOBODY,
+                .index = e->number });
 }
 
 void clients_gateway_gone(world *w, sim_node *n) {

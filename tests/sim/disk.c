@@ -91,7 +91,8 @@ static void file_reserve(file *f, size_t size) {
 }
 
 static void mark_dirty(file *f, size_t offset, size_t size) {
-        for (size_t sector = offset / SECTOR_BYTES; size > 0 && sector <= (offset + size - 1) / SECTOR_BYTES; sector++) {
+        for (size_t sector = offset / SECTOR_BYTES; size > 0 &&
+             sector <= (offset + size - 1) / SECTOR_BYTES; sector++) {
                 if (f->dirty_place[sector] != 0) {
                         f->dirty[f->dirty_place[sector] - 1].lost = false;
                         continue;
@@ -336,7 +337,8 @@ disk *disk_new(rq_rng *rng) {
         d->rng = rng;
         d->effects_left = UINT32_MAX;
         d->io = (log_io) {
-                .open = disk_open, .pwritev = disk_pwritev, .pread = disk_pread, .fdatasync = disk_fdatasync, .fsync = disk_fsync,
+                .open = disk_open, .pwritev = disk_pwritev, .pread = disk_pread, .fdatasync = disk_fdatasync,
+                .fsync = disk_fsync,
                 .fallocate = disk_fallocate, .rename = disk_rename, .unlink = disk_unlink, .list = disk_list,
                 .free_bytes = disk_free_bytes, .arg = d,
         };

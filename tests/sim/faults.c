@@ -8,20 +8,25 @@
 static const char *const names[FAULT_COUNT] = {
         [FAULT_KILL] = "kill", [FAULT_KILL_IN_TURN] = "kill between two effects", [FAULT_POWER_CUT] = "power cut",
         [FAULT_POWER_CUT_ALL] = "power cut of all", [FAULT_STOP] = "polite stop", [FAULT_PAUSE] = "pause",
-        [FAULT_CUT_ONE_WAY] = "one-way cut", [FAULT_ISOLATE] = "isolated", [FAULT_SPLIT] = "split", [FAULT_BRIDGE] = "bridge",
-        [FAULT_BREAK_LINK] = "connection breaks", [FAULT_SLOW_NODE] = "slow network", [FAULT_DISK_STALL] = "disk stalls",
-        [FAULT_SYNC_FAILS] = "sync fails", [FAULT_WRITE_FAILS] = "write fails", [FAULT_DISK_FULL] = "disk full", [FAULT_ROT] = "bit rot",
+        [FAULT_CUT_ONE_WAY] = "one-way cut", [FAULT_ISOLATE] = "isolated", [FAULT_SPLIT] = "split",
+                [FAULT_BRIDGE] = "bridge",
+        [FAULT_BREAK_LINK] = "connection breaks", [FAULT_SLOW_NODE] = "slow network",
+                [FAULT_DISK_STALL] = "disk stalls",
+        [FAULT_SYNC_FAILS] = "sync fails", [FAULT_WRITE_FAILS] = "write fails", [FAULT_DISK_FULL] = "disk full",
+                [FAULT_ROT] = "bit rot",
         [FAULT_WIPE] = "wiped disk", [FAULT_STORE_KILL] = "store killed", [FAULT_GATEWAY_GONE] = "gateway gone",
         [FAULT_CLOCK_JUMP] = "wall clock jumps", [FAULT_TRANSFER] = "transfer", [FAULT_CONFIGURE] = "members change",
 };
 
 /* Weight when it is in the mixture. */
 static const uint32_t usual[FAULT_COUNT] = {
-        [FAULT_KILL] = 20, [FAULT_KILL_IN_TURN] = 20, [FAULT_POWER_CUT] = 20, [FAULT_POWER_CUT_ALL] = 4, [FAULT_STOP] = 5, [FAULT_PAUSE] = 20,
+        [FAULT_KILL] = 20, [FAULT_KILL_IN_TURN] = 20, [FAULT_POWER_CUT] = 20, [FAULT_POWER_CUT_ALL] = 4,
+                [FAULT_STOP] = 5, [FAULT_PAUSE] = 20,
         [FAULT_CUT_ONE_WAY] = 20, [FAULT_ISOLATE] = 15, [FAULT_SPLIT] = 15, [FAULT_BRIDGE] = 8, [FAULT_BREAK_LINK] = 20,
-        [FAULT_SLOW_NODE] = 8, [FAULT_DISK_STALL] = 12, [FAULT_SYNC_FAILS] = 4, [FAULT_WRITE_FAILS] = 4, [FAULT_DISK_FULL] = 5,
+        [FAULT_SLOW_NODE] = 8, [FAULT_DISK_STALL] = 12, [FAULT_SYNC_FAILS] = 4, [FAULT_WRITE_FAILS] = 4,
+                [FAULT_DISK_FULL] = 5,
         [FAULT_ROT] = 2, [FAULT_WIPE] = 1, [FAULT_STORE_KILL] = 12, [FAULT_GATEWAY_GONE] = 4, [FAULT_CLOCK_JUMP] = 4,
-        [FAULT_TRANSFER] = 12, [FAULT_CONFIGURE] = 12,
+        [FAULT_TRANSFER] = 12, [FAULT_CONFIGURE] = 30,
 };
 
 void faults_choose(world *w) {
@@ -44,7 +49,8 @@ void faults_choose(world *w) {
 }
 
 static void plan_fault(world *w) {
-        world_plan(w, 1 + world_random(w, 2 * w->faults.every_us), (event) { .type = EVENT_FAULT, .node = TRACE_NOBODY });
+        world_plan(w, 1 + world_random(w, 2 * w->faults.every_us), (event) { .type = EVENT_FAULT,
+                .node = TRACE_NOBODY });
 }
 
 void faults_start(world *w) {
@@ -89,7 +95,8 @@ static uint64_t short_or_long(world *w, uint64_t most_us) {
 }
 
 static void plan_heal_cut(world *w, unsigned from, unsigned to) {
-        world_plan(w, short_or_long(w, 1500000), (event) { .type = EVENT_HEAL_CUT, .node = (uint8_t) to, .peer = (uint8_t) from });
+        world_plan(w, short_or_long(w, 1500000), (event) { .type = EVENT_HEAL_CUT, .node = (uint8_t) to,
+                .peer = (uint8_t) from });
 }
 
 static void cut(world *w, unsigned from, unsigned to) {
@@ -130,19 +137,21 @@ static void stop_politely(world *w, sim_node *n) {
         n->disturbed_us = w->now_us;
         driver_stop(n->driver);
         node_wake(w, n);
-        world_plan(w, 1000 + world_random(w, 200000), (event) { .type = EVENT_RESTART, .node = (uint8_t) n->number, .tag = n->incarnation });
+        world_plan(w, 1000 + world_random(w, 200000), (event) { .type = EVENT_RESTART, .node = (uint8_t) n->number,
+                .tag = n->incarnation });
 }
 
 static void store_killed(world *w, sim_node *n) {
         if (!n->store.up)
                 return;
         store_die(w, n, false);
-        world_plan(w, short_or_long(w, w->faults.down_us), (event) { .type = EVENT_STORE_START, .node = (uint8_t) n->number });
+        world_plan(w, short_or_long(w, w->faults.down_us), (event) { .type = EVENT_STORE_START,
+                .node = (uint8_t) n->number });
 }
 
 static void pause_node(world *w, sim_node *n) {
         uint64_t until_us = w->now_us + short_or_long(w, 1500000);
-        if (!n->up)
+        if (!n->up || n->paused_until_us > w->now_us)
                 return;
         n->disturbed_us = until_us;
         n->paused_until_us = until_us;
@@ -161,7 +170,8 @@ static void disk_fault(world *w, sim_node *n, fault kind) {
                 break;
         case FAULT_DISK_FULL:
                 disk_set_full(n->disk, true);
-                world_plan(w, short_or_long(w, 1000000), (event) { .type = EVENT_HEAL_DISK, .node = (uint8_t) n->number });
+                world_plan(w, short_or_long(w, 1000000), (event) { .type = EVENT_HEAL_DISK,
+                        .node = (uint8_t) n->number });
                 break;
         default:
                 break;
@@ -172,7 +182,7 @@ static void rot(world *w, sim_node *n) {
         /* Noticed at the next start, or when a peer needs it. */
         if (!faults_may_break(w) || n->broken)
                 return;
-        (void) disk_rot(n->disk);
+        n->rotten |= disk_rot(n->disk);
         node_die(w, n, NODE_KILLED);
         node_start_later(w, n, short_or_long(w, w->faults.down_us));
 }
@@ -232,11 +242,12 @@ static void configure(world *w) {
                 if (now == NULL || now->joint)
                         continue;
                 membership target = *now;
-                for (uint64_t changes = world_chance(w, 600) ? 1 : 1 + world_random(w, 3); changes > 0; changes--)
+                for (uint64_t changes = world_chance(w, 400) ? 1 : 2 + world_random(w, 3); changes > 0; changes--)
                         change_one(w, &target);
                 rq_err r = driver_configure(n->driver, &target);
                 world_trace(w, (trace_record) {
-                        .event = TRACE_CHANGE_CONF, .node = (uint8_t) i, .peer = TRACE_NOBODY, .count = target.count, .index = voters_of(&target),
+                        .event = TRACE_CHANGE_CONF, .node = (uint8_t) i, .peer = TRACE_NOBODY, .count = target.count,
+                        .index = voters_of(&target),
                         .note = r < 0 ? rq_err_text(r) : NULL,
                 });
                 node_wake(w, n);
@@ -246,18 +257,21 @@ static void configure(world *w) {
 static void inflict(world *w, fault kind) {
         sim_node *n = victim(w);
         w->faults.count[kind]++;
-        world_trace(w, (trace_record) { .event = TRACE_FAULT, .node = (uint8_t) n->number, .peer = TRACE_NOBODY, .note = names[kind] });
+        world_trace(w, (trace_record) { .event = TRACE_FAULT, .node = (uint8_t) n->number, .peer = TRACE_NOBODY,
+                .note = names[kind] });
         switch (kind) {
         case FAULT_KILL: die(w, n, NODE_KILLED); break;
         case FAULT_KILL_IN_TURN: n->effects_left = (uint32_t) world_random(w, 12); break;
         case FAULT_POWER_CUT:
                 die(w, n, NODE_POWER_CUT);
-                world_plan(w, short_or_long(w, w->faults.down_us), (event) { .type = EVENT_STORE_START, .node = (uint8_t) n->number });
+                world_plan(w, short_or_long(w, w->faults.down_us), (event) { .type = EVENT_STORE_START,
+                        .node = (uint8_t) n->number });
                 break;
         case FAULT_POWER_CUT_ALL:
                 for (unsigned i = 0; i < w->node_count; i++) {
                         die(w, w->nodes[i], NODE_POWER_CUT);
-                        world_plan(w, short_or_long(w, w->faults.down_us), (event) { .type = EVENT_STORE_START, .node = (uint8_t) i });
+                        world_plan(w, short_or_long(w, w->faults.down_us),
+                                   (event) { .type = EVENT_STORE_START, .node = (uint8_t) i });
                 }
                 break;
         case FAULT_STOP: stop_politely(w, n); break;
@@ -267,10 +281,12 @@ static void inflict(world *w, fault kind) {
         case FAULT_SPLIT: split(w, false); break;
         case FAULT_BRIDGE: split(w, true); break;
         case FAULT_BREAK_LINK:
-                net_break(w, n->number, (unsigned) world_random(w, w->node_count), (net_class) world_random(w, NET_CLASSES));
+                net_break(w, n->number, (unsigned) world_random(w, w->node_count),
+                          (net_class) world_random(w, NET_CLASSES));
                 break;
         case FAULT_SLOW_NODE: w->net.slow_us[n->number] = world_chance(w, 500) ? 0 : world_random(w, 60000); break;
-        case FAULT_DISK_STALL: case FAULT_SYNC_FAILS: case FAULT_WRITE_FAILS: case FAULT_DISK_FULL: disk_fault(w, n, kind); break;
+        case FAULT_DISK_STALL: case FAULT_SYNC_FAILS: case FAULT_WRITE_FAILS: case FAULT_DISK_FULL: disk_fault(w, n,
+                        kind); break;
         case FAULT_ROT: rot(w, n); break;
         case FAULT_WIPE: wipe(w, n); break;
         case FAULT_STORE_KILL: store_killed(w, n); break;
@@ -313,7 +329,6 @@ void faults_heal(world *w) {
                 disk_set_full(n->disk, false);
                 node_space_is_back(n);
                 n->effects_left = UINT32_MAX;
-                n->paused_until_us = 0;
                 if (!n->up)
                         node_start_later(w, n, 1000);
                 if (!n->store.up)

@@ -40,7 +40,8 @@ packet *packet_new(packet_kind kind, size_t size) {
 }
 
 static uint64_t latency(world *w, unsigned from, unsigned to) {
-        return w->tuning.latency_us + world_random(w, w->tuning.latency_more_us) + w->net.slow_us[from] + w->net.slow_us[to];
+        uint64_t slow_us = w->net.slow_us[from] + w->net.slow_us[to];
+        return w->tuning.latency_us + world_random(w, w->tuning.latency_more_us) + slow_us;
 }
 
 static void plan_packet(world *w, unsigned from, unsigned to, net_class class, uint64_t after_us, packet *p) {
@@ -78,8 +79,14 @@ static void stray_copy(world *w, unsigned from, unsigned to, net_class class, co
 /* True: the packet has found another end. */
 static bool mistreat(world *w, unsigned from, unsigned to, net_class class, packet *p) {
         const net *n = &w->net;
-        if (n->loss + n->duplication + n->delay + n->replay == 0 || w->healed)
+        if (n->loss + n->duplication + n->delay + n->replay == 0)
                 return false;
+        if (w->healed) { /* a lost message or two must not hinder progress */
+                bool lost = n->loss > 0 && p->kind == PACKET_RAFT && world_chance(w, 10);
+                if (lost)
+                        free(p);
+                return lost;
+        }
         if (p->kind == PACKET_RAFT && world_chance(w, n->duplication))
                 stray_copy(w, from, to, class, p, latency(w, from, to) + world_random(w, 20000));
         if (p->kind == PACKET_RAFT && world_chance(w, n->replay))
@@ -136,7 +143,8 @@ static void connection_ends(world *w, unsigned from, unsigned to, net_class clas
                 node_peer_down(w, from, to, refused);
 }
 
-static bool reachable(const world *w, unsigned from, unsigned to) { return !w->net.cut[from][to] && !w->net.cut[to][from]; }
+static bool reachable(const world *w, unsigned from, unsigned to) { return !w->net.cut[from][to] &&
+        !w->net.cut[to][from]; }
 
 /* Either somebody notices that nothing gets through, or a new attempt. */
 void net_on_link(world *w, const event *e) {
@@ -156,7 +164,8 @@ void net_on_link(world *w, const event *e) {
                 return;
         }
         c->up = true;
-        world_trace(w, (trace_record) { .event = TRACE_LINK_UP, .node = (uint8_t) from, .peer = (uint8_t) to, .count = class });
+        world_trace(w, (trace_record) { .event = TRACE_LINK_UP, .node = (uint8_t) from, .peer = (uint8_t) to,
+                .count = class });
         node_wake(w, w->nodes[from]);
 }
 

@@ -14,7 +14,8 @@ uint64_t node_now_us(const world *w, const sim_node *n) {
         return n->clock_base_us + w->now_us / 1000000 * n->clock_ppm + w->now_us % 1000000 * n->clock_ppm / 1000000;
 }
 
-uint64_t node_wall_us(const world *w, const sim_node *n) { return (uint64_t) ((int64_t) w->now_us + n->wall_offset_us); }
+uint64_t node_wall_us(const world *w,
+                      const sim_node *n) { return (uint64_t) ((int64_t) w->now_us + n->wall_offset_us); }
 
 bool node_runs(const sim_node *n) { return n->up && !n->storage_failed; }
 
@@ -38,7 +39,8 @@ void node_shadow_add(world *w, sim_node *n, rq_bytes records) {
                 const uint8_t *record = records.data + at;
                 size_t size = record_peek_bytes(record);
                 shadow_entry entry = {
-                        .term = record_peek_term(record), .clock_us = record_peek_clock_us(record), .kind = (uint8_t) record_peek_kind(record),
+                        .term = record_peek_term(record), .clock_us = record_peek_clock_us(record),
+                        .kind = (uint8_t) record_peek_kind(record),
                         .chain = record_chain(node_chain(n, node_shadow_last(n)), record),
                 };
                 rq_bytes body = rq_bytes_of(record + RECORD_HEADER_BYTES, size - RECORD_HEADER_BYTES);
@@ -87,7 +89,8 @@ static rq_err submit(sim_node *n, const log_write *write, bool acknowledges, con
         if (!effect(n))
                 return RQ_OK;
         node_write w = {
-                .bytes = write->records.size, .acknowledges = acknowledges, .hard = write->hard, .term = write->state.term, .vote = write->state.vote,
+                .bytes = write->records.size, .acknowledges = acknowledges, .hard = write->hard,
+                .term = write->state.term, .vote = write->state.vote,
                 .first = write->first_index, .last = write->last_index,
         };
         if (when_durable != NULL)
@@ -114,7 +117,8 @@ static rq_err hand_over(world *w, sim_node *n, const driver_plan *plan) {
         if (plan->hard)
                 hard = hard_write(w, n, plan->term, plan->vote);
         world_trace(w, (trace_record) {
-                .event = TRACE_PERSIST, .node = (uint8_t) n->number, .peer = TRACE_NOBODY, .flag = plan->hard, .term = plan->hard ? plan->term : 0,
+                .event = TRACE_PERSIST, .node = (uint8_t) n->number, .peer = TRACE_NOBODY, .flag = plan->hard,
+                .term = plan->hard ? plan->term : 0,
                 .index = plan->first, .count = plan->last,
         });
         if (plan->first == 0)
@@ -128,7 +132,8 @@ static rq_err hand_over(world *w, sim_node *n, const driver_plan *plan) {
                 write.previous_term = previous_term;
                 write.records = driver_entry_piece(n->driver, next, plan->last, SIZE_MAX, &write.last_index);
                 raft_index last;
-                rq_bytes last_record = driver_entry_piece(n->driver, write.last_index, write.last_index, SIZE_MAX, &last);
+                rq_bytes last_record = driver_entry_piece(n->driver, write.last_index, write.last_index, SIZE_MAX,
+                                                          &last);
                 write.last_term = previous_term = raft_trail_term_at(trail, write.last_index);
                 write.last_clock_us = record_peek_clock_us(last_record.data);
                 next = write.last_index + 1;
@@ -140,20 +145,31 @@ static rq_err hand_over(world *w, sim_node *n, const driver_plan *plan) {
 }
 
 static void write_hint(world *w, sim_node *n) {
-        if (n->storage_failed || commit_hint(n) <= n->hint || !n->hint_wanted || w->now_us - n->hint_at_us < HINT_INTERVAL_US / 10)
+        if (n->storage_failed || commit_hint(n) <= n->hint || !n->hint_wanted ||
+            w->now_us - n->hint_at_us < HINT_INTERVAL_US / 10)
                 return;
         const raft *r = driver_raft(n->driver);
         log_write write = hard_write(w, n, raft_term_of(r), raft_vote_of(r));
         (void) submit(n, &write, false, NULL);
 }
 
+/* How far a node's disk holds the log that is committed; behind it may be what will be replaced. */
+static raft_index held_by(const world *w, const sim_node *n) {
+        raft_index index = n->durable < checks_commit(w) ? n->durable : checks_commit(w);
+        while (index > n->shadow_base && node_chain(n, index) != checks_committed(w, index)->chain)
+                index--;
+        return index;
+}
+
 /* Snapshots aren't there yet: nothing that another node may still need goes. */
 static raft_index released(const world *w, const sim_node *n) {
         raft_index released = driver_stream(n->driver)->checkpoint;
-        for (unsigned i = 0; i < w->node_count; i++)
-                if (!w->nodes[i]->broken && w->nodes[i]->durable < released)
-                        released = w->nodes[i]->durable;
-        return released < checks_commit(w) ? released : checks_commit(w);
+        for (unsigned i = 0; i < w->node_count; i++) {
+                raft_index held = w->nodes[i]->broken ? released : held_by(w, w->nodes[i]);
+                if (held < released)
+                        released = held;
+        }
+        return released;
 }
 
 static void compact(world *w, sim_node *n) {
@@ -169,10 +185,12 @@ static void compact(world *w, sim_node *n) {
                 checkpoint = n->seen_commit;
         for (size_t drop = compaction_count(lasts, catalog->segment_count, checkpoint); drop > 0; drop--) {
                 const log_catalog_segment *oldest = &catalog->segments[0];
-                log_write write = { .drop_first_index = oldest->header.first_index, .drop_bytes = oldest->header.file_bytes };
+                log_write write = { .drop_first_index = oldest->header.first_index,
+                        .drop_bytes = oldest->header.file_bytes };
                 if (submit(n, &write, false, NULL) < 0)
                         return;
-                world_trace(w, (trace_record) { .event = TRACE_COMPACT, .node = (uint8_t) n->number, .peer = TRACE_NOBODY, .index = oldest->last_index });
+                world_trace(w, (trace_record) { .event = TRACE_COMPACT, .node = (uint8_t) n->number,
+                        .peer = TRACE_NOBODY, .index = oldest->last_index });
                 driver_compacted(n->driver, oldest->last_index);
                 log_catalog_drop_oldest(catalog);
                 n->hint_wanted = true;
@@ -186,24 +204,38 @@ static trace_event sent_as(raft_message_type type, bool received) {
                 [RAFT_MSG_VOTE] = TRACE_SEND_VOTE_REQUEST, [RAFT_MSG_VOTE_REPLY] = TRACE_SEND_VOTE_RESPONSE,
                 [RAFT_MSG_APPEND] = TRACE_SEND_APPEND_REQUEST, [RAFT_MSG_APPEND_REPLY] = TRACE_SEND_APPEND_RESPONSE,
                 [RAFT_MSG_HEARTBEAT] = TRACE_SEND_HEARTBEAT, [RAFT_MSG_HEARTBEAT_REPLY] = TRACE_SEND_HEARTBEAT_RESPONSE,
-                [RAFT_MSG_TIMEOUT_NOW] = TRACE_SEND_TIMEOUT_NOW, [RAFT_MSG_READ] = TRACE_SEND_READ, [RAFT_MSG_READ_REPLY] = TRACE_SEND_READ_RESPONSE,
+                [RAFT_MSG_TIMEOUT_NOW] = TRACE_SEND_TIMEOUT_NOW, [RAFT_MSG_READ] = TRACE_SEND_READ,
+                        [RAFT_MSG_READ_REPLY] = TRACE_SEND_READ_RESPONSE, [RAFT_MSG_TRANSFER] = TRACE_SEND_TRANSFER,
         };
         return received ? names[type] + (TRACE_RECEIVE_VOTE_REQUEST - TRACE_SEND_VOTE_REQUEST) : names[type];
 }
 
 static void trace_message(world *w, unsigned node_number, unsigned peer, const raft_message *m, bool received) {
-        trace_record r = { .event = (uint8_t) sent_as(m->type, received), .node = (uint8_t) node_number, .peer = (uint8_t) peer, .term = m->term };
+        trace_record r = { .event = (uint8_t) sent_as(m->type, received), .node = (uint8_t) node_number,
+                .peer = (uint8_t) peer, .term = m->term };
         switch (m->type) {
         case RAFT_MSG_VOTE: r.flag = m->vote.pre; r.index = m->vote.last_index; r.count = m->vote.campaign_term; break;
-        case RAFT_MSG_VOTE_REPLY: r.flag = m->vote_reply.granted; r.index = m->vote_reply.pre; r.count = m->vote_reply.campaign_term; break;
+        case RAFT_MSG_VOTE_REPLY:
+                r.flag = m->vote_reply.granted;
+                r.index = m->vote_reply.pre;
+                r.count = m->vote_reply.campaign_term;
+                break;
         case RAFT_MSG_APPEND: r.index = m->append.previous_index; r.count = m->append.count; break;
-        case RAFT_MSG_APPEND_REPLY: r.flag = m->append_reply.rejected; r.index = m->append_reply.index; r.count = m->append_reply.hint_index; break;
+        case RAFT_MSG_APPEND_REPLY:
+                r.flag = m->append_reply.rejected;
+                r.index = m->append_reply.index;
+                r.count = m->append_reply.hint_index;
+                break;
         case RAFT_MSG_HEARTBEAT: r.index = m->heartbeat.commit; r.count = m->heartbeat.round; break;
         case RAFT_MSG_HEARTBEAT_REPLY: r.index = m->heartbeat_reply.index; r.count = m->heartbeat_reply.round; break;
         case RAFT_MSG_TRANSFER:
         case RAFT_MSG_TIMEOUT_NOW: break;
         case RAFT_MSG_READ: r.flag = m->read.weak; r.count = m->read.round; break;
-        case RAFT_MSG_READ_REPLY: r.flag = m->read_reply.refused; r.index = m->read_reply.index; r.count = m->read_reply.round; break;
+        case RAFT_MSG_READ_REPLY:
+                r.flag = m->read_reply.refused;
+                r.index = m->read_reply.index;
+                r.count = m->read_reply.round;
+                break;
         }
         world_trace(w, r);
 }
@@ -225,7 +257,8 @@ static void send_messages(world *w, sim_node *n) {
 }
 
 /* Records of entries into the scratch buffer: as many as fit. False: they can't be read. */
-static bool gather(sim_node *n, raft_index first, raft_index last, uint64_t bytes_max, bool in_memory, uint32_t *ret_count) {
+static bool gather(sim_node *n, raft_index first, raft_index last, uint64_t bytes_max, bool in_memory,
+                   uint32_t *ret_count) {
         n->scratch.size = 0;
         if (!in_memory) {
                 RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
@@ -256,11 +289,13 @@ static void send_appends(world *w, sim_node *n, const sim_node *to) {
         driver_append append;
         while (net_room(w, n->number, to->number) > 0 && driver_next_append(n->driver, to->id, &append)) {
                 uint32_t count = 0;
-                uint64_t room = net_room(w, n->number, to->number), bytes_max = append.bytes_max < room ? append.bytes_max : room;
+                uint64_t room = net_room(w, n->number, to->number), bytes_max = append.bytes_max < room
+                        ? append.bytes_max : room;
                 n->scratch.size = 0;
                 if (!effect(n))
                         return;
-                if (append.first <= append.last && !gather(n, append.first, append.last, bytes_max, append.in_memory, &count)) {
+                if (append.first <= append.last && !gather(n, append.first, append.last, bytes_max, append.in_memory,
+                                                           &count)) {
                         unreadable(w, n);
                         return;
                 }
@@ -292,7 +327,8 @@ static void send_forwards(world *w, sim_node *n) {
                 p->step_budget = f.step_budget;
                 if (p->size > 0)
                         memcpy(p->data, f.body.data, p->size);
-                world_trace(w, (trace_record) { .event = TRACE_SEND_FORWARD, .node = (uint8_t) n->number, .peer = (uint8_t) to->number, .term = f.term, .index = f.seed });
+                world_trace(w, (trace_record) { .event = TRACE_SEND_FORWARD, .node = (uint8_t) n->number,
+                        .peer = (uint8_t) to->number, .term = f.term, .index = f.seed });
                 net_send(w, n->number, to->number, NET_BULK, p);
                 driver_forward_sent(n->driver, &f);
         }
@@ -313,7 +349,8 @@ static void feed(world *w, sim_node *n) {
         while (n->store.up && n->store.asked && !n->feed_failed && driver_next_batch(n->driver, &batch)) {
                 uint32_t count = 0;
                 n->scratch.size = 0;
-                if (batch.first <= batch.last && !gather(n, batch.first, batch.last, batch.bytes_max, batch.in_memory, &count)) {
+                if (batch.first <= batch.last && !gather(n, batch.first, batch.last, batch.bytes_max, batch.in_memory,
+                                                         &count)) {
                         unreadable(w, n);
                         return;
                 }
@@ -348,7 +385,8 @@ void node_wake(world *w, sim_node *n) {
         if (n->turn_planned || !n->up)
                 return;
         n->turn_planned = true;
-        world_plan(w, world_random(w, 40), (event) { .type = EVENT_TURN, .node = (uint8_t) n->number, .tag = n->incarnation });
+        world_plan(w, world_random(w, 40), (event) { .type = EVENT_TURN, .node = (uint8_t) n->number,
+                .tag = n->incarnation });
 }
 
 void node_wake_if_waiting(world *w, unsigned from, unsigned to) {
@@ -366,7 +404,8 @@ static void set_timer(world *w, sim_node *n) {
         if (at_us >= n->timer_at_us)
                 return;
         n->timer_at_us = at_us;
-        world_plan(w, at_us - w->now_us, (event) { .type = EVENT_TIMER, .node = (uint8_t) n->number, .tag = n->incarnation, .number = at_us });
+        world_plan(w, at_us - w->now_us, (event) { .type = EVENT_TIMER, .node = (uint8_t) n->number,
+                .tag = n->incarnation, .number = at_us });
 }
 
 void node_on_timer(world *w, sim_node *n, uint64_t at_us) {
@@ -383,11 +422,13 @@ static void observe(world *w, sim_node *n) {
         n->seen_role = raft_role_of(r);
         n->seen_term = raft_term_of(r);
         if (commit > n->seen_commit) {
-                world_trace(w, (trace_record) { .event = TRACE_COMMIT, .node = (uint8_t) n->number, .peer = TRACE_NOBODY, .term = raft_term_of(r), .index = commit });
+                world_trace(w, (trace_record) { .event = TRACE_COMMIT, .node = (uint8_t) n->number,
+                        .peer = TRACE_NOBODY, .term = raft_term_of(r), .index = commit });
                 check_commit(w, n, n->seen_commit + 1, commit);
                 n->seen_commit = commit;
         } else if (commit < n->seen_commit) {
-                world_fail(w, "commit", "node %u: its commit index falls from %lu to %lu", n->number, (unsigned long) n->seen_commit, (unsigned long) commit);
+                world_fail(w, "commit", "node %u: its commit index falls from %lu to %lu", n->number,
+                           (unsigned long) n->seen_commit, (unsigned long) commit);
         }
         check_bounds(w, n);
 }
@@ -438,17 +479,20 @@ static void refuse_forward(world *w, const sim_node *n, unsigned from, const pac
         p->seed = f->seed;
         p->err = err;
         world_trace(w, (trace_record) {
-                .event = TRACE_SEND_FORWARD_REFUSED, .node = (uint8_t) n->number, .peer = (uint8_t) from, .term = f->term, .index = f->seed, .note = rq_err_text(err),
+                .event = TRACE_SEND_FORWARD_REFUSED, .node = (uint8_t) n->number, .peer = (uint8_t) from,
+                .term = f->term, .index = f->seed, .note = rq_err_text(err),
         });
         net_send(w, n->number, from, NET_BULK, p);
 }
 
 static void receive_forward(world *w, sim_node *n, unsigned from, const packet *p) {
         const driver_forward forward = {
-                .to = p->from_id, .term = p->term, .seed = p->seed, .kind = p->record_kind, .step_budget = p->step_budget,
+                .to = p->from_id, .term = p->term, .seed = p->seed, .kind = p->record_kind,
+                .step_budget = p->step_budget,
                 .body = rq_bytes_of(p->data, p->size),
         };
-        world_trace(w, (trace_record) { .event = TRACE_RECEIVE_FORWARD, .node = (uint8_t) n->number, .peer = (uint8_t) from, .term = p->term, .index = p->seed });
+        world_trace(w, (trace_record) { .event = TRACE_RECEIVE_FORWARD, .node = (uint8_t) n->number,
+                .peer = (uint8_t) from, .term = p->term, .index = p->seed });
         rq_err r = node_admit(n, p->size);
         if (r >= 0)
                 r = driver_forwarded(n->driver, &forward);
@@ -463,13 +507,15 @@ void node_receive(world *w, sim_node *n, unsigned from, packet *p) {
                 trace_message(w, n->number, from, &p->message, true);
                 r = driver_receive(n->driver, &p->message, rq_bytes_of(p->data, p->size), node_now_us(w, n));
                 if (r == RQ_EPROTO || r == RQ_ECORRUPT)
-                        world_fail(w, "protocol", "node %u refuses a message of type %d from node %u: %s", n->number, p->message.type, from, rq_err_text(r));
+                        world_fail(w, "protocol", "node %u refuses a message of type %d from node %u: %s", n->number,
+                                   p->message.type, from, rq_err_text(r));
                 break;
         case PACKET_FORWARD:
                 receive_forward(w, n, from, p);
                 break;
         case PACKET_FORWARD_REFUSED:
-                world_trace(w, (trace_record) { .event = TRACE_RECEIVE_FORWARD_REFUSED, .node = (uint8_t) n->number, .peer = (uint8_t) from, .term = p->term, .index = p->seed });
+                world_trace(w, (trace_record) { .event = TRACE_RECEIVE_FORWARD_REFUSED, .node = (uint8_t) n->number,
+                        .peer = (uint8_t) from, .term = p->term, .index = p->seed });
                 driver_forward_refused(n->driver, p->from_id, p->term, p->seed, p->err);
                 break;
         }
@@ -480,7 +526,8 @@ void node_peer_down(world *w, unsigned node_number, unsigned peer, bool refused)
         sim_node *n = w->nodes[node_number];
         if (!n->up)
                 return;
-        world_trace(w, (trace_record) { .event = TRACE_PEER_DOWN, .node = (uint8_t) node_number, .peer = (uint8_t) peer, .flag = refused });
+        world_trace(w, (trace_record) { .event = TRACE_PEER_DOWN, .node = (uint8_t) node_number, .peer = (uint8_t) peer,
+                .flag = refused });
         driver_peer_down(n->driver, w->nodes[peer]->id, refused);
         node_wake(w, n);
 }

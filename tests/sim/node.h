@@ -42,6 +42,7 @@ typedef struct sim_node {
         rq_uuid disk_uuid;
         disk *disk;
         bool up, machine_up, broken; /* broken: its disk can't be used again */
+        bool rotten;                 /* a bit of its disk has changed by itself */
         bool stopping;               /* politely */
         uint64_t paused_until_us;
         uint64_t up_since_us, disturbed_us;

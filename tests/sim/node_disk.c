@@ -144,11 +144,13 @@ static rq_err open_folder(world *w, sim_node *n, folder *f) {
 static rq_err make_driver(world *w, sim_node *n, folder *f) {
         const log_configuration base = log_configurations_at(&f->log.configurations, f->log.base_index);
         const driver_options options = {
-                .id = n->id, .learner = f->hard.not_a_voter, .term = f->hard.term, .vote = f->hard.vote, .commit = f->hard.commit,
+                .id = n->id, .learner = f->hard.not_a_voter, .term = f->hard.term, .vote = f->hard.vote,
+                .commit = f->hard.commit,
                 .base_index = f->log.base_index, .base_term = f->log.base_term, .base_membership = base.body,
                 .base_membership_index = base.index, .last_index = f->log.last_index, .database_id = w->database_id,
                 .clock_us = f->log.clock_us, .random_seed = rq_rng_next(&w->rng), .now_us = node_now_us(w, n),
-                .heartbeat_us = w->tuning.heartbeat_us, .election_us = w->tuning.election_us, .lease_us = w->tuning.lease_us,
+                .heartbeat_us = w->tuning.heartbeat_us, .election_us = w->tuning.election_us,
+                .lease_us = w->tuning.lease_us,
                 .disk_stall_us = w->tuning.disk_stall_us,
         };
         rq_err r = driver_new(&options, &n->driver);
@@ -172,9 +174,12 @@ static rq_err open_writer(world *w, sim_node *n, folder *f) {
         for (size_t i = 0; i < count; i++)
                 firsts[i] = f->log.catalog.segments[i].header.first_index;
         const log_place_options options = {
-                .io = disk_io(n->disk), .database_id = w->database_id, .last_index = f->log.last_index, .last_term = f->log.last_term,
-                .clock_us = f->log.clock_us, .segment_firsts = firsts, .segment_count = count, .configurations = &f->log.configurations,
-                .end_offset = f->log.end_offset, .end_crc = f->log.end_crc, .segment_bytes = w->tuning.segment_bytes, .no_thread = true,
+                .io = disk_io(n->disk), .database_id = w->database_id, .last_index = f->log.last_index,
+                .last_term = f->log.last_term,
+                .clock_us = f->log.clock_us, .segment_firsts = firsts, .segment_count = count,
+                .configurations = &f->log.configurations,
+                .end_offset = f->log.end_offset, .end_crc = f->log.end_crc, .segment_bytes = w->tuning.segment_bytes,
+                .no_thread = true,
         };
         rq_err r = log_batch_open(&options, &f->hard_file, &n->batch);
         if (r >= 0)
@@ -193,7 +198,8 @@ static rq_err read_shadow(world *w, sim_node *n, const folder *f) {
         while (next <= f->log.last_index) {
                 uint32_t count;
                 n->scratch.size = 0;
-                rq_err r = log_catalog_read(&n->catalog, next, f->log.last_index, 256 * 1024, &n->scratch, &count, &problem);
+                rq_err r = log_catalog_read(&n->catalog, next, f->log.last_index, 256 * 1024, &n->scratch, &count,
+                                            &problem);
                 if (r < 0)
                         return r;
                 node_shadow_add(w, n, rq_buf_bytes(&n->scratch));
@@ -214,7 +220,11 @@ static void truth_in_flight(const sim_node *n, raft_term *ret_term, raft_id *ret
 }
 
 static void refuse_to_start(world *w, sim_node *n, const char *problem) {
-        world_trace(w, (trace_record) { .event = TRACE_REFUSED_TO_START, .node = (uint8_t) n->number, .peer = TRACE_NOBODY, .note = problem });
+        world_trace(w, (trace_record) { .event = TRACE_REFUSED_TO_START, .node = (uint8_t) n->number,
+                .peer = TRACE_NOBODY, .note = problem });
+        if (!n->rotten)
+                world_fail(w, "durability", "node %u refuses to start, and nothing was wrong with its disk: %s",
+                           n->number, problem);
         process_done(n);
         if (!n->broken) {
                 n->broken = true;
@@ -252,10 +262,12 @@ void node_start(world *w, sim_node *n) {
                 return;
         }
         world_trace(w, (trace_record) {
-                .event = TRACE_INIT_STATE, .node = (uint8_t) n->number, .peer = TRACE_NOBODY, .term = f.hard.term, .index = f.log.last_index, .count = f.hard.commit,
+                .event = TRACE_INIT_STATE, .node = (uint8_t) n->number, .peer = TRACE_NOBODY, .term = f.hard.term,
+                .index = f.log.last_index, .count = f.hard.commit,
         });
         n->writes.size = 0;
-        check_recovered(w, n, f.hard.term, f.hard.vote, term_in_flight, vote_in_flight, f.log.last_index, durable_chain);
+        check_recovered(w, n, f.hard.term, f.hard.vote, term_in_flight, vote_in_flight, f.log.last_index,
+                        durable_chain);
         n->durable = f.log.last_index;
         n->durable_term = f.hard.term;
         n->durable_vote = f.hard.vote;
@@ -325,7 +337,8 @@ static rq_err perform(sim_node *n) {
         const log_queued *items = (const log_queued *) (const void *) n->items.data;
         rq_err r;
         bool looked = false; /* for space, since it was last said to be full */
-        while ((r = log_batch_perform(&n->batch, items, n->items.size / sizeof *items)) == RQ_EAGAIN || (r == RQ_ENOSPC && !looked)) {
+        while ((r = log_batch_perform(&n->batch, items, n->items.size / sizeof *items)) == RQ_EAGAIN ||
+               (r == RQ_ENOSPC && !looked)) {
                 looked = r == RQ_ENOSPC;
                 r = log_spare_make(n->batch.place.spare);
                 if (r < 0)
@@ -373,7 +386,8 @@ static void learn_durable(world *w, sim_node *n, uint64_t sequence) {
         if (newest != NULL) {
                 world_trace(w, (trace_record) {
                         .event = TRACE_PERSISTED, .node = (uint8_t) n->number, .peer = TRACE_NOBODY,
-                        .term = newest->when_durable.accepted_term, .index = newest->when_durable.index, .count = newest->when_durable.hard_term,
+                        .term = newest->when_durable.accepted_term, .index = newest->when_durable.index,
+                        .count = newest->when_durable.hard_term,
                 });
                 driver_persisted(n->driver, &newest->when_durable);
         }
@@ -383,9 +397,11 @@ static void learn_durable(world *w, sim_node *n, uint64_t sequence) {
 static void storage_fails(world *w, sim_node *n) {
         n->storage_failed = true;
         n->disturbed_us = w->now_us;
-        world_trace(w, (trace_record) { .event = TRACE_STORAGE_FAILED, .node = (uint8_t) n->number, .peer = TRACE_NOBODY });
+        world_trace(w, (trace_record) { .event = TRACE_STORAGE_FAILED, .node = (uint8_t) n->number,
+                .peer = TRACE_NOBODY });
         driver_storage_failed(n->driver);
-        world_plan(w, FAILURE_US, (event) { .type = EVENT_RESTART, .node = (uint8_t) n->number, .tag = n->incarnation });
+        world_plan(w, FAILURE_US, (event) { .type = EVENT_RESTART, .node = (uint8_t) n->number,
+                .tag = n->incarnation });
 }
 
 void node_on_disk(world *w, sim_node *n) {

@@ -29,7 +29,8 @@ bool request_decode(rq_bytes bytes, request_body *ret_body) {
         if (bytes.size < REQUEST_BYTES)
                 return false;
         *ret_body = (request_body) {
-                .number = rq_get_u64(bytes.data), .node = rq_get_u32(bytes.data + 8), .gateway = rq_get_u32(bytes.data + 12),
+                .number = rq_get_u64(bytes.data), .node = rq_get_u32(bytes.data + 8),
+                .gateway = rq_get_u32(bytes.data + 12),
                 .place = rq_get_u32(bytes.data + 16),
         };
         return true;
@@ -77,11 +78,13 @@ static void fetch(world *w, sim_node *n) {
         s->asked = true;
         s->told = s->now.applied;
         n->feed_failed = false;
-        world_trace(w, (trace_record) { .event = TRACE_FETCH, .node = (uint8_t) n->number, .peer = TRACE_NOBODY, .index = fetch.from, .term = fetch.applied_term });
+        world_trace(w, (trace_record) { .event = TRACE_FETCH, .node = (uint8_t) n->number, .peer = TRACE_NOBODY,
+                .index = fetch.from, .term = fetch.applied_term });
         rq_err r = driver_fetch(n->driver, &fetch, &s->stream_id);
         if (r < 0)
                 world_fail(w, "store", "node %u: the store at index %lu of term %lu doesn't fit its log: %s", n->number,
-                           (unsigned long) s->now.applied, (unsigned long) s->now.term, driver_stream(n->driver)->misfit);
+                           (unsigned long) s->now.applied, (unsigned long) s->now.term,
+                                   driver_stream(n->driver)->misfit);
         node_wake(w, n);
 }
 
@@ -90,7 +93,8 @@ void store_linked(world *w, sim_node *n) {
                 fetch(w, n);
 }
 
-void store_send_batch(world *w, sim_node *n, const driver_batch *batch, uint32_t count, const rq_bytes *pieces, size_t piece_count) {
+void store_send_batch(world *w, sim_node *n, const driver_batch *batch, uint32_t count, const rq_bytes *pieces,
+                      size_t piece_count) {
         size_t size = 0, at = 0;
         for (size_t i = 0; i < piece_count; i++)
                 size += pieces[i].size;
@@ -104,7 +108,8 @@ void store_send_batch(world *w, sim_node *n, const driver_batch *batch, uint32_t
         uint64_t from_us = n->store.busy_until_us > w->now_us ? n->store.busy_until_us : w->now_us;
         n->store.busy_until_us = from_us + LINK_US + (count == 0 ? 0 : world_random(w, APPLY_US) + 5ul * count);
         world_plan(w, n->store.busy_until_us - w->now_us, (event) {
-                .type = EVENT_STORE_BATCH, .node = (uint8_t) n->number, .tag = n->store.incarnation, .number = n->incarnation, .data = message,
+                .type = EVENT_STORE_BATCH, .node = (uint8_t) n->number, .tag = n->store.incarnation,
+                .number = n->incarnation, .data = message,
         });
 }
 
@@ -192,10 +197,12 @@ void store_on_batch(world *w, sim_node *n, const event *e) {
         serve_reads(w, n);
         if (s->now.applied > s->checkpoint.applied && world_chance(w, 100)) {
                 s->checkpoint = s->now;
-                world_trace(w, (trace_record) { .event = TRACE_CHECKPOINT, .node = (uint8_t) n->number, .peer = TRACE_NOBODY, .index = s->now.applied });
+                world_trace(w, (trace_record) { .event = TRACE_CHECKPOINT, .node = (uint8_t) n->number,
+                        .peer = TRACE_NOBODY, .index = s->now.applied });
         }
         world_plan(w, LINK_US, (event) {
-                .type = EVENT_STORE_APPLIED, .node = (uint8_t) n->number, .tag = n->incarnation, .number = s->incarnation,
+                .type = EVENT_STORE_APPLIED, .node = (uint8_t) n->number, .tag = n->incarnation,
+                .number = s->incarnation,
         });
 }
 
@@ -209,12 +216,15 @@ void store_on_read(world *w, sim_node *n, const event *e) {
 
 void store_on_applied(world *w, sim_node *n, const event *e) {
         store *s = &n->store;
-        if (!n->up || e->tag != n->incarnation || !s->up || e->number != s->incarnation || !s->asked || s->now.applied < s->told)
+        if (!n->up || e->tag != n->incarnation || !s->up || e->number != s->incarnation || !s->asked ||
+            s->now.applied < s->told)
                 return;
         s->told = s->now.applied;
         rq_err r = driver_applied(n->driver, s->now.applied, s->checkpoint.applied);
         if (r < 0)
-                world_fail(w, "store", "node %u: APPLIED %lu is refused: %s", n->number, (unsigned long) s->now.applied, rq_err_text(r));
-        world_trace(w, (trace_record) { .event = TRACE_APPLIED, .node = (uint8_t) n->number, .peer = TRACE_NOBODY, .index = s->now.applied });
+                world_fail(w, "store", "node %u: APPLIED %lu is refused: %s", n->number, (unsigned long) s->now.applied,
+                           rq_err_text(r));
+        world_trace(w, (trace_record) { .event = TRACE_APPLIED, .node = (uint8_t) n->number, .peer = TRACE_NOBODY,
+                .index = s->now.applied });
         node_wake(w, n);
 }

@@ -38,7 +38,8 @@ void store_die(world *w, sim_node *n, bool machine);
 void store_linked(world *w, sim_node *n);
 
 /* From consensus; records are copied. */
-void store_send_batch(world *w, sim_node *n, const driver_batch *batch, uint32_t count, const rq_bytes *pieces, size_t piece_count);
+void store_send_batch(world *w, sim_node *n, const driver_batch *batch, uint32_t count, const rq_bytes *pieces,
+                      size_t piece_count);
 void store_send_read(world *w, sim_node *n, uint64_t request, raft_index index);
 
 void store_on_batch(world *w, sim_node *n, const event *e);
@@ -47,7 +48,8 @@ void store_on_applied(world *w, sim_node *n, const event *e);
 
 /* The body of a record, and a query. */
 enum { REQUEST_BYTES = 24 };
-typedef struct request_body { uint64_t number; uint32_t node, gateway, place; } request_body; /* gateway: who waits for the result */
+typedef struct request_body { uint64_t number; uint32_t node, gateway,
+        place; } request_body; /* gateway: who waits for the result */
 void request_encode(uint8_t out[static REQUEST_BYTES], const request_body *body);
 bool request_decode(rq_bytes bytes, request_body *ret_body);
 uint64_t record_chain(uint64_t chain, const uint8_t *record);

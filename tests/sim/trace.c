@@ -25,6 +25,7 @@ static const struct { const char *name, *flag; } events[TRACE_EVENT_COUNT] = {
         [TRACE_SEND_TIMEOUT_NOW]          = { "SendTimeoutNow", NULL },
         [TRACE_SEND_READ]                 = { "SendReadIndexRequest", "weak" },
         [TRACE_SEND_READ_RESPONSE]        = { "SendReadIndexResponse", "refused" },
+        [TRACE_SEND_TRANSFER]             = { "SendTransfer", NULL },
         [TRACE_SEND_FORWARD]              = { "SendForward", NULL },
         [TRACE_SEND_FORWARD_REFUSED]      = { "SendForwardRefused", NULL },
         [TRACE_RECEIVE_VOTE_REQUEST]      = { "ReceiveRequestVoteRequest", "pre" },
@@ -36,6 +37,7 @@ static const struct { const char *name, *flag; } events[TRACE_EVENT_COUNT] = {
         [TRACE_RECEIVE_TIMEOUT_NOW]       = { "ReceiveTimeoutNow", NULL },
         [TRACE_RECEIVE_READ]              = { "ReceiveReadIndexRequest", "weak" },
         [TRACE_RECEIVE_READ_RESPONSE]     = { "ReceiveReadIndexResponse", "refused" },
+        [TRACE_RECEIVE_TRANSFER]          = { "ReceiveTransfer", NULL },
         [TRACE_RECEIVE_FORWARD]           = { "ReceiveForward", NULL },
         [TRACE_RECEIVE_FORWARD_REFUSED]   = { "ReceiveForwardRefused", NULL },
         [TRACE_PEER_DOWN]                 = { "PeerDown", "refused" },
@@ -62,7 +64,8 @@ static void print_record(const trace_record *r, FILE *out) {
                 (void) fprintf(out, ",\"nid\":%u", r->node);
         if (r->peer != TRACE_NOBODY)
                 (void) fprintf(out, ",\"peer\":%u", r->peer);
-        (void) fprintf(out, ",\"term\":%" PRIu64 ",\"index\":%" PRIu64 ",\"count\":%" PRIu64, r->term, r->index, r->count);
+        (void) fprintf(out, ",\"term\":%" PRIu64 ",\"index\":%" PRIu64 ",\"count\":%" PRIu64, r->term, r->index,
+                       r->count);
         if (events[r->event].flag != NULL)
                 (void) fprintf(out, ",\"%s\":%s", events[r->event].flag, r->flag ? "true" : "false");
         if (r->note != NULL)

@@ -51,8 +51,10 @@ sim_node *world_node_of(const world *w, raft_id id) {
 static uint64_t one_of(world *w, const uint64_t *values, size_t count) { return values[world_random(w, count)]; }
 
 static void tune(world *w) {
-        static const uint64_t heartbeats[] = { 5000, 10000, 20000, 50000 }, disks[] = { 20, 200, 1000, 6000 }, latencies[] = { 30, 200, 1000 },
-                thinks[] = { 500, 3000, 15000 }, segments[] = { 16384, 32768, 131072 }, links[] = { 4096, 65536, 1048576 };
+        static const uint64_t heartbeats[] = { 5000, 10000, 20000, 50000 }, disks[] = { 20, 200, 1000, 6000 },
+                latencies[] = { 30, 200, 1000 },
+                thinks[] = { 500, 3000, 15000 }, segments[] = { 16384, 32768, 131072 },
+                        links[] = { 4096, 65536, 1048576 };
         world_tuning *t = &w->tuning;
         bool calm = w->o.mode == WORLD_CALM;
         t->heartbeat_us = one_of(w, heartbeats, 4);
@@ -69,7 +71,7 @@ static void tune(world *w) {
         t->segment_bytes = one_of(w, segments, 3);
         t->link_bytes = one_of(w, links, 3);
         t->clients = 1 + (unsigned) world_random(w, 12);
-        t->body_bytes = (unsigned) one_of(w, (const uint64_t[]) { 1, 200, 3000 }, 3);
+        t->body_bytes = (unsigned) one_of(w, (const uint64_t[]) { 1, 1, 200, 200, 3000, 30000 }, 6);
         t->compaction = world_chance(w, 500);
 }
 
@@ -80,9 +82,11 @@ static void found_cluster(world *w) {
                 members.members[i].voter = true;
         }
         rq_buf record = {0}, body = {0};
-        rq_assert(membership_encode(&members, &body) >= 0 && rq_buf_reserve(&record, RECORD_HEADER_BYTES + body.size) >= 0);
+        rq_assert(membership_encode(&members, &body) >= 0 && rq_buf_reserve(&record,
+                        RECORD_HEADER_BYTES + body.size) >= 0);
         record_header header = {
-                .kind = RECORD_CONFIGURATION, .feature_level = record_kind_level(RECORD_CONFIGURATION), .index = 1, .term = 1,
+                .kind = RECORD_CONFIGURATION, .feature_level = record_kind_level(RECORD_CONFIGURATION), .index = 1,
+                .term = 1,
                 .clock_us = 1700000000000000, .database_id = w->database_id,
         };
         record_header_encode(record.data, &header, rq_buf_bytes(&body));
@@ -152,7 +156,8 @@ static void handle_node(world *w, const event *e, sim_node *n) {
         case EVENT_RESTART:
                 if (is_void(e, n))
                         break;
-                world_trace(w, (trace_record) { .event = TRACE_RESTART, .node = (uint8_t) n->number, .peer = TRACE_NOBODY });
+                world_trace(w, (trace_record) { .event = TRACE_RESTART, .node = (uint8_t) n->number,
+                        .peer = TRACE_NOBODY });
                 node_die(w, n, NODE_KILLED);
                 node_start_later(w, n, 1000 + world_random(w, 20000));
                 break;
@@ -179,7 +184,8 @@ static void handle(world *w, const event *e) {
         case EVENT_HEAL_DISK: faults_on_heal_disk(w, e); break;
         default: {
                 sim_node *n = w->nodes[e->node];
-                if (n->paused_until_us > e->at_us && e->type != EVENT_LINK) { /* waits for it, in order */
+                bool of_others = e->type == EVENT_LINK || (e->type >= EVENT_STORE_START && e->type <= EVENT_STORE_READ);
+                if (n->paused_until_us > e->at_us && !of_others) { /* waits for it, in order */
                         event later = *e;
                         world_plan(w, n->paused_until_us - w->now_us, later);
                         break;
@@ -204,7 +210,8 @@ static bool step(world *w) {
 static world_result result_of(const world *w) {
         world_result r = {
                 .failed = w->failed, .hash = w->trace.hash, .steps = w->steps_done, .virtual_us = w->now_us,
-                .leader_changes = w->checks.leader_changes, .messages = w->net.messages, .bytes = w->net.bytes,
+                .late_leaders = w->checks.late_leaders, .leader_changes = w->checks.leader_changes,
+                .messages = w->net.messages, .bytes = w->net.bytes,
                 .writes = w->clients.writes, .reads = w->clients.reads, .stale_weak_reads = w->clients.stale_weak_reads,
                 .committed = checks_commit(w),
         };
@@ -219,7 +226,8 @@ static void require_progress(world *w) {
         uint64_t until_us = w->now_us + QUIET_US, until_step = w->steps_done + STEPS_TO_PROGRESS;
         while (!w->failed && !check_progress(w)) {
                 if (w->now_us > until_us || w->steps_done > until_step) {
-                        world_fail(w, "progress", "no progress within %lu s after everything was healed", (unsigned long) (QUIET_US / 1000000));
+                        world_fail(w, "progress", "no progress within %lu s after everything was healed",
+                                   (unsigned long) (QUIET_US / 1000000));
                         break;
                 }
                 for (int i = 0; i < 20 && !w->failed; i++)

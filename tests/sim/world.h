@@ -17,7 +17,8 @@ enum { WORLD_NODES_MAX = 8 };
 
 typedef enum world_mode {
         WORLD_CALM,    /* no faults: counts leader changes and messages */
-        WORLD_FAULTS,  /* connections break, machines die; what can be repaired is, so progress is required at the end */
+        /* connections break, machines die; what can be repaired is, so progress is required at the end */
+        WORLD_FAULTS,
         WORLD_WILD,    /* also single messages get lost, doubled, late by any time; disks rot without a limit */
 } world_mode;
 
@@ -67,7 +68,7 @@ typedef struct world_result {
         bool failed;
         char failure[512];
         uint64_t hash, steps, virtual_us;
-        uint64_t leader_changes, messages, bytes, writes, reads, stale_weak_reads, committed, restarts;
+        uint64_t late_leaders, leader_changes, messages, bytes, writes, reads, stale_weak_reads, committed, restarts;
 } world_result;
 
 /* Runs one seed to its end. trace_count: last events to print to stderr if it fails. */

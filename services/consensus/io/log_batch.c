@@ -104,7 +104,8 @@ rq_err log_batch_perform(log_batch *b, const log_queued *items, size_t count) {
         for (; b->step <= STEP_DROP; b->step++, b->at = 0) {
                 rq_err r;
                 switch (b->step) {
-                case STEP_HARD: /* before the entries: one whose term isn't in the hard state would look like a vote that was lost */
+                /* before the entries: one whose term isn't in the hard state would look like a vote that was lost */
+                case STEP_HARD:
                         b->batches++;
                         r = write_hardstate(b, items, count);
                         break;
@@ -126,7 +127,8 @@ rq_err log_batch_perform(log_batch *b, const log_queued *items, size_t count) {
         return RQ_OK;
 }
 
-rq_err log_batch_admits(const log_batch *b, bool stalled, uint64_t room_bytes, uint64_t record_bytes, uint64_t pending_bytes) {
+rq_err log_batch_admits(const log_batch *b, bool stalled, uint64_t room_bytes, uint64_t record_bytes,
+                        uint64_t pending_bytes) {
         const log_place *place = &b->place;
         if (record_bytes > place->segment_bytes / 2) {
                 int64_t space = place->io->free_bytes(place->io->arg, place->dir_fd);

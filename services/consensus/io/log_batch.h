@@ -43,6 +43,7 @@ rq_err log_batch_perform(log_batch *batch, const log_queued *items, size_t count
 /* Whether an entry of record_bytes should be accepted while pending_bytes are on
  * their way: room_bytes is log_place_room() at the last report, stalled: it waits
  * for space. Any thread. Errors: RQ_ENOSPC. */
-rq_err log_batch_admits(const log_batch *batch, bool stalled, uint64_t room_bytes, uint64_t record_bytes, uint64_t pending_bytes);
+rq_err log_batch_admits(const log_batch *batch, bool stalled, uint64_t room_bytes, uint64_t record_bytes,
+                        uint64_t pending_bytes);
 
 #endif

@@ -16,6 +16,7 @@
 
 enum {
         READ_AHEAD_BYTES   = 256 * 1024,
+        OUT_IDLE_BYTES_MAX = 256 * 1024, /* kept for the next turn */
         UNACKNOWLEDGED_MS  = 3000,  /* then the connection is given up: after a partition a new one is faster than
                                      * the old one's back-off */
         KEEPALIVE_IDLE_S   = 3,
@@ -27,7 +28,8 @@ struct peer_link {
         struct bufferevent *bev;
         const peer_link_handlers *handlers;
         void *owner;
-        rq_task dispose;
+        rq_task dispose, flush;
+        rq_buf out;             /* of this turn */
         rq_timer hello_timer;
         peer_hello hello;
         bool greeted, closing;
@@ -40,8 +42,8 @@ struct peer_link {
 };
 
 /* The only place that knows what carries the bytes: with TLS it will be
- * bufferevent_openssl_socket_new() on the same fd, and on_event() will see
- * BEV_EVENT_CONNECTED when the handshake is done. */
+ * bufferevent_openssl_socket_new() on the same fd, on_event() will see
+ * BEV_EVENT_CONNECTED when the handshake is done, and flush() leaves all to it. */
 static struct bufferevent *carrier_new(rq_loop *loop, int fd) {
         return bufferevent_socket_new(rq_loop_base(loop), fd, BEV_OPT_CLOSE_ON_FREE);
 }
@@ -75,6 +77,8 @@ static void destroy(peer_link *link) {
         if (link->hello_timer.event != NULL)
                 rq_timer_done(&link->hello_timer);
         rq_task_done(&link->dispose);
+        rq_task_done(&link->flush);
+        rq_buf_done(&link->out);
         free(link);
 }
 
@@ -213,7 +217,30 @@ static void on_event(struct bufferevent *bev, short what, void *arg) {
 
 /* --- output ----------------------------------------------------------------- */
 
-size_t peer_link_queued_bytes(const peer_link *link) { return evbuffer_get_length(bufferevent_get_output(link->bev)); }
+static size_t carried_bytes(const peer_link *link) { return evbuffer_get_length(bufferevent_get_output(link->bev)); }
+
+size_t peer_link_queued_bytes(const peer_link *link) { return carried_bytes(link) + link->out.size; }
+
+/* What a turn has gathered goes to the socket at once, if nothing is before it: a bufferevent would wait for
+ * the loop to say that the socket takes something, three system calls more. */
+static void flush(void *arg) {
+        peer_link *link = arg;
+        if (link->closing || link->out.size == 0)
+                return;
+        const size_t queued = peer_link_queued_bytes(link);
+        size_t sent = 0;
+        if (carried_bytes(link) == 0) {
+                ssize_t n = send(bufferevent_getfd(link->bev), link->out.data, link->out.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+                sent = n > 0 ? (size_t) n : 0; /* an error shows when the rest is written, or at reading */
+        }
+        if (sent < link->out.size && bufferevent_write(link->bev, link->out.data + sent, link->out.size - sent) != 0)
+                peer_link_close(link, RQ_ENOMEM); /* half a frame is on its way */
+        link->out.size = 0;
+        if (link->out.capacity > OUT_IDLE_BYTES_MAX)
+                rq_buf_done(&link->out);
+        if (!link->closing && queued > link->queue_bytes_max / 2 && peer_link_queued_bytes(link) <= link->queue_bytes_max / 2)
+                link->handlers->on_drained(link->owner, link);
+}
 
 rq_err peer_link_send(peer_link *link, uint16_t type, rq_bytes body, const rq_bytes *pieces, size_t piece_count) {
         uint8_t head[PEER_HEADER_BYTES + PEER_HELLO_BYTES_MAX];
@@ -229,17 +256,15 @@ rq_err peer_link_send(peer_link *link, uint16_t type, rq_bytes body, const rq_by
                 return RQ_EFULL;
 
         peer_header header = { .type = type, .payload_bytes = (uint32_t) payload_bytes };
-        struct evbuffer *output = bufferevent_get_output(link->bev);
+        rq_err r = rq_buf_reserve(&link->out, PEER_HEADER_BYTES + body.size + payload_bytes);
+        if (r < 0)
+                return r;
         peer_header_encode(head, &header, body);
         memcpy(head + PEER_HEADER_BYTES, body.data, body.size);
-        int r = evbuffer_add(output, head, PEER_HEADER_BYTES + body.size);
-        for (size_t i = 0; r == 0 && i < piece_count; i++)
-                r = evbuffer_add(output, pieces[i].data, pieces[i].size);
-        if (r != 0) {
-                /* Half a frame is queued: nothing can follow it. */
-                peer_link_close(link, RQ_ENOMEM);
-                return RQ_ENOMEM;
-        }
+        (void) rq_buf_append(&link->out, head, PEER_HEADER_BYTES + body.size);
+        for (size_t i = 0; i < piece_count; i++)
+                (void) rq_buf_append_bytes(&link->out, pieces[i]);
+        rq_task_post(&link->flush);
         return RQ_OK;
 }
 
@@ -251,6 +276,8 @@ static rq_err say_hello(peer_link *link, const peer_hello *self) {
 
 static rq_err begin(peer_link *link, const peer_hello *self) {
         rq_err r = rq_task_init(&link->dispose, link->loop, dispose, link);
+        if (r >= 0)
+                r = rq_task_init(&link->flush, link->loop, flush, link);
         if (r >= 0)
                 r = rq_timer_init(&link->hello_timer, link->loop, on_hello_late, link);
         if (r < 0)

@@ -150,8 +150,7 @@ rq_err raft_init(void *memory, const raft_options *options, const raft_configura
 
 /* The recovered log, run by run; then its configurations, in order.
  * Errors: those of raft_trail_restore(); RQ_ECORRUPT: entries of a term that
- * the hard state has never reached; RQ_EFULL: too many configurations that
- * aren't known to be committed. */
+ * the hard state has never reached. */
 rq_err raft_restore(raft *r, raft_term term, raft_index last, uint64_t uncommitted_bytes);
 rq_err raft_restore_configuration(raft *r, raft_index index, const raft_configuration *configuration);
 

@@ -86,7 +86,9 @@ static bool is_there_room(const raft *r, const raft_message *m, const raft_entry
         raft_term term = raft_trail_last_term(&after);
         for (uint32_t i = v->skip; i < m->append.count; i++) {
                 runs += entries[i].term > term || (i == v->skip && after.run_count == 0) ? 1 : 0;
-                configurations += entries[i].configuration != NULL ? 1 : 0;
+                /* Of those that are committed with this append only the last one stays. */
+                if (entries[i].configuration != NULL && (configurations == 0 || m->append.previous_index + 1 + i > commit))
+                        configurations++;
                 term = entries[i].term;
         }
         return raft_trail_has_room(&after, commit, m->append.count - v->skip, runs)
@@ -106,8 +108,12 @@ static void take(raft *r, const raft_message *m, const raft_entry *entries, cons
                 rq_err e = raft_trail_append(&r->trail, entries[i].term, entries[i].bytes, committed);
                 assert(e == RQ_OK);
                 (void) e;
-                if (entries[i].configuration != NULL)
-                        raft_history_add(r, r->trail.last, entries[i].configuration);
+                if (entries[i].configuration == NULL)
+                        continue;
+                /* This leader's up to here: more than the history holds may come at once, to who joins late. */
+                r->verified = raft_max(r->verified, r->trail.last - 1);
+                learn_commit(r, m->append.commit);
+                raft_history_add(r, r->trail.last, entries[i].configuration);
         }
         r->accepted_term = r->term;
         r->out->accepted_first = v->first;

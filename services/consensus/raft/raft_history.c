@@ -85,6 +85,8 @@ void raft_history_committed(raft *r) {
         drop_front(r, settled(r, r->commit));
 }
 
+void raft_history_forget_oldest(raft *r) { drop_front(r, 1); }
+
 void raft_history_installed(raft *r, raft_index index, const raft_configuration *c) {
         uint32_t gone = 0;
         while (gone < r->history_count && r->history[gone].index <= index)

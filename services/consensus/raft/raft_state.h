@@ -116,6 +116,7 @@ bool raft_history_has_room(const raft *r, raft_index commit, uint32_t more);
 void raft_history_add(raft *r, raft_index index, const raft_configuration *c);
 void raft_history_truncate(raft *r, raft_index last);
 void raft_history_committed(raft *r);
+void raft_history_forget_oldest(raft *r);
 void raft_history_installed(raft *r, raft_index index, const raft_configuration *c);
 raft_peer *raft_peer_of(raft *r, raft_id id); /* NULL: not a member, or ourselves */
 bool raft_is_alone(const raft *r);            /* we decide without anybody */

@@ -46,6 +46,53 @@ static void test_a_single_change_is_direct(void **state) {
         network_free(w);
 }
 
+/* Found by the simulator: who joins late gets more changes in one append than can be rolled back at a time. Those that
+ * are committed needn't be. */
+static void test_more_changes_than_are_kept_come_at_once(void **state) {
+        (void) state;
+        network *w = led(3, "123", "");
+        settle(w);
+        raft *r = node_of(w, 2)->raft;
+        raft_index last = raft_trail_of(r)->last;
+        raft_configuration c = members("123", "");
+        raft_entry entries[40];
+        for (int i = 0; i < 40; i++)
+                entries[i] = (raft_entry) { .term = raft_term_of(r), .bytes = 10, .configuration = &c };
+        raft_message m = { .type = RAFT_MSG_APPEND, .from = 1, .to = 2, .term = raft_term_of(r), .append = {
+                .previous_index = last, .previous_term = raft_trail_last_term(raft_trail_of(r)), .count = 40, .commit = last + 38,
+        } };
+        raft_event event = { .type = RAFT_EV_MESSAGE, .now_us = w->now_us, .message = { .message = &m, .entries = entries } };
+        raft_output *out = &node_of(w, 2)->out;
+        raft_output_reset(out);
+        assert_int_equal(raft_step(r, &event, out), RQ_OK);
+        assert_null(raft_check(r));
+        assert_int_equal(out->accepted_first, last + 1);
+        assert_int_equal(raft_commit_of(r), last + 38);
+        network_free(w);
+}
+
+/* Found by the simulator: a start finds more changes than can be rolled back, since the hint of what is committed is old. */
+static void test_a_start_takes_any_number_of_changes(void **state) {
+        (void) state;
+        static uint64_t memory[1 << 16];
+        raft_run runs[8];
+        raft *r;
+        raft_configuration c = members("123", "");
+        network *w = led(3, "123", "");
+        raft_options options = options_of(w, 2);
+        options.term = 2;
+        assert_true(raft_bytes(&options) <= sizeof memory);
+        assert_int_equal(raft_init(memory, &options, NULL, 0, runs, 8, &r), RQ_OK);
+        assert_int_equal(raft_restore(r, 2, 40, 400), RQ_OK);
+        for (raft_index i = 1; i <= 40; i++)
+                assert_int_equal(raft_restore_configuration(r, i, &c), RQ_OK);
+        assert_int_equal(raft_restored(r), RQ_OK);
+        raft_index index;
+        assert_non_null(raft_configuration_of(r, &index));
+        assert_int_equal(index, 40);
+        network_free(w);
+}
+
 /* Thesis 4.3: several at once, through a joint configuration that ends by itself. */
 static void test_several_changes_are_joint(void **state) {
         (void) state;
@@ -384,6 +431,8 @@ static void test_joining_and_leaving(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_a_single_change_is_direct),
+                cmocka_unit_test(test_a_start_takes_any_number_of_changes),
+                cmocka_unit_test(test_more_changes_than_are_kept_come_at_once),
                 cmocka_unit_test(test_several_changes_are_joint),
                 cmocka_unit_test(test_a_joint_configuration_needs_both),
                 cmocka_unit_test(test_no_change_before_the_own_term),
