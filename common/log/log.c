@@ -64,7 +64,9 @@ void rq_log_open(const char *program, rq_log_format format, int level) {
         log_state.format = format;
         log_state.level = level;
         log_state.to_journal = stderr_is_journal();
+        (void) pthread_mutex_lock(&log_state.flood_mutex); /* also when the level is read again */
         log_state.flood = (log_flood) {0};
+        (void) pthread_mutex_unlock(&log_state.flood_mutex);
 }
 
 void rq_log_set_node(const char *node_id) {
