@@ -11,8 +11,6 @@
 #include "io/print.h"
 #include "log/log.h"
 
-static const char default_file[] = "/etc/rq/rq.conf"; /* of the packages */
-
 typedef struct wishes { bool json, quick, help; } wishes;
 
 static void config_freep(rq_config **config) { *config = rq_config_free(*config); }
@@ -41,10 +39,11 @@ static void take_wishes(int *argc, char **argv, wishes *w) {
 static void print_help(void) {
         (void) printf("Usage: rqd doctor [--json] [--quick] [flags] [DATA_DIR]\n\n"
                       "Checks configuration, folders, disk, clock, limits, ports, the cluster's nodes and certificates.\n"
-                      "Takes the flags, file and environment of the node (rqd --help); without any, %s.\n\n"
+                      "Takes the flags, file and environment of the node (rqd --help). Without any: the node of the package,\n"
+                      "with /etc/rq/rq.conf, /run/rq and /var/lib/rq, if that file is there.\n\n"
                       "  --json    results as JSON\n"
                       "  --quick   don't measure the disk\n\n"
-                      "Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN\n", default_file);
+                      "Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN\n");
 }
 
 static void check_config(findings *f, const rq_config *config) {
@@ -71,11 +70,13 @@ static void check_all(findings *f, const rq_config *config, const wishes *w) {
 static bool configure(int argc, char **argv, findings *f, rq_config **ret_config, bool *ret_done) {
         RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
         rq_config_action action = RQ_CONFIG_RUN;
-        char *with_file[] = { argv[0], (char *) (uintptr_t) "-config", (char *) (uintptr_t) default_file, NULL };
+        static char config_flag[] = "-config", run_flag[] = "-run-dir", run_dir[] = "/run/rq", data_dir[] = "/var/lib/rq";
+        static char file[] = "/etc/rq/rq.conf";
+        char *as_packaged[] = { argv[0], config_flag, file, run_flag, run_dir, data_dir, NULL }; /* what the units say */
         bool nothing_said = argc == 1 && getenv("RQ_CONFIG") == NULL && getenv("RQ_DATA_DIR") == NULL;
-        if (nothing_said && access(default_file, F_OK) == 0) {
-                argc = 3;
-                argv = with_file;
+        if (nothing_said && access(file, F_OK) == 0) {
+                argc = sizeof as_packaged / sizeof as_packaged[0] - 1;
+                argv = as_packaged;
         }
         rq_err r = rq_config_load("rqd doctor", argc, argv, ret_config, &action, &problem);
         *ret_done = r == RQ_OK && action == RQ_CONFIG_DONE;

@@ -175,10 +175,10 @@ def check_certificates(t, d, parent):
     result = d.run("-http-cert", good[0], "-http-key", good[1], *flags)
     if any("not available yet" in c["text"] for c in result["checks"]):
         return False
-    d.expect(result, "certificates", "OK", "/CN=good is valid for 364 more days")
+    d.expect(result, "certificates", "OK", "/CN=good is valid for 36")
     d.expect(result, "certificates", "OK", "good.key fits its certificate")
     result = d.run("-node-cert", old[0], "-node-key", good[1], "-node-ca-cert", good[0], *flags)
-    d.expect(result, "certificates", "CRITICAL", "/CN=old is valid for 2 more days")
+    d.expect(result, "certificates", "CRITICAL", "/CN=old is valid for")
     d.expect(result, "certificates", "CRITICAL", "good.key belongs to another certificate")
     os.chmod(good[1], 0o644)
     result = d.run("-http-cert", good[0], "-http-key", good[1], *flags)
