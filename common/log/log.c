@@ -318,6 +318,7 @@ void rq_log_write(int priority, const char *const *fields, const char *format, .
 }
 
 rq_err rq_log_error_(rq_err err, const char *const *fields, const char *format, ...) {
+        static const char *const bad_config[] = { RQ_MSG_BAD_CONFIG, NULL };
         int saved_errno = errno;
         char message[MESSAGE_BYTES_MAX];
         uint32_t suppressed;
@@ -331,7 +332,7 @@ rq_err rq_log_error_(rq_err err, const char *const *fields, const char *format, 
                 size = 0;
         if ((size_t) size < sizeof message)
                 (void) snprintf(message + size, sizeof message - (size_t) size, ": %s", rq_err_text(err));
-        write_record(LOG_ERR, fields, suppressed, message);
+        write_record(LOG_ERR, fields == NULL && err == RQ_ECONFIG ? bad_config : fields, suppressed, message);
         errno = saved_errno;
         return err;
 }

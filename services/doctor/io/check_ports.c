@@ -46,11 +46,12 @@ static rq_err try_listen(const char *address, char *problem, size_t problem_size
 
 static bool rq_answers(const rq_config *config) {
         static const char *const schemes[] = { "http", "https" };
+        static const http_user nobody = { .ca_file = "" };
         char url[RQ_ADDRESS_BYTES_MAX + 32], problem[HTTP_GET_PROBLEM_BYTES];
         for (size_t i = 0; i < 2; i++) {
                 http_got got = {0};
                 (void) snprintf(url, sizeof url, "%s://%s/readyz?noleader", schemes[i], rq_config_http_adv_addr(config));
-                bool ours = http_get(url, &got, problem) == RQ_OK && got.by_rq;
+                bool ours = http_get(url, &nobody, &got, problem) == RQ_OK && got.by_rq;
                 rq_buf_done(&got.body);
                 if (ours)
                         return true;
