@@ -25,6 +25,18 @@ static rq_err own_folder(char *path, size_t size) {
         return RQ_OK;
 }
 
+/* "rqd recover ..." is done by the program whose files it concerns. */
+static int become_recover(char **argv) {
+        char folder[PATH_MAX], path[PATH_MAX + 16];
+        rq_log_open("rqd", RQ_LOG_PLAIN, LOG_INFO);
+        if (own_folder(folder, sizeof folder) < 0)
+                return RQ_EXIT_FAILURE;
+        (void) snprintf(path, sizeof path, "%s/rq-consensus", folder);
+        (void) execv(path, argv);
+        (void) rq_log_error(rq_err_from_errno(errno), "Cannot execute %s", path);
+        return RQ_EXIT_FAILURE;
+}
+
 static int run(const rq_config *config, char **argv) {
         RQ_CLEANUP(rq_closep) int data_fd = -1, lock_fd = -1, run_dir_fd = -1;
         RQ_CLEANUP(supervisor_freep) supervisor *s = NULL;
@@ -47,6 +59,8 @@ int main(int argc, char **argv) {
         int exit_code;
 
         (void) umask(0077);
+        if (argc > 1 && strcmp(argv[1], "recover") == 0)
+                return become_recover(argv);
         (void) mallopt(M_ARENA_MAX, 1);
         if (!rq_program_configure("rqd", argc, argv, &config, &exit_code))
                 return exit_code;
