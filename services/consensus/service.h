@@ -11,6 +11,7 @@
 #include "forming.h"
 #include "joining.h"
 #include "io/identity.h"
+#include "leaderless.h"
 #include "io/log_catalog.h"
 #include "io/log_writer.h"
 #include "ipc/ipc_endpoint.h"
@@ -112,6 +113,7 @@ typedef struct consensus {
         bool hint_wanted, stopping, storage_failed, feed_failed, disk_full;
         bool state_dirty;           /* gateways are to be told */
         bool handing_over;          /* stopping, and still the leader */
+        leaderless leaderless;
         raft_id said_leader;        /* in the journal ... */
         raft_term said_term;        /* ... for this term */
         consensus_transfer transfers[CONSENSUS_TRANSFERS_MAX];

@@ -25,13 +25,14 @@ static rq_err own_folder(char *path, size_t size) {
         return RQ_OK;
 }
 
-/* "rqd recover ..." is done by the program whose files it concerns. */
-static int become_recover(char **argv) {
+/* "rqd doctor ..." is a program of its own, which links more than rqd should; "rqd recover ..." is done by the one
+ * whose files it concerns. */
+static int become(const char *program, char **argv) {
         char folder[PATH_MAX], path[PATH_MAX + 16];
         rq_log_open("rqd", RQ_LOG_PLAIN, LOG_INFO);
         if (own_folder(folder, sizeof folder) < 0)
                 return RQ_EXIT_FAILURE;
-        (void) snprintf(path, sizeof path, "%s/rq-consensus", folder);
+        (void) snprintf(path, sizeof path, "%s/%s", folder, program);
         (void) execv(path, argv);
         (void) rq_log_error(rq_err_from_errno(errno), "Cannot execute %s", path);
         return RQ_EXIT_FAILURE;
@@ -58,9 +59,11 @@ int main(int argc, char **argv) {
         RQ_CLEANUP(config_freep) rq_config *config = NULL;
         int exit_code;
 
+        if (argc > 1 && strcmp(argv[1], "doctor") == 0)
+                return become("rqd-doctor", argv + 1);
         (void) umask(0077);
         if (argc > 1 && strcmp(argv[1], "recover") == 0)
-                return become_recover(argv);
+                return become("rq-consensus", argv);
         (void) mallopt(M_ARENA_MAX, 1);
         if (!rq_program_configure("rqd", argc, argv, &config, &exit_code))
                 return exit_code;
