@@ -264,8 +264,8 @@ rq_err peers_in_listen(peers *p) {
         if (rq_address_split(p->listen_addr, host, port) < 0)
                 return rq_log_error(RQ_ECONFIG, "The Raft address %s is not host:port", p->listen_addr);
         int error = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &list);
-        if (error != 0)
-                return rq_log_error(RQ_ECONFIG, "Cannot resolve the Raft address %s (%s)", p->listen_addr, gai_strerror(error));
+        if (error != 0) /* names may come later than we do when a machine boots: then another start helps */
+                return rq_log_error(error == EAI_AGAIN ? RQ_EAGAIN : RQ_ECONFIG, "Cannot resolve the Raft address %s (%s)", p->listen_addr, gai_strerror(error));
         rq_err r = RQ_OK;
         for (const struct addrinfo *a = list; a != NULL && r >= 0 && p->listener_count < PEERS_LISTENERS_MAX; a = a->ai_next) {
                 r = listen_on(p, a);
