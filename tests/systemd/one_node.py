@@ -112,10 +112,13 @@ def hung(machine, tally):
 
 def restarted(machine, tally):
     """Any single service, and all: no request fails that can wait."""
-    for what in (*SERVICES, "rq-store rq-consensus rq-gateway"):
+    for what in (*SERVICES, "rq.target"):
+        pids = [machine.show(s, "MainPID") for s in SERVICES]
         load = Load([machine], writers=2, readers=2).start()
         machine.sh("systemctl restart " + what)
         time.sleep(1)
+        changed = sum(a != b for a, b in zip(pids, (machine.show(s, "MainPID") for s in SERVICES)))
+        tally.check(changed == (3 if what == "rq.target" else 1), "restart %s: %d processes are others" % (what, changed))
         reports(load, machine, tally, "restart " + what)
     begin = time.monotonic()
     pid = machine.show("rq-gateway", "MainPID")
@@ -200,16 +203,23 @@ class ApiNode:
 
     def __init__(self, machine):
         self.machine = machine
-        self.http_port, self.raft_port, self.node_id = 4001, 4002, "localhost:4002"
+        self.http_port, self.raft_port, self.node_id = 4001, 4002, "n1"
 
     def client(self, timeout=10.0):
         return self.machine.client(timeout)
 
     def address(self):
-        return "localhost:4001"
+        return "127.0.0.1:4001"
 
     def raft_address(self):
         return "localhost:4002"
+
+    @property
+    def log_path(self):
+        path = os.path.join(self.machine.run_dir, "journal")
+        with open(path, "w") as f:
+            f.write(self.machine.journal("-u", "'rq-*'"))
+        return path
 
     def __getattr__(self, name):
         raise Failure("api.py asks for node.%s, which a machine can't tell" % name)

@@ -64,7 +64,7 @@ def purge(machine, tally, new):
     machine.sh("RQ_PURGE_DATA=yes dpkg -P rq-server")
     tally.check(not machine.ok("test -e /var/lib/rq"), "purge: data is there although it was told to go")
     tally.check(not machine.sh("systemctl --failed --no-legend"), "purge: a unit failed")
-    left = machine.sh("find /etc/systemd /var/lib/systemd/deb-systemd-helper-enabled \\( -name 'rq-*' -o -name 'rq.*' \\) 2>/dev/null; ls -d /etc/rq /run/rq 2>/dev/null",
+    left = machine.sh("find /etc/systemd /var/lib/systemd/deb-systemd-helper-enabled \\( -name 'rq-[a-su-z]*' -o -name 'rq.*' \\) 2>/dev/null; ls -d /etc/rq /run/rq 2>/dev/null",
                       check=False)
     tally.check(not left, "purge: left behind: %s" % left)
 

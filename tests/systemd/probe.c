@@ -86,6 +86,7 @@ static void try_files(const char *service) {
         tell("write_consensus", open_file("/var/lib/rq/consensus/probe", O_WRONLY | O_CREAT));
         tell("write_state_root", open_file("/var/lib/rq/probe", O_WRONLY | O_CREAT));
         tell("write_run", open_file("/run/rq/probe", O_WRONLY | O_CREAT));
+        (void) unlink("/run/rq/probe");
         if (strcmp(service, "store") != 0)
                 tell("unlink_store_socket", unlink("/run/rq/store.sock"));
         if (strcmp(service, "consensus") != 0)

@@ -58,7 +58,7 @@ def forms(nodes, client, tally):
     tally.check(leader.wait("systemctl show -P StatusText rq-consensus | grep -q 'leader of 3, term .*, 2 of 2 peers in sync'"),
                 "STATUS of the leader: %s" % leader.show("rq-consensus", "StatusText"))
     other = next(m for m in nodes if m is not leader)
-    tally.check(other.show("rq-consensus", "StatusText").startswith("follower of n"), "STATUS: %s" % other.show("rq-consensus", "StatusText"))
+    tally.check(other.wait("systemctl show -P StatusText rq-consensus | grep -q '^follower of n'"), "STATUS: %s" % other.show("rq-consensus", "StatusText"))
 
 
 def services_restarted(nodes, client, tally):

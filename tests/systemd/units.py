@@ -99,6 +99,8 @@ def bake(tree, package, target, tally):
     tally.check("Errors were encountered" not in text, "installing in a chroot: %s" % text)
     tally.check(os.path.islink(os.path.join(target, "etc/systemd/system/multi-user.target.wants/rq.target")), "chroot: rq.target is not enabled")
     tally.check(not os.listdir(os.path.join(target, "run/rq")) if os.path.isdir(os.path.join(target, "run/rq")) else True, "chroot: something was started")
+    with open(os.path.join(target, "etc/rq/rq.conf"), "a") as f:
+        f.write("node-id = n1\nhttp-adv-addr = 127.0.0.1:4001\n")
     return target
 
 
