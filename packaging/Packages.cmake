@@ -4,26 +4,7 @@ set(RQ_READERS_SINCE 0.1.0 CACHE STRING "Oldest version that reads what this one
 
 install(TARGETS rq-consensus rq-store rq-gateway rqd RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
 
-# Man pages, compressed without a time stamp.
-file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/man ${CMAKE_BINARY_DIR}/packaging)
-file(GLOB pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/man/*.[1-8])
-foreach(page ${pages})
-  get_filename_component(name ${page} NAME)
-  string(REGEX MATCH "[1-8]$" section ${name})
-  execute_process(COMMAND gzip -9nc ${page} OUTPUT_FILE ${CMAKE_BINARY_DIR}/man/${name}.gz COMMAND_ERROR_IS_FATAL ANY)
-  install(FILES ${CMAKE_BINARY_DIR}/man/${name}.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
-endforeach()
-
-# completion/bash/* and completion/zsh/_*, named as the shells want them.
-file(GLOB bash_completions CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/completion/bash/*)
-file(GLOB zsh_completions CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/completion/zsh/_*)
-if(bash_completions)
-  install(FILES ${bash_completions} DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
-endif()
-if(zsh_completions)
-  install(FILES ${zsh_completions} DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions)
-endif()
-
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/packaging)
 if(NOT DEFINED ENV{SOURCE_DATE_EPOCH})
   set(package_date "Thu, 01 Jan 2026 00:00:00 +0000")
 else()
