@@ -6,7 +6,8 @@ BUILD_PACKAGES=(
   libevent-dev libsqlite3-dev libprotobuf-c-dev protobuf-c-compiler libjansson-dev libyajl-dev
   libhttp-parser-dev libsystemd-dev
 )
-TEST_PACKAGES=(libcmocka-dev python3 python3-venv sqlite3 procps wrk clang libclang-rt-14-dev)
+TEST_PACKAGES=(libcmocka-dev python3 python3-venv sqlite3 procps wrk clang libclang-rt-14-dev
+  mmdebstrap systemd-container iproute2 dpkg-dev lintian rpm rpmlint)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi

@@ -120,15 +120,9 @@ static void stop_asked(rq_service *s, int signal_number) {
                 rq_service_stopped(s);
 }
 
-static void open_log(const char *name, const rq_config *config) {
-        rq_log_open(name, strcasecmp(rq_config_string(config, "log-format"), "json") == 0 ? RQ_LOG_JSON : RQ_LOG_PLAIN,
-                    rq_config_log_level(config));
-        rq_log_set_node(rq_config_node_id(config));
-}
-
-/* What the log shows is taken from the file as it is now. All other values were
+/* How much the log shows is taken from the file as it is now. All other values were
  * handed out at the start and stay: the new ones are checked, and wait for a restart. */
-static void reload_log(rq_service *s) {
+static void reload_log_level(rq_service *s) {
         RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
         rq_config_action action = RQ_CONFIG_RUN;
         rq_config *config = NULL;
@@ -139,14 +133,14 @@ static void reload_log(rq_service *s) {
         }
         if (config == NULL)
                 return;
-        open_log(s->def->name, config);
+        rq_log_set_level(rq_config_log_level(config));
         rq_log_info("Configuration read again: log level %s", rq_config_string(config, "log-level"));
         (void) rq_config_free(config);
 }
 
 static void reload(rq_service *s) {
         (void) sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long) rq_clock_mono_us());
-        reload_log(s);
+        reload_log_level(s);
         if (s->def->reload != NULL)
                 s->def->reload(s->state);
         (void) sd_notify(0, "READY=1");
@@ -421,7 +415,9 @@ bool rq_program_configure(const char *name, int argc, char **argv, rq_config **r
                 *ret_exit_code = RQ_EXIT_OK;
                 return false;
         }
-        open_log(name, config);
+        rq_log_open(name, strcasecmp(rq_config_string(config, "log-format"), "json") == 0 ? RQ_LOG_JSON : RQ_LOG_PLAIN,
+                    rq_config_log_level(config));
+        rq_log_set_node(rq_config_node_id(config));
         tell_what_has_no_effect(name, config);
         *ret_config = config;
         return true;
