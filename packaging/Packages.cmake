@@ -1,5 +1,5 @@
 # The packages rq-server (deb with its debug symbols, rpm), from the one list of install() rules:
-# packaging/build-packages makes them. After docs/decisions: CPack for both.
+# packaging/build-packages makes them. docs/decisions/0014 says why so.
 set(RQ_READERS_SINCE 0.1.0 CACHE STRING "Oldest version that reads what this one writes to disk and says between nodes")
 
 install(TARGETS rq-consensus rq-store rq-gateway rqd RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
