@@ -4,6 +4,7 @@
 
 #include "condition.h"
 #include "log/log.h"
+#include "recovery.h"
 #include "service.h"
 #include "service/service.h"
 
@@ -81,6 +82,8 @@ static void shutdown_service(void *arg) {
 }
 
 int main(int argc, char **argv) {
+        if (argc > 1 && strcmp(argv[1], "recover") == 0)
+                return recovery_main(argc - 1, argv + 1);
         static const rq_service_def def = {
                 .name = "rq-consensus", .folder = "consensus",
                 .start = start, .shutdown = shutdown_service, .free = free_service,
