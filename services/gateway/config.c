@@ -40,6 +40,10 @@ rq_err gateway_config_read(const rq_config *config, gateway_config *ret_config) 
                 .max_answer_rows = (uint64_t) rq_config_int(config, "max-answer-rows"),
                 .max_answer_bytes = (uint64_t) rq_config_int(config, "max-answer-size"),
                 .max_connections = connections_max(config),
+                .queue_capacity = (uint32_t) rq_config_int(config, "write-queue-capacity"),
+                .queue_batch_size = (uint32_t) rq_config_int(config, "write-queue-batch-size"),
+                .queue_timeout_us = (uint64_t) rq_config_duration_us(config, "write-queue-timeout"),
+                .queue_tx = rq_config_bool(config, "write-queue-tx"),
         };
         /* It becomes a line of every answer: a line break would become another. */
         if (strpbrk(c.http_allow_origin, "\r\n") != NULL || strpbrk(c.http_adv_addr, "\r\n") != NULL) {

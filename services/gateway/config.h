@@ -12,6 +12,9 @@ typedef struct gateway_config {
         uint64_t http_idle_timeout_us, max_body_bytes, write_step_budget;
         uint64_t max_answer_rows, max_answer_bytes; /* of a read; 0: no limit */
         uint32_t max_inflight;
+        uint32_t queue_capacity, queue_batch_size;
+        uint64_t queue_timeout_us;
+        bool queue_tx;              /* each queued request all or nothing */
         uint32_t max_connections;   /* -max-connections, and what the limit on open files allows */
 } gateway_config;
 

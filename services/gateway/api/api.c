@@ -61,7 +61,7 @@ static void answer_later(http_conn *conn, const char *what) {
         http_answer_text(conn, 501, text);
 }
 
-bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, const params *p) {
+bool api_answer_plain(gateway *gw, http_conn *conn, const route *r) {
         const http_head licenses = { .status = 200, .content_type = API_TEXT };
         switch (r->op) {
         case OP_ROOT:
@@ -101,11 +101,6 @@ bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, const params
                 answer_later(conn, "remove");
                 return true;
         case OP_EXECUTE:
-                if (!p->queue)
-                        return false;
-                gw->metrics.http.queued_executions++;
-                answer_later(conn, "queued writes");
-                return true;
         case OP_QUERY:
         case OP_REQUEST:
         case OP_SQL:

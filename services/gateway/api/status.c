@@ -68,7 +68,7 @@ static void add_http(json_t *root, const gateway *gw) {
         cluster = add_object(http, "cluster");
         set_text(cluster, "local_node_addr", gw->config->raft_adv_addr);
         set_text(cluster, "timeout", rq_duration_text(TIMEOUT_DEFAULT_S * INT64_C(1000000000), text, sizeof text));
-        (void) add_object(http, "queue");
+        queue_status(gw, add_object(add_object(http, "queue"), "_default"));
         set_text(add_object(http, "tls"), "enabled", "false");
         set_number(http, "connections", gw->metrics.gateway.connections_open);
         set_number(http, "connections_max", gw->config->max_connections);
@@ -259,6 +259,7 @@ void vars_complete(exchange *ex) {
         (void) json_object_set_new(root, "cmdline", json_pack("[s]", "rq-gateway"));
         add_counters(root, "http", m, metrics_http_at);
         add_counters(root, "gateway", m, metrics_gateway_at);
+        add_counters(root, "queue", m, metrics_queue_at);
         (void) add_object(root, "db");
         (void) add_object(root, "store");
         (void) json_object_update(json_object_get(root, "db"), json_object_get(ex->documents[DOCUMENT_STORE], "counters"));

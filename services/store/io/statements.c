@@ -33,6 +33,8 @@ static const char change_refused[] = "attempt to change database via query opera
 typedef struct seen {
         bool ddl, inserts, changes, uses_changes, writes_statistics, analyzes;
         bool lengthy; /* calls a function that isn't brief */
+        control_kind control;
+        char savepoint[SAVEPOINT_NAME_MAX + 1];
 } seen;
 
 typedef struct cached {
@@ -148,6 +150,16 @@ static int on_read(statements *s, const char *table) {
         return SQLITE_OK;
 }
 
+/* Never run as it is: the connection has savepoints of ours. */
+static int on_savepoint(statements *s, const char *word, const char *name) {
+        if (strlen(name) > SAVEPOINT_NAME_MAX)
+                return refuse(s, "the name of a savepoint is longer than %d bytes", SAVEPOINT_NAME_MAX);
+        s->seen.control = strcmp(word, "BEGIN") == 0 ? CONTROL_SAVEPOINT :
+                          strcmp(word, "RELEASE") == 0 ? CONTROL_RELEASE : CONTROL_ROLLBACK_TO;
+        (void) strcpy(s->seen.savepoint, name);
+        return SQLITE_OK;
+}
+
 static int authorize(void *arg, int action, const char *a, const char *b, const char *schema, const char *trigger) {
         statements *s = arg;
         /* Our own transaction control, prepared anew after a change of schema,
@@ -156,9 +168,10 @@ static int authorize(void *arg, int action, const char *a, const char *b, const 
                 return SQLITE_OK;
         switch (action) {
         case SQLITE_TRANSACTION:
+                s->seen.control = strcmp(a, "BEGIN") == 0 ? CONTROL_BEGIN : strcmp(a, "COMMIT") == 0 ? CONTROL_COMMIT : CONTROL_ROLLBACK;
+                return SQLITE_OK;
         case SQLITE_SAVEPOINT:
-                return refuse(s, "%s is not available: send the statements in one request with the parameter 'transaction'",
-                              action == SQLITE_SAVEPOINT ? "SAVEPOINT" : a);
+                return on_savepoint(s, a, b);
         case SQLITE_ATTACH:
                 return refuse(s, "ATTACH is not available: a node has one database");
         case SQLITE_DETACH:
@@ -450,7 +463,11 @@ rq_err statements_prepare(statements *s, rq_bytes sql, statement *ret, rq_bytes 
                 st.stmt = c->stmt;
                 /* For EXPLAIN, SQLite answers as for the statement behind it. */
                 st.readonly = sqlite3_stmt_readonly(c->stmt) != 0 || sqlite3_stmt_isexplain(c->stmt) != 0;
-                st.brief = !c->seen.lengthy;
+                if (sqlite3_stmt_isexplain(c->stmt) == 0)
+                        st.control = c->seen.control;
+                st.savepoint = c->seen.savepoint;
+                st.readonly |= st.control != CONTROL_NONE;
+                st.brief = !c->seen.lengthy && st.control == CONTROL_NONE;
                 st.uses_changes = c->seen.uses_changes;
                 st.analyzes = c->seen.analyzes;
                 st.changes_schema = c->seen.ddl;

@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "core/transaction_stack.h"
 #include "value.pb-c.h"
 
 typedef struct statements statements;
@@ -33,6 +34,8 @@ typedef struct statement {
         bool analyzes;        /* ANALYZE */
         bool changes_schema;  /* DDL, ANALYZE, REINDEX */
         bool brief;           /* calls only functions that are (core/allowed.h) */
+        control_kind control; /* BEGIN, SAVEPOINT...: not to be stepped, the caller does what it means */
+        const char *savepoint; /* its name, else ""; borrowed as stmt is */
         const char *problem;  /* prepare failed: text for the client, valid until the next call; stmt is NULL */
         int code;             /* then SQLite's primary code (SQLITE_AUTH: refused by our rules) */
 } statement;

@@ -91,6 +91,7 @@ typedef struct request {
         bool transaction, request_mode, qualify;
         int64_t argument; /* bound to every ? when has_argument */
         bool has_argument;
+        struct { uint32_t statements; bool transaction; } groups[4]; /* up to the first of 0 */
 } request;
 
 static inline void queue_kind(bench *b, uint8_t kind, uint8_t flags, rq_bytes body) {
@@ -137,6 +138,14 @@ static inline void entry_of(bench *b, const request *q) {
                 }
                 pointers[e.n_statements] = s;
         }
+        Rq__SqlGroup groups[4], *group_pointers[4];
+        for (; e.n_groups < 4 && q->groups[e.n_groups].statements > 0; e.n_groups++) {
+                rq__sql_group__init(&groups[e.n_groups]);
+                groups[e.n_groups].statements = q->groups[e.n_groups].statements;
+                groups[e.n_groups].transaction = q->groups[e.n_groups].transaction;
+                group_pointers[e.n_groups] = &groups[e.n_groups];
+        }
+        e.groups = group_pointers;
         size_t size = rq__sql_entry__get_packed_size(&e);
         uint8_t *body = malloc(size + 1);
         assert_non_null(body);
