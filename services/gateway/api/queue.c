@@ -82,6 +82,12 @@ static void answer_no_room(exchange *ex) {
         http_answer(conn, &head, rq_bytes_text("the queue of writes is full (-write-queue-capacity), nothing was done, try again\n"), (rq_bytes) {0});
 }
 
+/* The write is made all the same. */
+static void answer_late(exchange *ex) {
+        ex->gw->metrics.http.queued_executions_wait_timeout++;
+        api_answer_text(ex, 408, "queue wait timeout");
+}
+
 /* A waiter's write has ended. */
 static void tell_waiter(exchange *ex, uint64_t sequence, rq_bytes error, bool unknown) {
         ex->queued = NULL;
@@ -226,10 +232,14 @@ static rq_err admit(exchange *ex) {
                 return RQ_OK;
         }
         uint64_t now_us = rq_clock_mono_us();
+        if (now_us >= ex->deadline_us) {
+                answer_late(ex);
+                return RQ_OK;
+        }
         w->waiter = ex;
         ex->queued = w;
         ex->state = EX_QUEUED;
-        gateway_set_deadline(gw, ex, ex->deadline_us > now_us ? ex->deadline_us - now_us : 0);
+        gateway_set_deadline(gw, ex, ex->deadline_us - now_us);
         return RQ_OK;
 }
 
@@ -303,8 +313,7 @@ void queue_on_deadline(exchange *ex) {
                 ex->queued = NULL;
                 stepdown_on_flushed(ex);
         } else {
-                ex->gw->metrics.http.queued_executions_wait_timeout++;
-                api_answer_text(ex, 408, "queue wait timeout");
+                answer_late(ex);
         }
 }
 
