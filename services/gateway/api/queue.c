@@ -225,7 +225,7 @@ static rq_err admit(exchange *ex) {
         rq_err r = write_queue_add(&gw->queue.writes, &ex->statements, ex->statement_count, transaction, rq_clock_mono_us(), &w);
         if (r < 0)
                 return r;
-        gw->metrics.queue.objects_rx++;
+        gw->metrics.queue.objects_rx += ex->statement_count > 0; /* a mark is none */
         gw->metrics.http.queued_executions_num_stmts_rx += ex->statement_count;
         if (!ex->params.wait) {
                 answer_queued(ex, w->sequence, (rq_bytes) {0});
