@@ -239,8 +239,10 @@ static rq_err open_files(store *s) {
         const char *path = rq_service_folder_path(s->service);
         rq_err r = files_open_with(&s->config.files, rq_service_folder_fd(s->service), path,
                                    rq_service_run_dir_fd(s->service), &s->files, &s->state, &problem);
-        if (r >= 0)
+        if (r >= 0) {
+                s->opened_index = s->state.index;
                 return RQ_OK;
+        }
         bool mismatch = r == RQ_EDIVERGED || r == RQ_ECORRUPT || r == RQ_EVERSION;
         const char *const fields[] = {
                 r == RQ_ENOSPC ? RQ_MSG_DISK_FULL : r == RQ_ECONFIG ? RQ_MSG_BAD_CONFIG : RQ_MSG_STORE_MISMATCH, NULL

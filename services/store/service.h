@@ -34,6 +34,7 @@ typedef struct store {
         store_state state;       /* as of the last output that was taken */
         uint64_t commit_index;   /* as consensus said last; 0: not yet */
         uint64_t told_checkpoint_index;
+        uint64_t opened_index;   /* where the files went on at this start */
         bool fetch_wanted;
         bool stopping, finished; /* finished: the writer's thread has ended */
         uint64_t stop_by_us;

@@ -231,6 +231,7 @@ char *status_json(store *s) {
         (void) json_object_set_new(o, "applied_index", number(s->state.index));
         (void) json_object_set_new(o, "applied_term", number(s->state.term));
         (void) json_object_set_new(o, "commit_index", number(s->commit_index));
+        (void) json_object_set_new(o, "opened_index", number(s->opened_index));
         (void) json_object_set_new(o, "checkpoint_index", number(files_checkpoint_index(s->files)));
         (void) snprintf(text, sizeof text, "%016" PRIx64, s->state.outcome_hash);
         (void) json_object_set_new(o, "outcome_hash", json_string(text));

@@ -10,8 +10,9 @@
 #define API_JSON "application/json; charset=utf-8"
 #define API_TEXT "text/plain; charset=utf-8"
 
-/* A request that needs no other service: answered at once. false: not one of these. */
-bool api_answer_plain(gateway *gw, http_conn *conn, const route *r);
+/* A request that needs no other service: answered at once. false: not one of these.
+ * path: decoded. */
+bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, rq_bytes path);
 
 /* The rest, in three steps; the exchange may be gone after each. */
 void api_begin(exchange *ex);                    /* headers are complete */
@@ -53,6 +54,13 @@ void documents_on_deadline(exchange *ex);
 /* status.c */
 void status_complete(exchange *ex);
 void vars_complete(exchange *ex);
+
+/* familiar.c: names that tools of rqlite know. store: of /status; document: the store's */
+void familiar_status(const gateway *gw, json_t *store);
+void familiar_vars(json_t *db, json_t *store, json_t *document);
+
+/* console.c; path: decoded */
+void console_answer(http_conn *conn, rq_bytes path);
 
 /* nodes.c: /nodes, GET /leader */
 void nodes_complete(exchange *ex);

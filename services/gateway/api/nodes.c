@@ -66,7 +66,6 @@ static node_element element_of(const exchange *ex, json_t *node) {
         if (e.reachable) {
                 e.error = "";
         } else {
-                e.api_addr = "";
                 e.version = "";
                 if (e.error[0] == '\0')
                         e.error = "not reachable";

@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "build_info.h"
 #include "io/run_file.h"
 
 #define NO_ANSWER "no answer from the service"
@@ -45,10 +46,10 @@ static void set_time(json_t *object, const char *key, uint64_t wall_us) {
 static void add_build(json_t *root) {
         json_t *build = add_object(root, "build");
         set_text(build, "version", RQ_VERSION);
-        set_text(build, "commit", "unknown");
-        set_text(build, "build_time", "unknown");
+        set_text(build, "commit", BUILD_COMMIT);
+        set_text(build, "build_time", BUILD_TIME);
         set_text(build, "compiler_command", "cc");
-        set_text(build, "compiler_toolchain", "gcc " __VERSION__);
+        set_text(build, "compiler_toolchain", BUILD_COMPILER);
 }
 
 static void add_cluster(json_t *root, const gateway *gw) {
@@ -128,13 +129,6 @@ static void merge_document(json_t *store, json_t *root, const char *service, jso
                 (void) json_object_update_recursive(store, document);
 }
 
-/* The same under the name that clients of rqlite look for. */
-static void copy_member(json_t *object, const char *from, const char *to) {
-        json_t *value = json_object_get(object, from);
-        if (value != NULL && json_object_get(object, to) == NULL)
-                (void) json_object_set(object, to, value);
-}
-
 static void set_missing_text(json_t *object, const char *key, const char *text) {
         if (json_object_get(object, key) == NULL)
                 set_text(object, key, text);
@@ -147,9 +141,7 @@ static void add_store(json_t *root, const exchange *ex) {
 
         merge_document(store, root, "consensus", ex->documents[DOCUMENT_CONSENSUS]);
         merge_document(store, root, "store", ex->documents[DOCUMENT_STORE]);
-        copy_member(store, "applied_index", "db_applied_index");
-        copy_member(store, "applied_index", "fsm_index");
-        copy_member(store, "applied_term", "fsm_term");
+        familiar_status(gw, store);
         /* What clients find the leader by is there in any case, and right as of
          * now: the documents may be older than the last change. */
         set_text(store, "node_id", gw->config->node_id);
@@ -265,6 +257,7 @@ void vars_complete(exchange *ex) {
         (void) json_object_update(json_object_get(root, "db"), json_object_get(ex->documents[DOCUMENT_STORE], "counters"));
         (void) json_object_update(json_object_get(root, "store"), json_object_get(ex->documents[DOCUMENT_STORE], "checkpoints"));
         (void) json_object_update(json_object_get(root, "store"), json_object_get(ex->documents[DOCUMENT_CONSENSUS], "counters"));
+        familiar_vars(json_object_get(root, "db"), json_object_get(root, "store"), ex->documents[DOCUMENT_STORE]);
 
         rq_err r = print_vars(root, ex->params.key, ex->params.has_key && ex->params.key.size > 0, &document);
         if (r < 0)
