@@ -551,7 +551,7 @@ static void a_follower_serves(void **state) {
 static void nodes_of_a_cluster(void **state) {
         static const char leader[] = "{\"id\":\"n2\",\"api_addr\":\"http://127.0.0.1:4101\",\"addr\":\"127.0.0.1:4102\",\"version\":\"10\","
                                      "\"voter\":true,\"reachable\":true,\"leader\":true,\"time\":0.0015,\"time_s\":\"1.5ms\"}";
-        static const char lost[] = "\"n3\":{\"id\":\"n3\",\"api_addr\":\"http://127.0.0.1:4201\",\"addr\":\"127.0.0.1:4202\",\"version\":\"\",\"voter\":true,\"reachable\":false,"
+        static const char lost[] = "\"n3\":{\"id\":\"n3\",\"addr\":\"127.0.0.1:4202\",\"version\":\"\",\"voter\":true,\"reachable\":false,"
                                    "\"leader\":false,\"error\":\"connection refused\"}";
         static const char self[] = "{\"n1\":{\"id\":\"n1\",\"api_addr\":\"http://127.0.0.1:4001\",\"addr\":\"127.0.0.1:4002\",\"version\":\"10\","
                                    "\"voter\":true,\"reachable\":true,\"leader\":false,\"time\":";
