@@ -66,6 +66,7 @@ static node_element element_of(const exchange *ex, json_t *node) {
         if (e.reachable) {
                 e.error = "";
         } else {
+                e.api_addr = "";
                 e.version = "";
                 if (e.error[0] == '\0')
                         e.error = "not reachable";
