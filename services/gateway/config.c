@@ -34,6 +34,7 @@ rq_err gateway_config_read(const rq_config *config, gateway_config *ret_config) 
                 .http_allow_origin = rq_config_string(config, "http-allow-origin"),
                 .raft_adv_addr = rq_config_raft_adv_addr(config),
                 .node_id = rq_config_node_id(config),
+                .extensions_path = rq_config_string(config, "extensions-path"),
                 .http_idle_timeout_us = (uint64_t) rq_config_duration_us(config, "http-idle-timeout"),
                 .max_body_bytes = (uint64_t) rq_config_int(config, "max-body-size"),
                 .write_step_budget = (uint64_t) rq_config_int(config, "write-step-budget"),

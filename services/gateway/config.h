@@ -8,7 +8,7 @@
 #include "config/config.h"
 
 typedef struct gateway_config {
-        const char *http_addr, *http_adv_addr, *http_allow_origin, *raft_adv_addr, *node_id;
+        const char *http_addr, *http_adv_addr, *http_allow_origin, *raft_adv_addr, *node_id, *extensions_path;
         uint64_t http_idle_timeout_us, max_body_bytes, write_step_budget;
         uint64_t max_answer_rows, max_answer_bytes; /* of a read; 0: no limit */
         uint32_t max_inflight;

@@ -5,6 +5,7 @@
 #include "config.h"
 #include "core/commit_stream.h"
 #include "gateways.h"
+#include "io/extensions.h"
 #include "io/apply_thread.h"
 #include "io/files.h"
 #include "ipc/ipc_endpoint.h"
@@ -17,6 +18,7 @@ extern const rq_service_def store_service;
 typedef struct store {
         rq_service *service;
         store_config config;
+        extensions *extensions;
         files *files;
         apply_thread *writer;
         reads *reads;

@@ -161,7 +161,7 @@ static void add_store(json_t *root, const exchange *ex) {
 
         extensions = json_object_get(json_object_get(store, "sqlite3"), "extensions");
         json_t *section = add_object(root, "extensions");
-        set_text(section, "dir", "");
+        set_text(section, "dir", gw->config->extensions_path);
         (void) json_object_set_new(section, "names", json_is_array(extensions) ? json_incref(extensions) : json_array());
         set_missing_text(store, "dir", "");
 }

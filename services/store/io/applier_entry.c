@@ -76,6 +76,7 @@ rq_err entry_context_init(entry_context *c, sqlite3 *db, files *f, const applier
                 r = statements_new(db, STATEMENTS_WRITER, &c->statements);
         if (r < 0)
                 return r;
+        statements_use(c->statements, files_extensions(f));
         c->json = json_writer_new();
         c->arena = rq_arena_new();
         return c->json == NULL || c->arena == NULL ? RQ_ENOMEM : RQ_OK;

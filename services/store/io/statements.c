@@ -10,6 +10,7 @@
 #include "base/table.h"
 #include "core/allowed.h"
 #include "core/sql_text.h"
+#include "io/extensions.h"
 #include "io/sqlite_memory.h"
 
 enum {
@@ -54,6 +55,7 @@ struct statements {
         sqlite3 *db;
         statements_rules rules;
         bool foreign_keys;
+        const extensions *extensions;
         rq_table by_text;
         rq_list by_use;
         size_t bytes;
@@ -136,7 +138,7 @@ static int on_function(statements *s, const char *name) {
                 return SQLITE_OK;
         }
         s->seen.uses_changes |= strcasecmp(name, "changes") == 0;
-        if (allowed_function(name))
+        if (allowed_function(name) || extensions_has(s->extensions, name))
                 return SQLITE_OK;
         return refuse(s, "function %s is not available in a write: its result may differ between nodes", name);
 }
@@ -251,6 +253,8 @@ rq_err statements_new(sqlite3 *db, statements_rules rules, statements **ret) {
         *ret = s;
         return RQ_OK;
 }
+
+void statements_use(statements *s, const extensions *e) { s->extensions = e; }
 
 static void forget(statements *s, cached *c) {
         if (c->listed) {

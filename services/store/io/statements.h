@@ -20,9 +20,13 @@ typedef enum statements_rules {
         STATEMENTS_READER, /* may not change anything, or the connection's state */
 } statements_rules;
 
+struct extensions;
+
 /* Installs the authorizer and, on a writer, the deterministic functions'
  * allow list on db; db outlives it. Errors: RQ_ENOMEM. */
 rq_err statements_new(sqlite3 *db, statements_rules rules, statements **ret);
+/* Their deterministic functions may be used in writes, too. NULL: none; outlives s. */
+void statements_use(statements *s, const struct extensions *e);
 statements *statements_free(statements *s); /* finalizes all; before sqlite3_close */
 
 typedef struct statement {

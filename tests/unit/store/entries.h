@@ -25,6 +25,7 @@ typedef struct bench {
         const struct files_io *io; /* NULL: the kernel's */
         size_t spill_bytes;        /* 0: the default */
         const char *writer_pragmas; /* NULL: none */
+        const struct extensions *extensions; /* NULL: none */
         files *files;
         applier *applier;
         apply_output out;
@@ -45,7 +46,7 @@ static inline int remove_one(const char *path, const struct stat *st, int flag, 
 static inline void bench_open(bench *b) {
         rq_buf problem = {0};
         store_state state;
-        const files_options options = { .foreign_keys = b->foreign_keys, .io = b->io };
+        const files_options options = { .foreign_keys = b->foreign_keys, .io = b->io, .extensions = b->extensions };
         rq_err r = files_open_with(&options, b->dir_fd, b->dir, b->dir_fd, &b->files, &state, &problem);
         if (r < 0)
                 fail_msg("files_open: %.*s", (int) problem.size, (const char *) problem.data);
