@@ -456,6 +456,7 @@ void backend_on_deadline(exchange *ex) {
         case EX_TRANSFER:
         case EX_PARKED:
         case EX_QUEUED:
+        case EX_REMOVE:
                 break;
         }
 }

@@ -31,6 +31,7 @@ typedef enum exchange_state {
         EX_TRANSFER,    /* for consensus to have handed leadership over */
         EX_PARKED,      /* a queued write, for room in the queue */
         EX_QUEUED,      /* for a queued write to be made (core/write_queue.h) */
+        EX_REMOVE,      /* for consensus to have removed a member */
 } exchange_state;
 
 typedef enum exchange_way {

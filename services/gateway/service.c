@@ -31,6 +31,8 @@ static void on_deadline(exchange *ex) {
                 stepdown_on_deadline(ex);
         else if (ex->state == EX_PARKED || ex->state == EX_QUEUED)
                 queue_on_deadline(ex);
+        else if (ex->state == EX_REMOVE)
+                remove_on_deadline(ex);
         else
                 backend_on_deadline(ex);
 }
