@@ -49,6 +49,11 @@ void store_consensus_down(store *s, ipc_link *link);
 void store_gateway_up(store *s, ipc_link *link);
 void store_gateway_down(store *s, ipc_link *link);
 
+/* Opens the files anew, after files_swap(): new reads wait, running ones get some
+ * time, then the writer's thread, readers and files are made again. Results of
+ * writes that are on their way stay. */
+void store_reopen(store *s);
+
 /* One line: what the store does now. Returns text. */
 char *store_condition(store *s, char *text, size_t size);
 
