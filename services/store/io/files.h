@@ -108,6 +108,9 @@ bool files_broken(const files *f);
  * file is no database), RQ_ENOENT, RQ_EAGAIN (readers hold a checkpoint up), RQ_EIO, RQ_ENOSPC, RQ_ENOMEM. */
 rq_err files_swap(files *f, const store_state *position, rq_buf *ret_problem);
 
+/* It was done: nothing is committed to these files any more. Writer. */
+bool files_swapped(const files *f);
+
 /* Images of the database file at its last checkpoint (image.h). Any thread. */
 struct image_set;
 struct image_set *files_images(files *f);

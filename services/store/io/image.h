@@ -45,6 +45,7 @@ typedef struct image_facts {
         uint32_t page_size;
         store_state position;      /* replicated part of *state* */
         store_settings settings;
+        database_facts database;   /* what the file looks like, to compare a copy with */
 } image_facts;
 
 enum { IMAGES_MAX = 16 };
