@@ -188,7 +188,7 @@ static void test_intent_of_later_versions(void **state) {
         assert_int_equal(intent_create(&files_io_kernel, p->folder_fd), RQ_OK);
         int fd = openat(p->folder_fd, INTENT_FILE_NAME, O_RDWR);
         for (uint32_t size = INTENT_BYTES; size <= INTENT_SLOT_BYTES; size += (INTENT_SLOT_BYTES - INTENT_BYTES) / 4) {
-                for (uint32_t kind = 1; kind <= 2; kind++) {
+                for (uint32_t kind = 1; kind <= 3; kind += 2) {
                         intent_encode(&in, bytes);
                         memset(bytes + INTENT_BYTES, 'n', sizeof bytes - INTENT_BYTES); /* a file's name, say */
                         rq_put_u32(bytes + 16, kind);
