@@ -104,7 +104,7 @@ const image_facts *image_pump_facts(const image_pump *p) { return image_facts_of
 void image_pump_read(image_pump *p, uint64_t from, uint64_t until, uint64_t released) {
         image_release(p->image, released);
         (void) pthread_mutex_lock(&p->mutex);
-        if (from != p->next) {
+        if (from != UINT64_MAX && from != p->next) {
                 drop_ready(p);
                 p->next = from;
                 p->epoch++;

@@ -18,7 +18,7 @@ image_pump *image_pump_free(image_pump *p); /* NULL is fine; waits for the chunk
 
 const image_facts *image_pump_facts(const image_pump *p);
 
-/* Goes on at from, which must be the beginning of a chunk, and makes chunks that
+/* Goes on at from (the beginning of a chunk; UINT64_MAX: where it is), and makes chunks that
  * begin below until. What was made and isn't taken is dropped if from isn't what
  * would come next. Below released nothing will be asked for again. */
 void image_pump_read(image_pump *p, uint64_t from, uint64_t until, uint64_t released);
