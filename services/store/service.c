@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "dispatch.h"
+#include "io/aside.h"
 #include "io/sqlite_memory.h"
 #include "log/log.h"
 #include "log/log_fields.h"
@@ -244,11 +245,26 @@ static void on_stopped(void *arg) {
 
 /* --- life ------------------------------------------------------------------------------------ */
 
+/* True: what can't be used is out of the way, and kept. */
+static bool put_aside(const char *path, int folder_fd, const rq_buf *problem) {
+        const char *const fields[] = { RQ_MSG_STORE_MISMATCH, NULL };
+        rq_err r = aside_move(folder_fd);
+        if (r < 0)
+                return rq_log_error(r, "Cannot move the database in %s aside", path), false;
+        (void) rq_log_error_(RQ_EDIVERGED, fields, "Cannot use the database in %s, and moved it to %s/" ASIDE_FOLDER_NAME ": beginning with an "
+                             "empty one, which the log or another node's snapshot fills. The reason: %.*s", path, path,
+                             (int) problem->size, (const char *) problem->data);
+        return true;
+}
+
 rq_err store_open_files(store *s) {
         RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
         const char *path = rq_service_folder_path(s->service);
         rq_err r = files_open_with(&s->config.files, rq_service_folder_fd(s->service), path,
                                    rq_service_run_dir_fd(s->service), &s->files, &s->state, &problem);
+        if ((r == RQ_EDIVERGED || r == RQ_ECORRUPT) && put_aside(path, rq_service_folder_fd(s->service), &problem))
+                r = files_open_with(&s->config.files, rq_service_folder_fd(s->service), path, rq_service_run_dir_fd(s->service),
+                                    &s->files, &s->state, &problem);
         if (r >= 0)
                 return RQ_OK;
         bool mismatch = r == RQ_EDIVERGED || r == RQ_ECORRUPT || r == RQ_EVERSION;
