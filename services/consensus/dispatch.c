@@ -361,6 +361,8 @@ static rq_err on_fetch(void *arg, ipc_link *link, const ipc_frame *frame) {
         if (!valid)
                 return RQ_EPROTO;
 
+        if (fetch.from > 0 && snapshot_receipt_on_fetch(c->receipt, fetch.from - 1, fetch.applied_term))
+                return RQ_OK;
         rq_uuid stream_id = rq_uuid_random();
         c->feed_failed = false;
         uint32_t suppressed;
@@ -369,8 +371,6 @@ static rq_err on_fetch(void *arg, ipc_link *link, const ipc_frame *frame) {
                 const char *fields[] = { RQ_MSG_STORE_MISMATCH, rq_log_field_u64(index, sizeof index, RQ_FIELD_INDEX, fetch.from), NULL };
                 rq_log_write(LOG_ERR, fields, "The store doesn't fit the log: %s. Nothing is sent to it", driver_stream(c->driver)->misfit);
         }
-        if (driver_stream(c->driver)->state == STREAM_MISFIT && fetch.from > 0)
-                snapshot_receipt_on_misfit(c->receipt, fetch.from - 1, fetch.applied_term);
         dispatch_send_state(c, NULL); /* ready, or not any more */
         return RQ_OK;
 }

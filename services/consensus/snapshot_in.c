@@ -238,13 +238,18 @@ void snapshot_receipt_store_gone(snapshot_receipt *s) {
 
 /* --- the log follows -------------------------------------------------------- */
 
-void snapshot_receipt_on_misfit(snapshot_receipt *s, raft_index applied, raft_term term) {
+bool snapshot_receipt_on_fetch(snapshot_receipt *s, raft_index applied, raft_term term) {
         const base_file *base = &s->c->base;
-        if (base->configuration.size == 0 || base->index != applied || base->term != term || s->rebase_wanted ||
+        if (s->rebase_wanted)
+                return true;
+        if (s->phase == RECEIPT_STAGING)
+                send_begin(s); /* it wasn't there, or has lost it */
+        if (base->configuration.size == 0 || base->index != applied || base->term != term || log_has(s, applied, term) ||
             applied <= raft_commit_of(driver_raft(s->c->driver)))
-                return;
+                return false;
         s->rebase_wanted = true;
         rq_task_post(&s->rebase);
+        return true;
 }
 
 /* Everything of the folder is opened anew, as at a start; who waits for an answer

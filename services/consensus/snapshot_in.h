@@ -21,9 +21,9 @@ uint64_t snapshot_receipt_deadline_us(const snapshot_receipt *s);
 rq_err snapshot_receipt_on_state(snapshot_receipt *s, const ipc_frame *frame);
 void snapshot_receipt_store_gone(snapshot_receipt *s);
 
-/* It has said where it stands, and that doesn't fit the log: if it is where a snapshot
- * has ended before a crash, the log follows, at the end of the turn. */
-void snapshot_receipt_on_misfit(snapshot_receipt *s, raft_index applied, raft_term term);
+/* It has said where it stands. True: where a snapshot has ended, now or before a crash,
+ * and the log follows at the end of the turn; its FETCH comes again then. */
+bool snapshot_receipt_on_fetch(snapshot_receipt *s, raft_index applied, raft_term term);
 
 /* The members' frames. Errors: RQ_EPROTO: close the link. */
 rq_err snapshot_receipt_on_offer(snapshot_receipt *s, const peer_snapshot_offer *offer, rq_bytes payload);
