@@ -8,6 +8,7 @@
 #include "consensus.pb-c.h"
 #include "dispatch.h"
 #include "folder.h"
+#include "log/log_fields.h"
 #include "members.h"
 #include "rebase.h"
 
@@ -194,9 +195,20 @@ static void on_staged(snapshot_receipt *s) {
         send_commit(s);
 }
 
+static void log_seeded(const snapshot_receipt *s) {
+        char index[64], peer[MEMBERSHIP_ADDRESS_MAX + 32];
+        const member *m = members_find(s->c, s->offer.from);
+        const char *fields[] = {
+                RQ_MSG_SEEDED, rq_log_field_u64(index, sizeof index, RQ_FIELD_INDEX, s->offer.index),
+                rq_log_field_text(peer, sizeof peer, RQ_FIELD_PEER, m != NULL ? m->raft_addr : ""), NULL,
+        };
+        rq_log_write(LOG_NOTICE, fields, "Seeded with the database of node \"%s\", at index %" PRIu64, m != NULL ? m->node_id : "?", s->offer.index);
+}
+
 /* The store is durable at the snapshot. What the log has goes on behind it, if it
  * fits; else it begins anew. */
 static void on_done(snapshot_receipt *s) {
+        log_seeded(s);
         if (log_has(s, s->offer.index, s->offer.index_term)) {
                 reply(s, &s->offer, PEER_SNAPSHOT_DONE, 0, 0);
                 forget(s);

@@ -179,6 +179,18 @@ static void test_nothing_was_begun(void **state) {
         log_recovered_done(&log);
 }
 
+static void check_golden(const char *name, const rq_buf *content) {
+        int fd = open(RQ_SOURCE_DIR "/tests/golden/consensus/", O_RDONLY | O_DIRECTORY);
+        rq_buf kept = {0};
+        assert_true(fd >= 0);
+        if (getenv("RQ_WRITE_GOLDEN") != NULL)
+                assert_int_equal(log_io_replace(log_io_kernel(), fd, name, rq_buf_bytes(content)), RQ_OK);
+        assert_int_equal(log_io_load(log_io_kernel(), fd, name, 4096, &kept), RQ_OK);
+        assert_true(rq_bytes_equal(rq_buf_bytes(&kept), rq_buf_bytes(content)));
+        rq_buf_done(&kept);
+        (void) close(fd);
+}
+
 /* --- formats ---------------------------------------------------------------- */
 
 static void test_base_file(void **state) {
@@ -192,6 +204,7 @@ static void test_base_file(void **state) {
         assert_int_equal(out.configuration_index, 30);
         assert_memory_equal(out.configuration.data, "who they are", 12);
         base_file_done(&out);
+        check_golden("base.v1", &bytes);
         for (size_t size = 0; size < bytes.size; size++)
                 assert_int_equal(base_file_decode(rq_bytes_of(bytes.data, size), &out), RQ_ECORRUPT);
         for (size_t i = 0; i < bytes.size; i++) {
