@@ -276,7 +276,26 @@ def joins_from_a_snapshot(c):
     wait_for("it is a voter", LONG, lambda: (raft_state(n2) or {}).get("voter") in (True, "true"), 0.1)
 
 
-TESTS = [away_while_the_log_is_dropped, a_lost_database, killed_at_every_step, joins_from_a_snapshot]
+def a_wiped_disk(c):
+    """An empty folder under the old id and the old command line: another disk, so first a learner."""
+    cluster = c.cluster()
+    leave_behind(c, list(cluster), 5)
+    leader = leader_of(list(cluster))
+    victim = next(n for n in cluster if n is not leader)
+    victim.kill_tree()
+    shutil.rmtree(victim.data_dir)
+    load = Load([leader])
+    try:
+        victim.start()
+        victim.wait_ready(LONG)
+    finally:
+        load.end()
+    c.check(not load.failed, "writes failed while a wiped node came back: %s" % load.failed[:3])
+    c.same_everywhere(cluster, load.acknowledged)
+    wait_for("it is a voter", LONG, lambda: (raft_state(victim) or {}).get("voter") in (True, "true"), 0.1)
+
+
+TESTS = [away_while_the_log_is_dropped, a_lost_database, killed_at_every_step, joins_from_a_snapshot, a_wiped_disk]
 
 
 def run(test, args, tally):
