@@ -11,6 +11,7 @@
 #include "log/log_fields.h"
 #include "members.h"
 #include "rebase.h"
+#include "recovery.h"
 
 enum {
         CLOCK_BACK_US = 5000000,       /* worth a warning */
@@ -107,6 +108,8 @@ static rq_err finish_rebase(consensus *c) {
 rq_err folder_open(consensus *c) {
         RQ_CLEANUP(founding_done) founding f = { .hardstate_file = { .fd = -1 } };
         rq_err r = finish_rebase(c);
+        if (r >= 0)
+                r = recovery_by_file(c->o.io, c->o.dir_fd, c->o.dir_path);
         if (r >= 0)
                 r = founding_open(c->o.io, c->o.dir_fd, c->o.dir_path, &c->o.config, &f);
         if (r < 0)
