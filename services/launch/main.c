@@ -25,6 +25,16 @@ static rq_err own_folder(char *path, size_t size) {
         return RQ_OK;
 }
 
+/* Each service looks at the files it reads, with the words of this command line; what is
+ * wrong, it says itself. */
+static rq_err check_services(const rq_config *config, char *const *argv, rq_buf *problem) {
+        char bin_dir[PATH_MAX];
+        (void) config;
+        (void) problem;
+        rq_err r = own_folder(bin_dir, sizeof bin_dir);
+        return r < 0 ? r : supervisor_check(argv, bin_dir);
+}
+
 static int run(const rq_config *config, char **argv) {
         RQ_CLEANUP(rq_closep) int data_fd = -1, lock_fd = -1, run_dir_fd = -1;
         RQ_CLEANUP(supervisor_freep) supervisor *s = NULL;
@@ -48,7 +58,7 @@ int main(int argc, char **argv) {
 
         (void) umask(0077);
         (void) mallopt(M_ARENA_MAX, 1);
-        if (!rq_program_configure("rqd", argc, argv, &config, &exit_code))
+        if (!rq_program_configure("rqd", argc, argv, check_services, &config, &exit_code))
                 return exit_code;
         return run(config, argv);
 }
