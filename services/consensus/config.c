@@ -16,6 +16,26 @@ static void read_times(const rq_config *config, consensus_config *c) {
         c->forming_timeout_us = (uint64_t) rq_config_duration_us(config, "bootstrap-expect-timeout");
 }
 
+static void read_tls(const rq_config *config, consensus_config *c) {
+        c->tls = rq_config_string(config, "node-cert")[0] != '\0';
+        c->tls_transition = rq_config_bool(config, "node-tls-transition");
+        c->tls_options = (rq_tls_options) {
+                .flags = "node",
+                .cert_file = rq_config_string(config, "node-cert"),
+                .key_file = rq_config_string(config, "node-key"),
+                .ca_file = rq_config_string(config, "node-ca-cert"),
+                .verify_client = rq_config_bool(config, "node-verify-client"),
+                .client_common_name = rq_config_string(config, "node-verify-common-name"),
+                .no_verify = rq_config_bool(config, "node-no-verify"),
+                .server_name = rq_config_string(config, "node-verify-server-name"),
+        };
+}
+
+rq_err consensus_config_tls(const consensus_config *c, rq_tls **ret_tls, rq_buf *problem) {
+        *ret_tls = NULL;
+        return c->tls ? rq_tls_new(&c->tls_options, ret_tls, problem) : RQ_OK;
+}
+
 rq_err consensus_config_read(const rq_config *config, consensus_config *ret_config) {
         *ret_config = (consensus_config) {
                 .node_id = rq_config_node_id(config),
@@ -28,6 +48,7 @@ rq_err consensus_config_read(const rq_config *config, consensus_config *ret_conf
                 .step_down = rq_config_bool(config, "raft-shutdown-stepdown"),
         };
         read_times(config, ret_config);
+        read_tls(config, ret_config);
         if (strlen(ret_config->node_id) > IDENTITY_NODE_BYTES_MAX)
                 return rq_log_error(RQ_ECONFIG, "The node id is longer than %d bytes", IDENTITY_NODE_BYTES_MAX);
         return RQ_OK;

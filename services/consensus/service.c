@@ -302,9 +302,31 @@ static void on_timer(void *arg) {
 
 /* --- life ------------------------------------------------------------------- */
 
+static rq_err open_tls(consensus *c) {
+        RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
+        char text[4096];
+        rq_err r = consensus_config_tls(&c->o.config, &c->tls, &problem);
+        if (r == RQ_ECONFIG)
+                return rq_log_error(r, "TLS between nodes: %.*s", (int) problem.size, problem.size > 0 ? (const char *) problem.data : "");
+        if (r >= 0 && c->tls != NULL)
+                r = rq_tls_watch_new(c->o.loop, c->tls, "TLS between nodes", NULL, NULL, &c->tls_watch);
+        if (r < 0)
+                return rq_log_error(r, "Cannot prepare TLS between nodes");
+        if (c->tls != NULL)
+                rq_log_info("Enabling node-to-node encryption with %s%s", rq_tls_describe(c->tls, text, sizeof text),
+                            c->o.config.tls_transition ? "; nodes without it are let in, too (-node-tls-transition)" : "");
+        return RQ_OK;
+}
+
+void consensus_reload(consensus *c) {
+        if (c->tls_watch != NULL)
+                rq_tls_watch_now(c->tls_watch);
+}
+
 static rq_err open_peers(consensus *c) {
         peers_options options = {
                 .loop = c->o.loop, .listen_addr = c->o.config.raft_listen_addr, .callbacks = members_callbacks(c),
+                .tls = c->tls, .tls_transition = c->o.config.tls_transition,
                 .self = {
                         .cluster_id = c->identity.database_id, .disk_uuid = c->identity.disk_uuid,
                         .expect = c->unformed ? (uint16_t) c->o.config.bootstrap_expect : 0,
@@ -351,6 +373,8 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
         if (r >= 0)
                 r = folder_open(c);
         if (r >= 0)
+                r = open_tls(c);
+        if (r >= 0)
                 r = open_peers(c);
         if (r >= 0)
                 r = open_sockets(c);
@@ -385,6 +409,8 @@ consensus *consensus_free(consensus *c) {
         c->listener = ipc_listener_free(c->listener);
         folder_close(c);
         c->peers = peers_free(c->peers);
+        c->tls_watch = rq_tls_watch_free(c->tls_watch);
+        c->tls = rq_tls_free(c->tls);
         if (c->timer.event != NULL)
                 rq_timer_done(&c->timer);
         if (c->failure.event != NULL)

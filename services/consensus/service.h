@@ -14,6 +14,7 @@
 #include "ipc/ipc_endpoint.h"
 #include "log/log.h"
 #include "peer/peers.h"
+#include "tls/tls_watch.h"
 #include "arena.h"
 
 enum { CONSENSUS_GATEWAYS_MAX = 64, CONSENSUS_TRANSFERS_MAX = 16 };
@@ -60,6 +61,8 @@ typedef struct consensus {
         rq_buf founding_record;     /* for members that don't know it; empty: not known any more */
         rq_buf adopting;            /* a founding to go over to */
         rq_task adopt, turn;
+        rq_tls *tls;                /* between nodes; NULL: none */
+        rq_tls_watch *tls_watch;
         peers *peers;
         driver *driver;
         log_writer *writer;
@@ -96,6 +99,9 @@ consensus *consensus_free(consensus *c);
 
 /* Takes nothing new, writes what it has taken, then on_stopped(). */
 void consensus_stop(consensus *c);
+
+/* Reads files anew that may have changed: certificates. */
+void consensus_reload(consensus *c);
 
 /* For the files of this folder. */
 

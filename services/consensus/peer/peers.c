@@ -71,10 +71,11 @@ rq_err peers_new(const peers_options *options, peers **ret_peers) {
         if (p == NULL)
                 return RQ_ENOMEM;
         p->o = *options;
+        p->security = (peer_security) { .tls = options->tls, .transition = options->tls_transition };
         rq_list_init(&p->guests);
         rq_list_init(&p->members_in);
         p->id = membership_raft_id(&p->o.self.disk_uuid);
-        p->limit_garbage = p->limit_foreign = p->limit_broken = p->limit_copy = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
+        p->limit_garbage = p->limit_tls = p->limit_foreign = p->limit_broken = p->limit_copy = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
         p->listen_addr = strdup(options->listen_addr);
         rq_err r = p->listen_addr == NULL ? RQ_ENOMEM : rq_task_init(&p->turn, p->o.loop, on_turn, p);
         if (r >= 0)
@@ -318,6 +319,7 @@ bool peers_view_of(const peers *p, raft_id id, peers_view *ret_view) {
         for (size_t i = 0; i < PEER_CLASSES; i++)
                 if (r->out[i].link != NULL)
                         ret_view->queued_bytes += peer_link_queued_bytes(r->out[i].link);
+        ret_view->tls = r->out[PEER_CONTROL].link != NULL && peer_link_is_tls(r->out[PEER_CONTROL].link);
         if (r->up)
                 ret_view->rtt_us = peer_link_rtt_us(r->out[PEER_CONTROL].link);
         return true;

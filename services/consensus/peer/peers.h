@@ -11,6 +11,7 @@
 
 #include "loop/loop.h"
 #include "peer/peer_message.h"
+#include "tls/tls.h"
 
 enum {
         PEERS_BULK_WINDOW_BYTES    = 8 * 1024 * 1024,  /* queued for a member, beside one frame */
@@ -47,6 +48,8 @@ typedef struct peers_options {
         const char *listen_addr;   /* host:port to bind; copied */
         peer_hello self;           /* class, virgin, minor and level are set by peers */
         peers_callbacks callbacks; /* on_hello may be NULL; no other */
+        rq_tls *tls;               /* NULL: without; borrowed, outlives the peers */
+        bool tls_transition;       /* with tls: see peer_transport.h */
 } peers_options;
 
 /* Doesn't listen and connect yet. Errors: RQ_ENOMEM. */
@@ -94,6 +97,7 @@ typedef struct peers_view {
         const char *node_id, *raft_addr; /* by the membership */
         const char *api_addr;            /* by its last HELLO */
         bool up;                         /* both ways: we reach it, it reaches us */
+        bool tls;                        /* our control connection to it is encrypted */
         uint64_t since_us;               /* monotonic: of that state; 0: since the start */
         uint32_t rtt_us;                 /* smoothed, by the kernel; 0: not up */
         size_t queued_bytes;             /* both connections */

@@ -9,6 +9,7 @@
 #include "peer/peers.h"
 
 enum {
+        PEERS_PROBLEM_BYTES = 256,
         PEERS_LISTENERS_MAX = PEER_ADDRESSES_MAX,
         PEERS_BULK_QUEUE_BYTES = PEERS_BULK_WINDOW_BYTES + 2 * DRIVER_APPEND_BYTES_MAX,
 };
@@ -24,6 +25,7 @@ typedef struct outbound {
         peer_link *link;            /* NULL: dialling */
         bool up;                    /* the right node is there, in our cluster */
         bool wants_room;
+        bool plain;                 /* without TLS the next time: it met a node without (transition) */
         uint64_t at_once_us;        /* when it was last dialled without a pause */
 } outbound;
 
@@ -47,11 +49,13 @@ struct remote {
         bool myself;                /* a seed that turned out to be this node */
         bool refusal_told;
         uint64_t since_us, nudged_us;
-        const char *problem;
+        const char *problem;        /* static, or problem_text */
+        char problem_text[PEERS_PROBLEM_BYTES];
 };
 
 struct peers {
         peers_options o;
+        peer_security security;
         char *listen_addr;
         raft_id id;                 /* ours */
         rq_buf record;              /* entry 1 */
@@ -67,7 +71,7 @@ struct peers {
         rq_task turn;
         bool hellos_changed;
         peers_stats stats;
-        rq_log_limit limit_garbage, limit_foreign, limit_broken, limit_copy;
+        rq_log_limit limit_garbage, limit_tls, limit_foreign, limit_broken, limit_copy;
 };
 
 /* At the end of the turn: on_turn_end, and on_hello if hellos. */
