@@ -413,12 +413,9 @@ rq_err rq_tls_connect(rq_tls *tls, const char *host, SSL **ret_ssl) {
 
 static void describe_verdict(const SSL *ssl, long verdict, char *text, size_t size) {
         const rq_tls *tls = SSL_get_app_data(ssl);
-        char name[NAME_BYTES_MAX];
         switch (verdict) {
         case X509_V_ERR_APPLICATION_VERIFICATION:
-                common_name_of(SSL_get0_peer_certificate(ssl), name, sizeof name);
-                (void) snprintf(text, size, "its certificate hasn't the common name \"%s\"%s%s%s", tls->client_common_name,
-                                name[0] != '\0' ? ", but \"" : "", name, name[0] != '\0' ? "\"" : "");
+                (void) snprintf(text, size, "its certificate hasn't the common name \"%s\"", tls->client_common_name);
                 return;
         case X509_V_ERR_HOSTNAME_MISMATCH:
         case X509_V_ERR_IP_ADDRESS_MISMATCH:
