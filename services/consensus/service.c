@@ -371,9 +371,9 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
         if (r >= 0)
                 r = rq_task_init(&c->adopt, c->o.loop, on_turn, c);
         if (r >= 0)
-                r = folder_open(c);
+                r = open_tls(c); /* before a folder is founded with a configuration that is no good */
         if (r >= 0)
-                r = open_tls(c);
+                r = folder_open(c);
         if (r >= 0)
                 r = open_peers(c);
         if (r >= 0)

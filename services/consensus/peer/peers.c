@@ -308,13 +308,21 @@ bool peers_is_up(const peers *p, raft_id to) {
         return r != NULL && r->out[PEER_CONTROL].up;
 }
 
+static const char *problem_of(const remote *r) {
+        if (r->up)
+                return "";
+        if (r->problem[0] == '\0' && r->out[PEER_CONTROL].up)
+                return "this node reaches it, but it does not reach this node";
+        return r->problem;
+}
+
 bool peers_view_of(const peers *p, raft_id id, peers_view *ret_view) {
         const remote *r = peers_member(p, id);
         if (r == NULL)
                 return false;
         *ret_view = (peers_view) {
                 .id = r->id, .node_id = r->node_id, .raft_addr = r->address, .api_addr = r->api_addr, .up = r->up,
-                .since_us = r->since_us, .problem = r->up ? "" : r->problem,
+                .since_us = r->since_us, .problem = problem_of(r),
         };
         for (size_t i = 0; i < PEER_CLASSES; i++)
                 if (r->out[i].link != NULL)
