@@ -19,6 +19,7 @@ enum {
         STOP_WAIT_US     = 3000000,
         FAILURE_WAIT_US  = 500000,   /* for the answers to go out */
         HAND_OVER_WAIT_US = 1000000, /* for another leader, when stopping */
+        FULL_HAND_OVER_US = 60000000, /* from one offer because of a full disk to the next */
         TIMER_US_MIN     = 1000,
         LOG_KEPT_BYTES_MAX = 512 * 1024 * 1024, /* for members that are away */
 };
@@ -265,9 +266,26 @@ static void finish_stop(consensus *c) {
         on_stopped(c->o.arg);
 }
 
+/* Others may have space. Offered once, until this node has had space again: if all are
+ * full, the role goes round once and stays. */
+static void hand_over_if_full(consensus *c) {
+        const uint64_t now_us = rq_clock_mono_us();
+        if (!c->disk_full && !c->store_full) {
+                c->full_handled = c->full_handled && now_us - c->full_handled_us < FULL_HAND_OVER_US;
+                return;
+        }
+        if (c->full_handled || c->stopping || raft_role_of(driver_raft(c->driver)) != RAFT_LEADER)
+                return;
+        c->full_handled = true;
+        c->full_handled_us = now_us;
+        if (driver_transfer(c->driver, 0) >= 0)
+                rq_log_notice("The disk is full: offering leadership to another node");
+}
+
 static void turn(consensus *c) {
         driver_plan plan;
         compact(c);
+        hand_over_if_full(c);
         driver_turn(c->driver, rq_clock_mono_us(), rq_clock_wall_us(), &plan);
         /* In parallel with our own disk (thesis 10.2.1): what promises something
          * waits in the core until it is durable. */

@@ -83,6 +83,9 @@ typedef struct consensus {
         uint64_t fed_at_us, feed_due_us; /* the store; 0: not put off */
         uint64_t hint, hint_at_us;  /* commit hint on its way to disk, and since when */
         bool hint_wanted, stopping, storage_failed, feed_failed, disk_full;
+        bool store_full;            /* the store can't apply for lack of space */
+        bool full_handled;          /* leadership was offered to others because of it */
+        uint64_t full_handled_us;
         bool state_dirty;           /* gateways are to be told */
         bool handing_over;          /* stopping, and still the leader */
         raft_id said_leader;        /* in the journal ... */
