@@ -6,7 +6,7 @@ BUILD_PACKAGES=(
   libevent-dev libsqlite3-dev libprotobuf-c-dev protobuf-c-compiler libjansson-dev libyajl-dev
   libhttp-parser-dev libsystemd-dev libssl-dev
 )
-TEST_PACKAGES=(openssl libcmocka-dev python3 python3-venv sqlite3 procps wrk clang libclang-rt-14-dev)
+TEST_PACKAGES=(openssl iproute2 libcmocka-dev python3 python3-venv sqlite3 procps wrk clang libclang-rt-14-dev)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
