@@ -50,16 +50,16 @@ static void tell_expiry(rq_tls_watch *watch) {
 static void look(rq_tls_watch *watch, bool forced) {
         RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
         char file[1024], day[32];
-        const char *fields[] = { NULL, rq_log_field_text(file, sizeof file, RQ_FIELD_FILE, rq_tls_cert_file(watch->tls)), NULL };
+        const char *fields[] = { RQ_MSG_RELOADED, rq_log_field_text(file, sizeof file, RQ_FIELD_FILE, rq_tls_cert_file(watch->tls)), NULL };
         rq_err r = rq_tls_refresh(watch->tls, forced, &problem);
         if (r >= 0) {
-                rq_log_write(LOG_NOTICE, &fields[1], "%s: read the certificate %s anew (valid until %s); new connections use it", watch->what,
+                rq_log_write(LOG_NOTICE, fields, "%s: read the certificate %s anew (valid until %s); new connections use it", watch->what,
                              rq_tls_cert_file(watch->tls), day_text(rq_tls_expires_s(watch->tls), day));
                 watch->expiry_told_us = 0;
                 if (watch->on_change != NULL)
                         watch->on_change(watch->arg);
         } else if (r != RQ_EAGAIN) {
-                fields[0] = RQ_MSG_CERTIFICATE_REFUSED;
+                fields[0] = RQ_MSG_RELOAD_FAILED;
                 rq_log_write(LOG_WARNING, fields, "%s: the new files can't be used, those read before stay in use: %.*s", watch->what,
                              (int) problem.size, problem.size > 0 ? (const char *) problem.data : "");
         }

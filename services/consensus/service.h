@@ -9,6 +9,7 @@
 #include "core/membership.h"
 #include "forming.h"
 #include "io/identity.h"
+#include "leaderless.h"
 #include "io/log_catalog.h"
 #include "io/log_writer.h"
 #include "ipc/ipc_endpoint.h"
@@ -88,6 +89,7 @@ typedef struct consensus {
         uint64_t full_handled_us;
         bool state_dirty;           /* gateways are to be told */
         bool handing_over;          /* stopping, and still the leader */
+        leaderless leaderless;
         raft_id said_leader;        /* in the journal ... */
         raft_term said_term;        /* ... for this term */
         consensus_transfer transfers[CONSENSUS_TRANSFERS_MAX];

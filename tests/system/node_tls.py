@@ -27,9 +27,9 @@ NAME = "rq-node"            # common name of the documented certificates
 
 
 def documented_commands():
-    """The shell commands under "### Certificates"; each node's address becomes the loopback's."""
+    """The shell commands under "#### Certificates"; each node's address becomes the loopback's."""
     with open(OPERATIONS) as f:
-        section = f.read().split("\n### Certificates\n")[1].split("\n### ")[0]
+        section = f.read().split("\n#### Certificates\n")[1].split("\n#### ")[0]
     lines = [line[4:] for line in section.split("\n") if line.startswith("    ")]
     return re.sub(r"10\.0\.0\.\$?\{?[0-9n]\}?", "127.0.0.1", "\n".join(lines))
 

@@ -24,7 +24,7 @@ static rq_err found_myself(outbound *out, const peer_hello *hello) {
         }
         out->remote->problem = "this node answers at its address, or a copy of its folder";
         if (rq_log_allowed(&p->limit_copy, &more))
-                rq_log_warning("Node \"%s\" at %s has the disk uuid of this node \"%s\": its data directory is a copy, or the address is this "
+                rq_log_event(LOG_WARNING, RQ_MSG_NODE_FOREIGN, "Node \"%s\" at %s has the disk uuid of this node \"%s\": its data directory is a copy, or the address is this "
                                "node's; a new node needs an empty directory (%u more)", hello->node_id, out->remote->address, p->o.self.node_id, more);
         return RQ_ECONFIG;
 }
@@ -48,7 +48,7 @@ static rq_err found_another_cluster(outbound *out, const peer_hello *hello) {
         const bool unformed = rq_uuid_is_zero(&hello->cluster_id);
         out->remote->problem = unformed ? "it is not in the cluster yet" : "it is in another cluster";
         if (!unformed && rq_log_allowed(&p->limit_foreign, &more))
-                rq_log_warning("Node \"%s\" at %s belongs to cluster %s, this node to %s (%u more)", hello->node_id, out->remote->address,
+                rq_log_event(LOG_WARNING, RQ_MSG_NODE_FOREIGN, "Node \"%s\" at %s belongs to cluster %s, this node to %s (%u more)", hello->node_id, out->remote->address,
                                rq_uuid_text(&hello->cluster_id, theirs), rq_uuid_text(&p->o.self.cluster_id, ours), more);
         return tell_founding(out);
 }
@@ -82,7 +82,7 @@ static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {
         if (!rq_uuid_equal(&hello->disk_uuid, &r->disk_uuid)) {
                 r->problem = "another node, or one with an empty folder, answers at its address";
                 if (rq_log_allowed(&p->limit_foreign, &more))
-                        rq_log_warning("At %s node \"%s\" was expected, but a node \"%s\" with another disk uuid answers: it was replaced, or its "
+                        rq_log_event(LOG_WARNING, RQ_MSG_NODE_FOREIGN, "At %s node \"%s\" was expected, but a node \"%s\" with another disk uuid answers: it was replaced, or its "
                                        "data directory was lost (%u more)", r->address, r->node_id, hello->node_id, more);
                 return RQ_ECONFIG;
         }
@@ -137,7 +137,8 @@ static void log_end(const outbound *out, rq_err reason) {
         const char *problem = peer_link_problem(out->link);
         uint32_t more;
         char peer[MEMBERSHIP_ADDRESS_MAX + 32];
-        const char *fields[] = { rq_log_field_text(peer, sizeof peer, RQ_FIELD_PEER, out->remote->address), NULL };
+        const char *fields[] = { rq_log_field_text(peer, sizeof peer, RQ_FIELD_PEER, out->remote->address),
+                                 reason == RQ_ETLS ? RQ_MSG_CERTIFICATE_REFUSED : NULL, NULL };
         if (reason != RQ_OK && reason != RQ_EPIPE && reason != RQ_ECANCELED && reason != RQ_ECONFIG && rq_log_allowed(&p->limit_broken, &more))
                 rq_log_write(LOG_WARNING, fields, "Closed the connection to %s: %s (%u more)", out->remote->address,
                              problem[0] != '\0' ? problem : rq_err_text(reason), more);
