@@ -7,7 +7,9 @@ BUILD_PACKAGES=(
   libhttp-parser-dev libsystemd-dev
   libcurl4-openssl-dev libssl-dev
 )
-TEST_PACKAGES=(openssl iproute2 libcmocka-dev python3 python3-venv sqlite3 procps mandoc zsh wrk clang libclang-rt-14-dev)
+TEST_PACKAGES=(openssl libcmocka-dev python3 python3-venv sqlite3 procps mandoc zsh wrk clang libclang-rt-14-dev)
+# For machines of their own under a real systemd, and the packages that are tried there.
+TEST_PACKAGES+=(mmdebstrap systemd-container iproute2 dpkg-dev lintian rpm rpmlint)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
