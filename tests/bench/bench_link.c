@@ -1,5 +1,5 @@
-/* What TLS costs a link between nodes: CPU of both ends for a GiB of appends, plain and with TLS, and for a
- * handshake. In one process over loopback; CPU time says the same on a busy machine. */
+/* What TLS costs a link between nodes: CPU of both ends for a GiB of appends, plain and with TLS. In
+ * one process over loopback; CPU time says the same on a busy machine. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,13 +128,6 @@ int main(void) {
                 transfer("plain", &plain, sizes[i].frame_bytes, sizes[i].total);
                 transfer("TLS", &tls, sizes[i].frame_bytes, sizes[i].total);
         }
-        peer_link *links[2];
-        const double begin_s = cpu_s();
-        for (int i = 0; i < 200; i++) {
-                open_links(&tls, links);
-                close_links(links);
-        }
-        (void) printf("a handshake, both ends, P-256: %.2f ms of CPU\n", 1000 * (cpu_s() - begin_s) / 200);
         (void) test_authority_free(authority);
         tls.tls = rq_tls_free(tls.tls);
         loop = rq_loop_free(loop);

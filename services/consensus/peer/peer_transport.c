@@ -32,7 +32,7 @@ struct peer_transport {
         const peer_transport_handlers *handlers;
         void *owner;
         transport_state state;
-        bool dialled, heard, met_plain;
+        bool dialled, heard, met_plain, deaf;
         size_t wanted, ahead;
         /* TLS only. */
         SSL *ssl;
@@ -160,10 +160,10 @@ static void take_cipher(peer_transport *t) {
         rq_err r;
         do {
                 r = decrypt(t);
-                if (t->state == OPEN && evbuffer_get_length(t->clear) >= t->wanted)
+                if (t->state == OPEN && !t->deaf && evbuffer_get_length(t->clear) >= t->wanted)
                         t->handlers->on_readable(t->owner);
-        } while (r == RQ_OK && t->state == OPEN);
-        if (t->state != OPEN || r == RQ_OK)
+        } while (r == RQ_OK && t->state == OPEN && !t->deaf); /* deaf: nobody would drain it */
+        if (t->state != OPEN || t->deaf || r == RQ_OK)
                 return;
         if (r == RQ_ETLS)
                 fail_tls(t);
@@ -225,7 +225,7 @@ static void step_handshake(peer_transport *t) {
 
 static void on_pace(void *arg) {
         peer_transport *t = arg;
-        if (t->state == HANDSHAKING)
+        if (t->state == HANDSHAKING && !t->deaf)
                 step_handshake(t);
 }
 
@@ -373,9 +373,13 @@ bool peer_transport_is_open(const peer_transport *t) { return t->state == OPEN; 
 bool peer_transport_is_tls(const peer_transport *t) { return t->state == OPEN && t->ssl != NULL; }
 bool peer_transport_met_plain(const peer_transport *t) { return t->met_plain; }
 struct evbuffer *peer_transport_input(peer_transport *t) { return t->ssl != NULL ? t->clear : raw_input(t); }
-void peer_transport_stop_reading(peer_transport *t) { (void) bufferevent_disable(t->bev, EV_READ); }
 int peer_transport_fd(const peer_transport *t) { return bufferevent_getfd(t->bev); }
 const char *peer_transport_problem(const peer_transport *t) { return t->problem; }
+
+void peer_transport_stop_reading(peer_transport *t) {
+        t->deaf = true;
+        (void) bufferevent_disable(t->bev, EV_READ);
+}
 
 void peer_transport_want(peer_transport *t, size_t wanted, size_t ahead) {
         t->wanted = wanted;

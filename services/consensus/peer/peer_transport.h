@@ -51,7 +51,7 @@ bool peer_transport_met_plain(const peer_transport *t);
 struct evbuffer *peer_transport_input(peer_transport *t);
 /* on_readable comes from so many on, and no more than ahead (or wanted, if that is more) are taken in. */
 void peer_transport_want(peer_transport *t, size_t wanted, size_t ahead);
-void peer_transport_stop_reading(peer_transport *t);
+void peer_transport_stop_reading(peer_transport *t); /* for good */
 
 /* What the socket doesn't take at once is queued, copied. Only when open. Errors: RQ_ENOMEM, RQ_ETLS. */
 rq_err peer_transport_send(peer_transport *t, rq_bytes bytes);

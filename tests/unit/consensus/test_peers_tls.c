@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -326,6 +327,29 @@ static void test_strangers_on_a_port_with_tls(void **state) {
         assert_true(up(w));
 }
 
+/* A handshake as it should be, then nonsense, and much of it: the link ends, the loop goes on. */
+static void test_nonsense_through_tls(void **state) {
+        world *w = *state;
+        uint8_t nonsense[8192], ignored[4096];
+        open_both(w, TLS, TLS, false);
+        RUN_UNTIL(w, up(w));
+        for (int with_magic = 0; with_magic < 2; with_magic++) {
+                SSL *ssl = NULL;
+                int fd = call(w, 0), r = 0;
+                memset(nonsense, 'x', sizeof nonsense);
+                if (with_magic)
+                        memcpy(nonsense, "rqP1", 4);
+                assert_int_equal(rq_tls_connect(w->n[1].tls, "127.0.0.1", &ssl), RQ_OK);
+                assert_int_equal(SSL_set_fd(ssl, fd), 1);
+                RUN_UNTIL(w, (r = r == 1 ? 1 : SSL_do_handshake(ssl)) == 1);
+                assert_int_equal(SSL_write(ssl, nonsense, sizeof nonsense), sizeof nonsense);
+                RUN_UNTIL(w, (r = SSL_read(ssl, ignored, sizeof ignored)) <= 0 && SSL_get_error(ssl, r) != SSL_ERROR_WANT_READ);
+                SSL_free(ssl);
+                (void) close(fd);
+        }
+        assert_true(up(w));
+}
+
 /* Half a handshake each, many of them: what members say is still heard, and they are ended. */
 static void test_half_open_handshakes_hold_nobody_up(void **state) {
         world *w = *state;
@@ -385,7 +409,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_nodes_talk), TEST(test_megabytes_and_a_window), TEST(test_who_comes_up_with_whom),
                 TEST(test_a_node_without_a_certificate_is_told), TEST(test_a_transition_ends_with_tls), TEST(test_strangers_on_a_port_with_tls),
-                TEST(test_half_open_handshakes_hold_nobody_up),
+                TEST(test_nonsense_through_tls), TEST(test_half_open_handshakes_hold_nobody_up),
         };
         return cmocka_run_group_tests(tests, make_files, remove_files);
 }
