@@ -13,6 +13,8 @@
 #include "forming.h"
 #include "log/log_fields.h"
 #include "members.h"
+#include "snapshot_in.h"
+#include "snapshot_out.h"
 #include "removals.h"
 #include "steering.h"
 
@@ -24,7 +26,7 @@ enum {
         FULL_HAND_OVER_US = 60000000, /* from one offer because of a full disk to the next */
         LEAVE_WAIT_US    = 6000000,  /* to be removed, when stopping; the launcher waits 10 s */
         TIMER_US_MIN     = 1000,
-        LOG_KEPT_BYTES_MAX = 512 * 1024 * 1024, /* for members that are away */
+        LOG_HELD_FACTOR  = 4,        /* while a snapshot is sent, the log may grow to so many times the limit */
 };
 
 consensus_gateway *consensus_gateway_of(consensus *c, uint32_t number) {
@@ -151,14 +153,17 @@ static void on_wake(void *arg) {
 
 /* --- the turn --------------------------------------------------------------- */
 
-/* Up to where nobody needs the log any more. Until members can be seeded
- * (snapshots between nodes), who is away needs it: a leader knows how far each one is,
- * the others keep what they have, all of them up to a limit on disk. */
+/* Up to where nobody needs the log any more: a leader knows how far each member is, the
+ * others keep what they have, all of them up to a limit on disk. Who needs more gets a
+ * snapshot; the leader keeps what comes behind that. */
 static uint64_t released_index(const consensus *c) {
         uint64_t released = driver_stream(c->driver)->checkpoint;
         const raft *r = driver_raft(c->driver);
         const membership *m = driver_membership(c->driver, NULL);
-        if (m == NULL || m->count < 2 || log_catalog_bytes(&c->catalog) > LOG_KEPT_BYTES_MAX)
+        const raft_index held = snapshot_sends_held(c->sends);
+        if (held < released && log_catalog_bytes(&c->catalog) < LOG_HELD_FACTOR * c->o.config.log_kept_bytes)
+                released = held;
+        if (m == NULL || m->count < 2 || log_catalog_bytes(&c->catalog) > c->o.config.log_kept_bytes)
                 return released;
         if (raft_role_of(r) != RAFT_LEADER)
                 return 0;
@@ -246,6 +251,11 @@ static void set_timer(consensus *c) {
         const uint64_t removals_due_us = removals_deadline_us(c);
         if (removals_due_us < due_us)
                 due_us = removals_due_us;
+        const uint64_t snapshot_due_us = snapshot_sends_deadline_us(c->sends), receipt_due_us = snapshot_receipt_deadline_us(c->receipt);
+        if (snapshot_due_us < due_us)
+                due_us = snapshot_due_us;
+        if (receipt_due_us < due_us)
+                due_us = receipt_due_us;
         if (due_us >= c->timer_due_us)
                 return; /* a timer that fires early costs less than setting it each turn */
         uint64_t now_us = rq_clock_mono_us();
@@ -317,6 +327,8 @@ static void turn(consensus *c) {
                 log_state(c);
         }
         dispatch_send_transfers(c);
+        snapshot_sends_turn(c->sends);
+        snapshot_receipt_turn(c->receipt);
         write_hint(c, false);
         finish_stop(c);
         set_timer(c);
@@ -355,7 +367,7 @@ void consensus_reload(consensus *c) {
 
 static rq_err open_peers(consensus *c) {
         peers_options options = {
-                .loop = c->o.loop, .listen_addr = c->o.config.raft_listen_addr, .callbacks = members_callbacks(c),
+                .loop = c->o.loop, .listen_addr = c->o.config.raft_listen_addr, .callbacks = members_callbacks(c), .snapshots = members_snapshots(c),
                 .tls = c->tls, .tls_transition = c->o.config.tls_transition,
                 .changes = members_changes(c),
                 .self = {
@@ -404,6 +416,10 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
         if (r >= 0)
                 r = rq_task_init(&c->adopt, c->o.loop, on_turn, c);
         if (r >= 0)
+                r = snapshot_sends_new(c, &c->sends);
+        if (r >= 0)
+                r = snapshot_receipt_new(c, &c->receipt);
+        if (r >= 0)
                 r = open_tls(c); /* before a folder is founded with a configuration that is no good */
         if (r >= 0)
                 r = folder_open(c);
@@ -451,6 +467,9 @@ consensus *consensus_free(consensus *c) {
         c->peers = peers_free(c->peers);
         c->tls_watch = rq_tls_watch_free(c->tls_watch);
         c->tls = rq_tls_free(c->tls);
+        c->sends = snapshot_sends_free(c->sends);
+        c->receipt = snapshot_receipt_free(c->receipt);
+        base_file_done(&c->base);
         if (c->timer.event != NULL)
                 rq_timer_done(&c->timer);
         if (c->failure.event != NULL)

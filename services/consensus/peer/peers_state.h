@@ -27,6 +27,7 @@ typedef struct outbound {
         bool up;                    /* the right node is there, in our cluster */
         bool wants_room;
         bool plain;                 /* without TLS the next time: it met a node without (transition) */
+        bool ends;                  /* a snapshot's: not wanted any more; ended at the end of the turn */
         uint64_t at_once_us;        /* when it was last dialled without a pause */
 } outbound;
 
