@@ -128,13 +128,13 @@ static void reload_log_level(rq_service *s) {
         rq_config *config = NULL;
         rq_err r = rq_config_load(s->def->name, s->argc, s->argv, &config, &action, &problem);
         if (r < 0) {
-                rq_log_error(r, "The configuration stays as it was: %.*s", (int) problem.size, (const char *) problem.data);
+                rq_log_error_event(r, RQ_MSG_RELOAD_FAILED, "The configuration stays as it was: %.*s", (int) problem.size, (const char *) problem.data);
                 return;
         }
         if (config == NULL)
                 return;
         rq_log_set_level(rq_config_log_level(config));
-        rq_log_info("Configuration read again: log level %s", rq_config_string(config, "log-level"));
+        rq_log_event(LOG_INFO, RQ_MSG_RELOADED, "Configuration read again: log level %s", rq_config_string(config, "log-level"));
         (void) rq_config_free(config);
 }
 
