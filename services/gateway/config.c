@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -28,7 +29,12 @@ static uint32_t connections_max(const rq_config *config) {
 
 rq_err gateway_config_read(const rq_config *config, gateway_config *ret_config) {
         gateway_config c = {
-                .http_addr = rq_config_string(config, "http-addr"),
+                .http_place = {
+                        .addresses = rq_config_string(config, "http-addr"),
+                        .unix_mode = (uint32_t) strtoul(rq_config_string(config, "http-unix-mode"), NULL, 8), /* digits, by the rules */
+                        .unix_group = rq_config_string(config, "http-unix-group"),
+                },
+                .auth_file = rq_config_string(config, "auth"),
                 .http_adv_addr = rq_config_http_adv_addr(config),
                 .http_allow_origin = rq_config_string(config, "http-allow-origin"),
                 .raft_adv_addr = rq_config_raft_adv_addr(config),

@@ -6,9 +6,12 @@
 
 #include "base/err.h"
 #include "config/config.h"
+#include "io/http_listen.h"
 
 typedef struct gateway_config {
-        const char *http_addr, *http_adv_addr, *http_allow_origin, *raft_adv_addr, *node_id;
+        http_place http_place;
+        const char *auth_file;   /* "": no users */
+        const char *http_adv_addr, *http_allow_origin, *raft_adv_addr, *node_id;
         uint64_t http_idle_timeout_us, max_body_bytes, write_step_budget;
         uint64_t max_answer_rows, max_answer_bytes; /* of a read; 0: no limit */
         uint32_t max_inflight;

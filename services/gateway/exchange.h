@@ -29,6 +29,7 @@ typedef enum exchange_state {
         EX_STATUS,      /* documents of the other services were asked for */
         EX_READINESS,   /* for the node's state to change */
         EX_TRANSFER,    /* for consensus to have handed leadership over */
+        EX_ACCESS,      /* its password is being checked; nothing was done */
 } exchange_state;
 
 typedef enum exchange_way {
@@ -72,6 +73,7 @@ struct exchange {
         bool tried_log;         /* a request that was a read by its first words, and had to be proposed */
 
         uint64_t credit_due;    /* bytes passed on, not yet given back to the store */
+        uint64_t access_check;  /* EX_ACCESS: which one is waited for */
         exchange_done *done;    /* not NULL: collect, don't answer */
         failure_reason failed_for; /* for done, with a status that isn't 200 */
         void *documents[2];     /* EX_STATUS: json_t of consensus and store */

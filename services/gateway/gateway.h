@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "access.h"
 #include "base/bytes.h"
 #include "base/rng.h"
 #include "config.h"
@@ -53,6 +54,7 @@ typedef struct gateway {
         int run_dir_fd;
         rq_uuid incarnation;
         http_server *http;
+        access_control *access;
         ipc_connector *consensus, *store;
         node_view node;
         metrics metrics;
@@ -83,6 +85,8 @@ rq_err gateway_new(rq_loop *loop, const gateway_config *config, int run_dir_fd, 
 gateway *gateway_free(gateway *gw);
 /* on_stopped: everything was answered, or time is up. */
 void gateway_stop(gateway *gw, void (*on_stopped)(void *arg), void *arg);
+/* Files that are read again while it runs: users. */
+void gateway_reload(gateway *gw);
 void gateway_watch_node(gateway *gw, void (*on_node)(void *arg), void *arg);
 void gateway_node_changed(gateway *gw);
 void gateway_set_deadline(gateway *gw, exchange *ex, uint64_t after_us);
@@ -93,6 +97,8 @@ void gateway_log_error(gateway *gw, const char *text);
 
 /* dispatch.c */
 extern const http_handlers gateway_http_handlers; /* without arg */
+void gateway_on_access(void *arg, uint64_t check, rq_permissions may); /* arg: the gateway */
+void gateway_on_access_deadline(exchange *ex);
 extern const ipc_handlers gateway_consensus_handlers, gateway_store_handlers;
 
 #endif

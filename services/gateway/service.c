@@ -23,7 +23,9 @@ void gateway_set_deadline(gateway *gw, exchange *ex, uint64_t after_us) {
 }
 
 static void on_deadline(exchange *ex) {
-        if (ex->state == EX_STATUS)
+        if (ex->state == EX_ACCESS)
+                gateway_on_access_deadline(ex);
+        else if (ex->state == EX_STATUS)
                 documents_on_deadline(ex);
         else if (ex->state == EX_READINESS)
                 readiness_on_deadline(ex);
@@ -78,10 +80,14 @@ static rq_err open_http(gateway *gw) {
                 .idle_timeout_us = gw->config->http_idle_timeout_us,
                 .body_bytes_max = gw->config->max_body_bytes,
                 .connection_count_max = gw->config->max_connections,
+                .credentials = gw->config->auth_file[0] != '\0',
         };
-        rq_err r = http_server_new(gw->loop, &limits, &handlers, gw->config->http_allow_origin, gw->config->http_adv_addr,
+        rq_err r = access_new(gw->loop, gw->config->auth_file, &gw->metrics, gateway_on_access, gw, &gw->access);
+        if (r < 0)
+                return r;
+        r = http_server_new(gw->loop, &limits, &handlers, gw->config->http_allow_origin, gw->config->http_adv_addr,
                                    &gw->metrics, &gw->http);
-        return r < 0 ? r : http_server_listen(gw->http, gw->config->http_addr);
+        return r < 0 ? r : http_server_listen(gw->http, &gw->config->http_place);
 }
 
 static rq_err open_links(gateway *gw) {
@@ -135,6 +141,7 @@ gateway *gateway_free(gateway *gw) {
                 return NULL;
         gw->stopping = true;
         (void) http_server_free(gw->http); /* gives up every exchange */
+        (void) access_free(gw->access);
         (void) ipc_connector_free(gw->consensus);
         (void) ipc_connector_free(gw->store);
         exchange_pool_done(&gw->exchanges);
@@ -145,6 +152,8 @@ gateway *gateway_free(gateway *gw) {
         free(gw);
         return NULL;
 }
+
+void gateway_reload(gateway *gw) { access_reload(gw->access); }
 
 void gateway_stop(gateway *gw, void (*on_stopped)(void *arg), void *arg) {
         gw->stopping = true;

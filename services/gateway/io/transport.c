@@ -1,5 +1,8 @@
 #include "io/transport.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -63,6 +66,26 @@ void transport_want_read(transport *t, bool wanted) {
                 return;
         t->reading = wanted;
         (void) (wanted ? event_add(t->readable, NULL) : event_del(t->readable));
+}
+
+void transport_peer(const transport *t, uint8_t key[static 9], char text[static 64]) {
+        union { struct sockaddr any; struct sockaddr_in v4; struct sockaddr_in6 v6; struct sockaddr_storage room; } a = {0};
+        socklen_t size = sizeof a;
+        char host[48] = "?";
+        memset(key, 0, 9);
+        if (getpeername(t->fd, &a.any, &size) != 0 || (a.any.sa_family != AF_INET && a.any.sa_family != AF_INET6)) {
+                (void) strcpy(text, "a unix socket");
+                return;
+        }
+        bool mapped = a.any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a.v6.sin6_addr);
+        key[0] = a.any.sa_family == AF_INET || mapped ? 4 : 6;
+        if (a.any.sa_family == AF_INET)
+                memcpy(key + 1, &a.v4.sin_addr, 4);
+        else /* who has one address of a network has all of its /64 */
+                memcpy(key + 1, a.v6.sin6_addr.s6_addr + (mapped ? 12 : 0), mapped ? 4 : 8);
+        (void) inet_ntop(a.any.sa_family, a.any.sa_family == AF_INET ? (void *) &a.v4.sin_addr : (void *) &a.v6.sin6_addr, host, sizeof host);
+        (void) snprintf(text, 64, a.any.sa_family == AF_INET ? "%s:%u" : "[%s]:%u", host,
+                        ntohs(a.any.sa_family == AF_INET ? a.v4.sin_port : a.v6.sin6_port));
 }
 
 rq_buf *transport_out(transport *t) {

@@ -33,6 +33,10 @@ void transport_done(transport *t);
 rq_err transport_read(transport *t, void *data, size_t size, size_t *ret_size);
 void transport_want_read(transport *t, bool wanted);
 
+/* The other side's address: 9 bytes that all addresses of one client share, and "address:port", at
+ * most 63 bytes. */
+void transport_peer(const transport *t, uint8_t key[static 9], char text[static 64]);
+
 /* Where the next output goes; written by the caller. */
 rq_buf *transport_out(transport *t);
 size_t transport_queued(const transport *t);
