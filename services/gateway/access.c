@@ -66,25 +66,20 @@ static const char *shown(const char *name, char text[static SHOWN_BYTES]) {
         return text;
 }
 
-static void log_wrong(access_control *a, const check *c) {
-        static const char *const fields[] = { RQ_MSG_LOGIN_REFUSED, NULL };
-        char name[SHOWN_BYTES];
+static void log_refused(access_control *a, rq_log_limit *limit, const check *c, const char *what) {
+        char name[SHOWN_BYTES], user[SHOWN_BYTES + 16], client[HTTP_PEER_BYTES + 16];
+        const char *fields[] = {
+                RQ_MSG_LOGIN_REFUSED, rq_log_field_text(user, sizeof user, RQ_FIELD_USER, shown(c->name, name)),
+                rq_log_field_text(client, sizeof client, RQ_FIELD_CLIENT, c->peer), NULL,
+        };
         uint32_t suppressed;
         a->metrics->http.auth_fail++;
-        if (rq_log_allowed(&a->wrong_log, &suppressed))
-                rq_log_write(LOG_WARNING, fields, "Wrong user name or password: \"%s\" from %s (%u more not shown)", shown(c->name, name), c->peer,
-                             suppressed);
+        if (rq_log_allowed(limit, &suppressed))
+                rq_log_write(LOG_WARNING, fields, "%s: \"%s\" from %s (%u more not shown)", what, name, c->peer, suppressed);
 }
 
-static void log_slowed(access_control *a, const check *c) {
-        static const char *const fields[] = { RQ_MSG_LOGIN_REFUSED, NULL };
-        char name[SHOWN_BYTES];
-        uint32_t suppressed;
-        a->metrics->http.auth_fail++;
-        if (rq_log_allowed(&a->slow_log, &suppressed))
-                rq_log_write(LOG_WARNING, fields, "Too many wrong passwords: \"%s\" from %s has to wait (%u more not shown)", shown(c->name, name),
-                             c->peer, suppressed);
-}
+static void log_wrong(access_control *a, const check *c) { log_refused(a, &a->wrong_log, c, "Wrong user name or password"); }
+static void log_slowed(access_control *a, const check *c) { log_refused(a, &a->slow_log, c, "Too many wrong passwords, to be slowed"); }
 
 static void count_keys(access_control *a, check *c, const http_peer *peer) {
         uint8_t text[sizeof peer->key + NAME_BYTES_MAX];
@@ -262,14 +257,13 @@ static rq_err read_users(access_control *a, rq_buf *problem) {
 
 void access_reload(access_control *a) {
         RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
-        static const char *const fields[] = { RQ_MSG_BAD_CONFIG, NULL };
         if (a->file[0] == '\0')
                 return;
         rq_err r = read_users(a, &problem);
         if (r >= 0)
-                rq_log_info("Users were read again: %zu in %s", rq_users_count(a->users), a->file);
+                rq_log_event(LOG_NOTICE, RQ_MSG_RELOADED, "Users were read again: %zu in %s", rq_users_count(a->users), a->file);
         else
-                rq_log_write(LOG_ERR, fields, "The changed users are not used, the ones before are: %.*s",
+                rq_log_event(LOG_ERR, RQ_MSG_RELOAD_FAILED, "The changed users are not used, the ones before are: %.*s",
                              r == RQ_ECONFIG ? (int) problem.size : 13, r == RQ_ECONFIG ? (const char *) problem.data : "out of memory");
 }
 
@@ -283,10 +277,9 @@ static void on_look(void *arg) {
 
 static rq_err open_users(access_control *a) {
         RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
-        static const char *const fields[] = { RQ_MSG_BAD_CONFIG, NULL };
         rq_err r = read_users(a, &problem);
         if (r == RQ_ECONFIG)
-                rq_log_write(LOG_ERR, fields, "%.*s", (int) problem.size, (const char *) problem.data);
+                rq_log_event(LOG_ERR, RQ_MSG_BAD_CONFIG, "%.*s", (int) problem.size, (const char *) problem.data);
         if (r >= 0)
                 r = rq_timer_init(&a->look, a->loop, on_look, a);
         if (r < 0)

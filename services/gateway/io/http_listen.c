@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "config/config.h"
 #include "log/log.h"
+#include "log/log_fields.h"
 
 enum { BACKLOG = 1024, GROUP_BYTES_MAX = 16 * 1024 };
 
@@ -112,7 +113,7 @@ static rq_err group_of(const char *name, gid_t *ret_gid) {
         }
         unsigned long number = strtoul(name, &end, 10);
         if (name[0] < '0' || name[0] > '9' || *end != '\0' || number > UINT32_MAX - 1) {
-                rq_log_write(LOG_ERR, NULL, "-http-unix-group: there is no group \"%s\"", name);
+                rq_log_event(LOG_ERR, RQ_MSG_BAD_CONFIG, "-http-unix-group: there is no group \"%s\"", name);
                 return RQ_ECONFIG;
         }
         *ret_gid = (gid_t) number;
@@ -125,14 +126,14 @@ static rq_err remove_stale(const struct sockaddr_un *address) {
         if (lstat(address->sun_path, &st) != 0)
                 return errno == ENOENT ? RQ_OK : rq_log_error(rq_err_from_errno(errno), "Cannot look at %s", address->sun_path);
         if (!S_ISSOCK(st.st_mode)) {
-                rq_log_write(LOG_ERR, NULL, "-http-addr: %s is there already, and no socket", address->sun_path);
+                rq_log_event(LOG_ERR, RQ_MSG_BAD_CONFIG, "-http-addr: %s is there already, and no socket", address->sun_path);
                 return RQ_ECONFIG;
         }
         RQ_CLEANUP(rq_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
                 return rq_err_from_errno(errno);
         if (connect(fd, (const struct sockaddr *) address, sizeof *address) == 0 || errno == EAGAIN)
-                return rq_log_error(RQ_EADDRINUSE, "Cannot listen on %s", address->sun_path);
+                return rq_log_error_event(RQ_EADDRINUSE, RQ_MSG_CANNOT_LISTEN, "Cannot listen on %s", address->sun_path);
         if (errno == ECONNREFUSED && unlink(address->sun_path) != 0)
                 return rq_log_error(rq_err_from_errno(errno), "Cannot remove the old %s", address->sun_path);
         return RQ_OK;
@@ -155,7 +156,7 @@ static rq_err bind_unix(listening *l, const char *path) {
         if (s.fd < 0 || bind(s.fd, (const struct sockaddr *) &address, sizeof address) != 0) {
                 r = rq_err_from_errno(errno);
                 rq_closep(&s.fd);
-                return rq_log_error(r, "Cannot listen on %s", path);
+                return rq_log_error_event(r, RQ_MSG_CANNOT_LISTEN, "Cannot listen on %s", path);
         }
         if (lstat(path, &st) == 0) {
                 (void) strcpy(s.path, address.sun_path);
@@ -219,16 +220,16 @@ static rq_err bind_tcp(listening *l, const char *address) {
         struct addrinfo *list = NULL;
 
         if (rq_address_split(address, host, port) < 0)
-                return rq_log_error(RQ_ECONFIG, "-http-addr \"%s\" is not host:port", address);
+                return rq_log_error_event(RQ_ECONFIG, RQ_MSG_BAD_CONFIG, "-http-addr \"%s\" is not host:port", address);
         int error = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &list);
         if (error != 0) {
-                rq_log_write(LOG_ERR, NULL, "Cannot resolve -http-addr \"%s\": %s", address, gai_strerror(error));
+                rq_log_event(LOG_ERR, RQ_MSG_BAD_CONFIG, "Cannot resolve -http-addr \"%s\": %s", address, gai_strerror(error));
                 return RQ_ECONFIG;
         }
         bool wildcard = host[0] == '\0';
         rq_err r = bind_resolved(l, list, wildcard, wildcard || strcmp(port, "0") == 0);
         freeaddrinfo(list);
-        return r < 0 ? rq_log_error(r, "Cannot listen on %s", address) : RQ_OK;
+        return r < 0 ? rq_log_error_event(r, RQ_MSG_CANNOT_LISTEN, "Cannot listen on %s", address) : RQ_OK;
 }
 
 rq_err http_listen(const http_place *place, http_socket sockets[static HTTP_LISTENERS_MAX], size_t *ret_count) {
