@@ -10,6 +10,7 @@
 #include "founding.h"
 #include "log/log_fields.h"
 #include "members.h"
+#include "recovery.h"
 
 enum {
         CLOCK_BACK_US = 5000000,       /* worth a warning */
@@ -97,7 +98,9 @@ static rq_err check_joins(const consensus *c, const founding *f) {
 
 rq_err folder_open(consensus *c) {
         RQ_CLEANUP(founding_done) founding f = { .hardstate_file = { .fd = -1 } };
-        rq_err r = founding_open(c->o.io, c->o.dir_fd, c->o.dir_path, &c->o.config, &f);
+        rq_err r = recovery_by_file(c->o.io, c->o.dir_fd, c->o.dir_path);
+        if (r >= 0)
+                r = founding_open(c->o.io, c->o.dir_fd, c->o.dir_path, &c->o.config, &f);
         if (r < 0)
                 return r;
         c->identity = f.identity;

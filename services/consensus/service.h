@@ -64,7 +64,9 @@ typedef struct consensus_removal {
 /* What a leader remembers between two looks at the membership; see steering.h. */
 typedef struct consensus_steering {
         raft_term term;
-        uint64_t since_us, next_us;
+        uint64_t next_us;
+        uint32_t silent_count;      /* members that don't answer, and since when by this leader's own watch */
+        struct { raft_id id; uint64_t since_us; } silent[MEMBERSHIP_COUNT_MAX];
         catch_up catch_up;
         rq_log_limit limit;
 } consensus_steering;

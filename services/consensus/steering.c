@@ -250,25 +250,41 @@ static bool promote(consensus *c, const membership *now, const bool *alive, uint
         return false;
 }
 
+/* Another leader's watch begins anew: it hasn't waited yet; and so it does with a member that is added, or answers. */
+static void watch(consensus *c, const membership *now, const bool *alive, uint64_t now_us, uint64_t silent_us[static MEMBERSHIP_COUNT_MAX]) {
+        consensus_steering *s = &c->steering, before = *s;
+        s->silent_count = 0;
+        for (uint32_t i = 0; i < now->count; i++) {
+                const raft_id id = membership_raft_id(&now->members[i].disk_uuid);
+                uint64_t since_us = now_us;
+                silent_us[i] = 0;
+                if (alive[i])
+                        continue;
+                for (uint32_t k = 0; k < before.silent_count; k++)
+                        if (before.silent[k].id == id)
+                                since_us = before.silent[k].since_us;
+                s->silent[s->silent_count].id = id;
+                s->silent[s->silent_count++].since_us = since_us;
+                silent_us[i] = now_us - since_us;
+        }
+}
+
 static bool reap(consensus *c, const membership *now, const bool *alive, uint64_t now_us, member_change *change) {
+        uint64_t silent_us[MEMBERSHIP_COUNT_MAX];
+        watch(c, now, alive, now_us, silent_us);
         for (uint32_t i = 0; i < now->count; i++) {
                 const member *m = &now->members[i];
                 const raft_id id = membership_raft_id(&m->disk_uuid);
                 const uint64_t limit_us = m->voter ? c->o.config.reap_voter_us : c->o.config.reap_learner_us;
-                raft_progress_view progress;
                 uint32_t more;
-                if (limit_us == 0 || alive[i] || id == c->raft_id || !raft_progress_of(driver_raft(c->driver), id, &progress))
-                        continue;
-                /* Another leader's clock begins anew: it hasn't waited yet. */
-                const uint64_t heard_us = progress.contact_us > c->steering.since_us ? progress.contact_us : c->steering.since_us;
-                if (now_us - heard_us < limit_us)
+                if (limit_us == 0 || alive[i] || silent_us[i] < limit_us)
                         continue;
                 member_change_drop(now, alive, id, change);
                 if (change->verdict == MEMBER_CHANGE_REFUSED && rq_log_allowed(&c->steering.limit, &more))
                         rq_log_warning("Node \"%s\" should be reaped, but: %s (%u more)", m->node_id, change->text, more);
                 if (change->verdict == MEMBER_CHANGE_WANTED && propose(c, &change->wanted)) {
                         rq_log_notice("Node \"%s\" at %s was silent for %" PRIu64 " s and is removed (-raft-reap-%snode-timeout)", m->node_id, m->raft_addr,
-                                      (now_us - heard_us) / 1000000, m->voter ? "" : "read-only-");
+                                      silent_us[i] / 1000000, m->voter ? "" : "read-only-");
                         return true;
                 }
         }
@@ -292,7 +308,7 @@ void steering_turn(consensus *c) {
                 return;
         if (term != c->steering.term) {
                 c->steering.term = term;
-                c->steering.since_us = now_us;
+                c->steering.silent_count = 0;
                 c->steering.catch_up = (catch_up) {0};
         }
         c->steering.next_us = now_us + LOOK_INTERVAL_US;
