@@ -78,12 +78,13 @@ static bool new_exchange(gateway *gw, http_conn *conn, const route *r, const par
 /* --- may it? ---------------------------------------------------------------- */
 
 /* Nothing of it is done, and nothing more of it is read, until its password is checked. */
-static void wait_for_access(gateway *gw, http_conn *conn, const route *r, const params *p, rq_bytes target, uint64_t check) {
+static void wait_for_access(gateway *gw, http_conn *conn, const route *r, const params *p, rq_bytes path, rq_bytes target, uint64_t check) {
         exchange *ex;
         if (!new_exchange(gw, conn, r, p, target, &ex))
                 return;
         ex->state = EX_ACCESS;
         ex->access_check = check;
+        ex->path = path;
         http_conn_hold(conn);
         gateway_set_deadline(gw, ex, TIMEOUT_DEFAULT_S * UINT64_C(1000000));
 }
@@ -92,7 +93,7 @@ static void go_on(exchange *ex) {
         gateway *gw = ex->gw;
         http_conn *conn = ex->conn;
         const route *r = ex->route;
-        params p = ex->params;
+        rq_bytes path = ex->path;
         wheel_cancel(&gw->deadlines, &ex->deadline);
         ex->state = EX_RECEIVING;
         http_conn_set_data(conn, NULL); /* what is answered at once has no exchange */
@@ -100,7 +101,7 @@ static void go_on(exchange *ex) {
         if ((r->methods & http_conn_request(conn)->method) == 0) {
                 exchange_free(ex);
                 answer_method(conn, r);
-        } else if (api_answer_plain(gw, conn, r, &p)) {
+        } else if (api_answer_plain(gw, conn, r, path)) {
                 exchange_free(ex);
         } else {
                 http_conn_set_data(conn, ex);
@@ -135,21 +136,21 @@ void gateway_on_access_deadline(exchange *ex) {
         http_conn_release(conn);
 }
 
-static void admit(gateway *gw, http_conn *conn, const route *r, const params *p, rq_bytes target) {
+static void admit(gateway *gw, http_conn *conn, const route *r, const params *p, rq_bytes path, rq_bytes target) {
         access_answer answer = access_check(gw->access, conn, r);
         exchange *ex;
         switch (answer.verdict) {
         case ACCESS_GRANTED:
                 if ((r->methods & http_conn_request(conn)->method) == 0)
                         answer_method(conn, r);
-                else if (!api_answer_plain(gw, conn, r, p) && new_exchange(gw, conn, r, p, target, &ex))
+                else if (!api_answer_plain(gw, conn, r, path) && new_exchange(gw, conn, r, p, target, &ex))
                         api_begin(ex);
                 return;
         case ACCESS_DENIED:
                 answer_denied(conn, r);
                 return;
         case ACCESS_LATER:
-                wait_for_access(gw, conn, r, p, target, answer.check);
+                wait_for_access(gw, conn, r, p, path, target, answer.check);
                 return;
         case ACCESS_SLOWED:
                 answer_try_later(conn, 429, answer.wait_s, "too many wrong passwords for this user from this address, wait\n");
@@ -199,7 +200,7 @@ static void on_headers(void *arg, http_conn *conn) {
         if (r == NULL)
                 http_answer(conn, &(http_head) { .status = 404 }, (rq_bytes) {0}, (rq_bytes) {0});
         else
-                admit(gw, conn, r, &p, rq_buf_bytes(&location));
+                admit(gw, conn, r, &p, rq_bytes_of(path, path_size), rq_buf_bytes(&location));
 }
 
 static void on_body(void *arg, http_conn *conn, rq_bytes piece) {

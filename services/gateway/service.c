@@ -31,6 +31,8 @@ static void on_deadline(exchange *ex) {
                 readiness_on_deadline(ex);
         else if (ex->state == EX_TRANSFER)
                 stepdown_on_deadline(ex);
+        else if (ex->state == EX_PARKED || ex->state == EX_QUEUED)
+                queue_on_deadline(ex);
         else if (ex->state == EX_REMOVE)
                 remove_on_deadline(ex);
         else
@@ -54,6 +56,7 @@ void gateway_watch_node(gateway *gw, void (*on_node)(void *arg), void *arg) {
 
 void gateway_node_changed(gateway *gw) {
         readiness_on_node_state(gw);
+        queue_on_node_state(gw);
         if (gw->on_node != NULL)
                 gw->on_node(gw->on_node_arg);
 }
@@ -123,7 +126,9 @@ rq_err gateway_new(rq_loop *loop, const gateway_config *config, int run_dir_fd, 
         rq_list_init(&gw->readiness);
         wheel_init(&gw->deadlines, DEADLINE_TICK_MS * 1000, gw->started_mono_us);
 
-        rq_err r = rq_timer_init(&gw->tick, loop, on_tick, gw);
+        rq_err r = queue_init(gw);
+        if (r >= 0)
+                r = rq_timer_init(&gw->tick, loop, on_tick, gw);
         if (r >= 0)
                 r = rq_timer_init(&gw->stop_timer, loop, on_stop_timeout, gw);
         if (r >= 0)
@@ -142,8 +147,9 @@ gateway *gateway_free(gateway *gw) {
         if (gw == NULL)
                 return NULL;
         gw->stopping = true;
-        (void) http_server_free(gw->http); /* gives up every exchange */
+        (void) http_server_free(gw->http); /* gives up every exchange of a client */
         (void) access_free(gw->access);
+        queue_done(gw);
         (void) ipc_connector_free(gw->consensus);
         (void) ipc_connector_free(gw->store);
         exchange_pool_done(&gw->exchanges);
@@ -157,10 +163,25 @@ gateway *gateway_free(gateway *gw) {
 
 void gateway_reload(gateway *gw) { access_reload(gw->access); }
 
+/* Nobody is left to answer, and what was answered before it was made has been made. */
+void gateway_look_stopped(gateway *gw) {
+        if (!gw->stopping || gw->stopped || !gw->http_stopped || !write_queue_empty(&gw->queue.writes))
+                return;
+        gw->stopped = true;
+        gw->on_stopped(gw->on_stopped_arg);
+}
+
+static void on_http_stopped(void *arg) {
+        gateway *gw = arg;
+        gw->http_stopped = true;
+        gateway_look_stopped(gw);
+}
+
 void gateway_stop(gateway *gw, void (*on_stopped)(void *arg), void *arg) {
         gw->stopping = true;
         gw->on_stopped = on_stopped;
         gw->on_stopped_arg = arg;
         rq_timer_set(&gw->stop_timer, STOP_WAIT_MS * 1000);
-        http_server_stop(gw->http, on_stopped, arg);
+        http_server_stop(gw->http, on_http_stopped, gw);
+        queue_stop(gw);
 }
