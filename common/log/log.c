@@ -36,7 +36,7 @@ enum {
 static struct {
         const char *program;
         rq_log_format format;
-        int level;
+        _Atomic int level; /* may change while other threads log */
         bool to_journal;
         char node_field[NODE_BYTES_MAX]; /* "RQ_NODE=n1"; "": not known */
         pthread_mutex_t flood_mutex;
@@ -66,6 +66,8 @@ void rq_log_open(const char *program, rq_log_format format, int level) {
         log_state.to_journal = stderr_is_journal();
         log_state.flood = (log_flood) {0};
 }
+
+void rq_log_set_level(int level) { log_state.level = level; }
 
 void rq_log_set_node(const char *node_id) {
         (void) snprintf(log_state.node_field, sizeof log_state.node_field, "%s=%s", RQ_FIELD_NODE, node_id);

@@ -28,6 +28,9 @@ typedef enum rq_log_format { RQ_LOG_PLAIN, RQ_LOG_JSON } rq_log_format;
 /* program: static string. level: LOG_ERR .. LOG_DEBUG, the least urgent shown. */
 void rq_log_open(const char *program, rq_log_format format, int level);
 
+/* From any thread. */
+void rq_log_set_level(int level);
+
 /* This node's id, for the field RQ_NODE of every record in the journal and in
  * JSON (a plain line has no room for what is always the same). Copied. */
 void rq_log_set_node(const char *node_id);

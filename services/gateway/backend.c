@@ -297,7 +297,23 @@ static void move_to_log(exchange *ex) {
         backend_start(ex);
 }
 
+/* Refused only because a service is being restarted: nothing happened, and the next process
+ * takes it. It waits for that one's link, as if it had come a moment later. */
+static bool can_wait_for_restart(const exchange *ex, const failure *f) {
+        return f->outcome == FAILED_REFUSED && f->reason == FAILED_STOPPING && ex->done == NULL && ex->state == EX_SENT && !ex->gw->stopping;
+}
+
+static void wait_for_restart(exchange *ex) {
+        uint64_t now = now_us();
+        exchange_renew_id(ex);
+        wait_for_link(ex, ex->deadline_us > now ? ex->deadline_us - now : 0);
+}
+
 void backend_on_failed(exchange *ex, const failure *f) {
+        if (can_wait_for_restart(ex, f)) {
+                wait_for_restart(ex);
+                return;
+        }
         if (f->reason == FAILED_NEEDS_LOG && ex->done == NULL && ex->route->op == OP_REQUEST && !is_write(ex) && !ex->tried_log &&
             ex->state == EX_SENT) {
                 move_to_log(ex);
