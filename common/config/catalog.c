@@ -51,11 +51,11 @@ static const rq_flag flags[] = {
         TEXT("http-unix-group", "GROUP", "", GATEWAY, "group of the unix sockets in -http-addr (default: the process's)", IN(HTTP)),
         TEXT("http-allow-origin", "ORIGIN", "", GATEWAY, "value of Access-Control-Allow-Origin", IN(HTTP)),
         DURATION("http-idle-timeout", "2m", GATEWAY, "close a connection without a request after this", IN(HTTP), .min = MS),
-        TEXT("http-cert", "FILE", "", GATEWAY, "certificate; turns the port to HTTPS", IN(HTTP), LATER),
-        TEXT("http-key", "FILE", "", GATEWAY, "key of -http-cert", IN(HTTP), LATER),
-        TEXT("http-ca-cert", "FILE", "", GATEWAY, "CA of client certificates", IN(HTTP), LATER),
-        SWITCH("http-verify-client", "false", GATEWAY, "demand a client certificate", IN(HTTP), LATER),
-        TEXT("http-verify-common-name", "NAME", "", GATEWAY, "common name a client certificate must have", IN(HTTP), LATER),
+        TEXT("http-cert", "FILE", "", GATEWAY | CONSENSUS, "certificate; turns the port to HTTPS", IN(HTTP)),
+        TEXT("http-key", "FILE", "", GATEWAY, "key of -http-cert", IN(HTTP)),
+        TEXT("http-ca-cert", "FILE", "", GATEWAY, "CA of client certificates", IN(HTTP)),
+        SWITCH("http-verify-client", "false", GATEWAY, "demand a client certificate", IN(HTTP)),
+        TEXT("http-verify-common-name", "NAME", "", GATEWAY, "common name a client certificate must have", IN(HTTP)),
         TEXT("auth", "FILE", "", GATEWAY, "users, passwords and permissions", IN(HTTP)),
 
         TEXT("raft-addr", "HOST:PORT", "localhost:4002", CONSENSUS, "where to listen for other nodes", IN(RAFT)),
@@ -410,6 +410,16 @@ static rq_err check_node_tls(const rq_config *c, rq_buf *problem) {
         return RQ_OK;
 }
 
+static rq_err check_http_tls(const rq_config *c, rq_buf *problem) {
+        if (is_given(c, "http-cert"))
+                return RQ_OK;
+        if (is_given(c, "http-ca-cert"))
+                return complain(problem, "-http-ca-cert requires -http-cert and -http-key");
+        if (rq_config_bool(c, "http-verify-client"))
+                return complain(problem, "-http-verify-client requires -http-cert and -http-key");
+        return RQ_OK;
+}
+
 static rq_err check_tls(const rq_config *c, rq_buf *problem) {
         static const char *const prefixes[] = { "http", "node", "otlp" };
         char cert[64], key[64], name[64], client[64];
@@ -425,7 +435,8 @@ static rq_err check_tls(const rq_config *c, rq_buf *problem) {
                 if (is_given(c, name) && !rq_config_bool(c, client))
                         return complain(problem, "-%s requires -%s", name, client);
         }
-        return check_node_tls(c, problem);
+        rq_err r = check_http_tls(c, problem);
+        return r < 0 ? r : check_node_tls(c, problem);
 }
 
 static rq_err check_unix_socket(const char *path, rq_buf *problem) {

@@ -33,6 +33,7 @@ struct rq_config {
         flag_value *values; /* one for each flag of the catalog */
         char *data_dir, *run_dir;
         char http_adv_addr[RQ_ADDRESS_BYTES_MAX]; /* without -http-adv-addr */
+        char api_addr[RQ_ADDRESS_BYTES_MAX + 8];
 };
 
 typedef struct loader {
@@ -355,8 +356,10 @@ static void derive_http_adv_addr(rq_config *config) {
         for (size_t at = 0; rq_address_next(text_of(config, "http-addr"), &at, address);)
                 if (!rq_address_is_unix(address, &path)) {
                         (void) strcpy(config->http_adv_addr, address);
-                        return;
+                        break;
                 }
+        (void) snprintf(config->api_addr, sizeof config->api_addr, "%s%s", text_of(config, "http-cert")[0] != '\0' ? "https://" : "",
+                        rq_config_http_adv_addr(config));
 }
 
 /* The value that counts: a default that depends on other flags is filled in. */
@@ -582,6 +585,7 @@ const char *rq_config_http_adv_addr(const rq_config *config) {
         const char *given = text_of(config, "http-adv-addr");
         return given[0] != '\0' ? given : config->http_adv_addr;
 }
+const char *rq_config_api_addr(const rq_config *config) { return config->api_addr; }
 const char *rq_config_raft_adv_addr(const rq_config *config) { return first_given(config, "raft-adv-addr", "raft-addr"); }
 
 const char *rq_config_node_id(const rq_config *config) {

@@ -64,6 +64,8 @@ const char *rq_config_run_dir(const rq_config *config);
 const char *rq_config_node_id(const rq_config *config);       /* -node-id, default: advertised Raft address */
 const char *rq_config_http_adv_addr(const rq_config *config); /* -http-adv-addr, default the first host:port of -http-addr */
 const char *rq_config_raft_adv_addr(const rq_config *config);
+/* What nodes tell each other of it: with "https://" before it if -http-cert is there. */
+const char *rq_config_api_addr(const rq_config *config);
 
 /* "host:port", "[v6]:port" or ":port" into its parts, by Go's rules; the port
  * is decimal and below 65536. Errors: RQ_EINVAL (nothing written). */

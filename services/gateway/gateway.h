@@ -20,6 +20,7 @@
 #include "ipc/ipc_endpoint.h"
 #include "loop/loop.h"
 #include "log/log.h"
+#include "tls/tls_watch.h"
 
 enum {
         JSON_BODIES_KEPT       = 64,               /* idle parsers */
@@ -69,6 +70,8 @@ typedef struct gateway {
         int run_dir_fd;
         rq_uuid incarnation;
         http_server *http;
+        rq_tls *tls;                  /* NULL: plain */
+        rq_tls_watch *tls_watch;
         access_control *access;
         ipc_connector *consensus, *store;
         node_view node;
@@ -107,7 +110,7 @@ void gateway_reload(gateway *gw);
 void gateway_watch_node(gateway *gw, void (*on_node)(void *arg), void *arg);
 void gateway_node_changed(gateway *gw);
 void gateway_set_deadline(gateway *gw, exchange *ex, uint64_t after_us);
-/* What a client calls to reach the HTTP port at an advertised address. Returns url. */
+/* What a client calls to reach the HTTP port at an advertised address, which says https:// itself. Returns url. */
 const char *gateway_url(const char *address, char url[static GATEWAY_URL_BYTES]);
 /* At most a few lines a second, with how many were left out. */
 void gateway_log_error(gateway *gw, const char *text);

@@ -83,6 +83,6 @@ static void reload(void *arg) {
 }
 
 int main(int argc, char **argv) {
-        static const rq_service_def def = { .name = "rq-gateway", .start = start, .shutdown = shut_down, .reload = reload, .free = state_free };
+        static const rq_service_def def = { .name = "rq-gateway", .start = start, .check = gateway_config_check, .shutdown = shut_down, .reload = reload, .free = state_free };
         return rq_service_main(argc, argv, &def);
 }

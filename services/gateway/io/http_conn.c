@@ -233,6 +233,12 @@ static int on_headers_complete(http_parser *parser) {
         if (!conn->chunked || !conn->request.has_body)
                 conn->expects_continue = false; /* HTTP/1.0 doesn't know it */
         conn->state = CONN_BODY;
+        if (conn->transport.met_plain) {
+                conn->server->metrics->gateway.bad_requests++;
+                conn->close_after = conn->linger_after = true;
+                http_answer_text(conn, 400, "Client sent an HTTP request to an HTTPS server.");
+                return 0;
+        }
         conn->told = true;
         conn->server->metrics->gateway.requests_received++;
         conn->server->handlers.on_headers(conn->server->handlers.arg, conn);
@@ -408,7 +414,15 @@ static void on_readable(void *arg) {
         http_server *server = conn->server;
         size_t size;
         rq_err r = transport_read(&conn->transport, server->buffer, sizeof server->buffer, &size);
-        if (r == RQ_EAGAIN || conn->state == CONN_DEAD)
+        if (conn->state == CONN_DEAD)
+                return;
+        if (!conn->opened && transport_is_open(&conn->transport)) {
+                conn->opened = true;
+                server->metrics->gateway.tls_handshakes += !conn->transport.met_plain;
+                server->now_ns = rq_clock_mono_ns();
+                server_set_deadline(server, conn, server->limits.idle_timeout_us);
+        }
+        if (r == RQ_EAGAIN)
                 return;
         server->now_ns = rq_clock_mono_ns();
         if (r < 0)
@@ -533,14 +547,15 @@ void conn_expired(http_conn *conn) {
 
 /* --- life ------------------------------------------------------------------- */
 
-rq_err conn_new(http_server *server, int take_fd) {
+rq_err conn_new(http_server *server, int take_fd, bool is_unix) {
+        transport_tls *tls = server->limits.tls != NULL && !is_unix ? &server->tls : NULL;
         http_conn *conn = calloc(1, sizeof *conn);
         if (conn == NULL) {
                 (void) close(take_fd);
                 return RQ_ENOMEM;
         }
         conn->server = server;
-        rq_err r = transport_init(&conn->transport, server->loop, take_fd, on_readable, on_writable, conn);
+        rq_err r = transport_init(&conn->transport, server->loop, take_fd, tls, on_readable, on_writable, conn);
         if (r < 0) {
                 free(conn);
                 return r;
@@ -554,6 +569,9 @@ rq_err conn_new(http_server *server, int take_fd) {
         server->metrics->gateway.connections_accepted++;
         server->metrics->gateway.connections_open++;
         become_idle(conn);
+        conn->opened = tls == NULL;
+        if (!conn->opened)
+                server_set_deadline(server, conn, HTTP_HANDSHAKE_MS * 1000);
         return RQ_OK;
 }
 

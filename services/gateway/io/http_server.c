@@ -102,7 +102,8 @@ void server_conn_gone(http_server *server) {
 }
 
 static void on_acceptable(evutil_socket_t fd, short what, void *arg) {
-        http_server *server = ((struct http_listener *) arg)->server;
+        struct http_listener *l = arg;
+        http_server *server = l->server;
         (void) what;
         server->now_ns = rq_clock_mono_ns();
         for (int i = 0; i < ACCEPTS_A_TURN && make_room(server); i++) {
@@ -112,7 +113,7 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg) {
                                 set_accepting(server, false); /* until one closes */
                         return;
                 }
-                (void) conn_new(server, conn);
+                (void) conn_new(server, conn, l->socket.is_unix);
         }
 }
 
@@ -160,6 +161,15 @@ static rq_err build_lines(http_server *server, const char *allow_origin, const c
         return r;
 }
 
+/* A scan, or a client with the wrong CA: one line, however often it tries. */
+static void on_tls_failed(void *arg, const char *peer, const char *problem) {
+        http_server *server = arg;
+        uint32_t suppressed;
+        server->metrics->gateway.tls_failed++;
+        if (rq_log_allowed(&server->tls_log, &suppressed))
+                rq_log_notice("HTTPS: refused the connection from %s: %s (%u more not shown)", peer, problem, suppressed);
+}
+
 rq_err http_server_new(rq_loop *loop, const http_limits *limits, const http_handlers *handlers, const char *allow_origin,
                        const char *served_by, metrics *counters, http_server **ret_server) {
         http_server *server = calloc(1, sizeof *server);
@@ -170,6 +180,7 @@ rq_err http_server_new(rq_loop *loop, const http_limits *limits, const http_hand
         server->handlers = *handlers;
         server->metrics = counters;
         server->now_ns = rq_clock_mono_ns();
+        server->tls_log = (rq_log_limit) { .interval_ms = 10000, .burst = 3 };
         rq_list_init(&server->conns);
         rq_list_init(&server->dirty);
         rq_list_init(&server->idle);
@@ -181,6 +192,10 @@ rq_err http_server_new(rq_loop *loop, const http_limits *limits, const http_hand
                 r = rq_task_init(&server->turn_end, loop, on_turn_end, server);
         if (r >= 0)
                 r = rq_timer_init(&server->tick, loop, on_tick, server);
+        if (r >= 0 && limits->tls != NULL)
+                r = transport_tls_init(&server->tls, loop, limits->tls);
+        server->tls.on_failed = on_tls_failed;
+        server->tls.arg = server;
         if (r < 0) {
                 (void) http_server_free(server);
                 return r;
@@ -209,6 +224,7 @@ http_server *http_server_free(http_server *server) {
                 conn_free(RQ_LIST_ENTRY(server->conns.next, http_conn, node));
         rq_task_done(&server->turn_end);
         rq_timer_done(&server->tick);
+        transport_tls_done(&server->tls);
         rq_buf_done(&server->common);
         rq_buf_done(&server->served_by);
         free(server);

@@ -11,6 +11,7 @@
 #include "core/metrics.h"
 #include "io/http_listen.h"
 #include "loop/loop.h"
+#include "tls/tls.h"
 
 typedef struct http_server http_server;
 typedef struct http_conn http_conn;
@@ -29,6 +30,7 @@ typedef struct http_limits {
         uint64_t idle_timeout_us;
         uint64_t body_bytes_max;   /* also of a body that is read only to be ignored */
         size_t connection_count_max;
+        rq_tls *tls;               /* what TCP sockets speak; borrowed; NULL: plain */
         bool credentials;          /* Authorization is looked at, and CORS allows it */
 } http_limits;
 

@@ -9,6 +9,7 @@
 #include "io/http_conn.h"
 #include "io/http_server.h"
 #include "io/transport.h"
+#include "log/log.h"
 
 enum {
         HTTP_READ_BYTES        = 64 * 1024,   /* asked of the kernel at a time */
@@ -22,6 +23,7 @@ enum {
         HTTP_DISCARD_BYTES_MAX = 256 * 1024,  /* of a body behind an early answer */
         HTTP_LINGER_MS         = 3000,        /* for a client that still sends when all is said */
         HTTP_EOF_GRACE_MS      = 1000,        /* a client that only ended its side gets its answer for so long */
+        HTTP_HANDSHAKE_MS      = 10000,       /* of TLS */
         HTTP_TICK_MS           = 100,
 };
 
@@ -67,6 +69,7 @@ struct http_conn {
         bool told;               /* handlers know of the request */
         bool keep_alive, close_after, linger_after, chunked, no_body;
         bool eof, keep_on_eof;
+        bool opened;             /* no handshake before it can speak, or none any more */
         bool held, released;     /* released: since then nothing was parsed */
 };
 
@@ -89,6 +92,8 @@ struct http_server {
 
         struct http_listener { http_socket socket; struct event *acceptable; http_server *server; } listeners[HTTP_LISTENERS_MAX];
         size_t listener_count;
+        transport_tls tls;       /* used if limits.tls is there */
+        rq_log_limit tls_log;
         bool accepting, stopping;
         void (*on_empty)(void *arg);
         void *on_empty_arg;
@@ -97,7 +102,7 @@ struct http_server {
 };
 
 /* http_conn.c */
-rq_err conn_new(http_server *server, int take_fd);
+rq_err conn_new(http_server *server, int take_fd, bool is_unix);
 void conn_free(http_conn *conn);
 void conn_lost(http_conn *conn);                    /* no more of it; freed at the end of the turn */
 void conn_service(http_conn *conn);                 /* end of a turn: parse what waits, send, close */
