@@ -312,8 +312,10 @@ static rq_err on_remove(void *arg, ipc_link *link, const ipc_frame *frame) {
         Rq__Remove *body = rq__remove__unpack(rq_arena_allocator(c->arena), frame->body.size, frame->body.data);
         if (body == NULL)
                 return RQ_EPROTO;
-        const bool fits = strlen(body->node_id) <= MEMBERSHIP_NODE_MAX && body->node_id[0] != '\0';
-        (void) snprintf(node_id, sizeof node_id, "%s", body->node_id);
+        const size_t size = strlen(body->node_id);
+        const bool fits = size <= MEMBERSHIP_NODE_MAX && size > 0;
+        if (fits)
+                memcpy(node_id, body->node_id, size + 1);
         const uint64_t deadline_us = deadline_of(body->timeout_us);
         rq_arena_reset(c->arena);
         if (fits)

@@ -198,6 +198,12 @@ def instance(machine, tally):
     tally.check(machine.show("rq-store", "ActiveState") == "active", "instance: its end ended the other node")
 
 
+def doctor(machine, tally):
+    """The check of the host agrees that a node as packaged is well; 1 is a warning, such as slow disks in a container."""
+    text = machine.sh("rqd doctor -config /etc/rq/rq.conf -run-dir /run/rq /var/lib/rq; echo exit $?", check=False)
+    tally.check(text.splitlines()[-1] in ("exit 0", "exit 1"), "rqd doctor: %s" % text[-1500:])
+
+
 class ApiNode:
     """The node inside, as api.py wants it."""
 
@@ -248,7 +254,7 @@ def plug_pulled(machine, tally):
     tally.check(machine.query("SELECT id FROM t") == 7, "after stop and start: the row is gone")
 
 
-STEPS = (answers, killed, restarted, hung, reloaded, journal, scores, probes, instance, api_suite, plug_pulled)
+STEPS = (answers, killed, restarted, hung, reloaded, journal, scores, probes, doctor, instance, api_suite, plug_pulled)
 
 
 def test(tree, work, probe, tally, only=None):
