@@ -64,7 +64,9 @@ void rq_log_open(const char *program, rq_log_format format, int level) {
         log_state.format = format;
         log_state.level = level;
         log_state.to_journal = stderr_is_journal();
+        (void) pthread_mutex_lock(&log_state.flood_mutex); /* also when the level is read again */
         log_state.flood = (log_flood) {0};
+        (void) pthread_mutex_unlock(&log_state.flood_mutex);
 }
 
 void rq_log_set_level(int level) { log_state.level = level; }
@@ -318,6 +320,7 @@ void rq_log_write(int priority, const char *const *fields, const char *format, .
 }
 
 rq_err rq_log_error_(rq_err err, const char *const *fields, const char *format, ...) {
+        static const char *const bad_config[] = { RQ_MSG_BAD_CONFIG, NULL };
         int saved_errno = errno;
         char message[MESSAGE_BYTES_MAX];
         uint32_t suppressed;
@@ -331,7 +334,7 @@ rq_err rq_log_error_(rq_err err, const char *const *fields, const char *format, 
                 size = 0;
         if ((size_t) size < sizeof message)
                 (void) snprintf(message + size, sizeof message - (size_t) size, ": %s", rq_err_text(err));
-        write_record(LOG_ERR, fields, suppressed, message);
+        write_record(LOG_ERR, fields == NULL && err == RQ_ECONFIG ? bad_config : fields, suppressed, message);
         errno = saved_errno;
         return err;
 }

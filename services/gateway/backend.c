@@ -21,7 +21,7 @@ static void finish_failed(exchange *ex, const failure_answer *answer) {
         gateway *gw = ex->gw;
         http_conn *conn = ex->conn;
         if (answer->server_error)
-                gateway_log_error(gw, answer->text);
+                gateway_log_request(ex, answer->text);
         if (answer->status == 504 && is_write(ex))
                 gw->metrics.gateway.answers_unknown++;
 

@@ -107,6 +107,7 @@ void gateway_set_deadline(gateway *gw, exchange *ex, uint64_t after_us);
 const char *gateway_url(const char *address, char url[static GATEWAY_URL_BYTES]);
 /* At most a few lines a second, with how many were left out. */
 void gateway_log_error(gateway *gw, const char *text);
+void gateway_log_request(const exchange *ex, const char *text); /* with its id */
 
 /* Stopping: something has come to its end. */
 void gateway_look_stopped(gateway *gw);

@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "gateway.h"
+#include "log/log_fields.h"
 
 /* --- deadlines of exchanges ------------------------------------------------- */
 
@@ -64,14 +65,22 @@ const char *gateway_url(const char *address, char url[static GATEWAY_URL_BYTES])
         return url;
 }
 
-void gateway_log_error(gateway *gw, const char *text) {
+static void log_error(gateway *gw, const char *const *fields, const char *text) {
         uint32_t suppressed;
         if (!rq_log_allowed(&gw->error_log, &suppressed))
                 return;
         if (suppressed > 0)
-                rq_log_warning("%s (%u more errors not shown)", text, suppressed);
+                rq_log_write(LOG_WARNING, fields, "%s (%u more errors not shown)", text, suppressed);
         else
-                rq_log_warning("%s", text);
+                rq_log_write(LOG_WARNING, fields, "%s", text);
+}
+
+void gateway_log_error(gateway *gw, const char *text) { log_error(gw, NULL, text); }
+
+void gateway_log_request(const exchange *ex, const char *text) {
+        char request[48];
+        const char *fields[] = { rq_log_field_u64(request, sizeof request, RQ_FIELD_REQUEST, ex->id), NULL };
+        log_error(ex->gw, fields, text);
 }
 
 /* --- life ------------------------------------------------------------------- */
