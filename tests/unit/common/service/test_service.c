@@ -148,6 +148,8 @@ static void test_life(void **state) {
         assert_int_equal(kill(pid, SIGPIPE), 0);
         assert_int_equal(kill(pid, SIGHUP), 0);
         assert_int_equal(next_note(), 'h');
+        assert_non_null(strstr(next_message(5000), "RELOADING=1\nMONOTONIC_USEC="));
+        assert_string_equal(next_message(5000), "READY=1");
         assert_int_equal(kill(pid, SIGTERM), 0);
         assert_int_equal(next_note(), 't');
         assert_string_equal(next_message(5000), "STOPPING=1\nSTATUS=stopping");
