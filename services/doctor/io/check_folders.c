@@ -76,7 +76,8 @@ static bool check_folder(findings *f, const char *path, bool is_private) {
                                               user_name(st.st_uid, user, sizeof user));
                 finding_remedy(found, "run rqd doctor as root or as that user");
         }
-        check_owners(f, path, st.st_uid);
+        if (is_private)
+                check_owners(f, path, st.st_uid);
         return true;
 }
 
