@@ -8,6 +8,8 @@ The commands of docs/operations.md (forming, growing, repairing, moving) are tho
 import argparse
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -590,7 +592,102 @@ def peers_json(c):
     c.same_everywhere([*survivors, n4])
 
 
-TESTS = [joins_under_load, refuses_what_cannot_be, foreign_clusters, read_replica, seven, removing, leader_removes_itself,
+# ---------------------------------------------------------------------------- the handbook
+
+def handbook_commands():
+    """What docs/operations.md says to type, from forming a cluster to recovering one: (heading, words)."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/operations.md")
+    with open(path, encoding="utf-8") as f:
+        text = f.read().replace("\\\n", " ")
+    heading, found = "", []
+    for line in text.splitlines():
+        if line.startswith("#"):
+            heading = line.strip("# ")
+        elif re.match(r"    (rqd|curl) ", line):
+            found.append((heading, shlex.split(line)))
+    return found
+
+
+def handbook(c):
+    """Each command of the handbook on members, as it stands there, on loopback."""
+    nodes, ports = {}, {}
+
+    def translated(words, node_id):
+        """The same with our addresses, directory and program."""
+        def ours(match):
+            return "%s:%d" % (HOST, ports.setdefault(match.group(0), free_port()))
+        words = [re.sub(r"10\.0\.\d+\.\d+:400[12]", ours, w) for w in words]
+        if words[0] == "rqd":
+            words = [c.args.rqd if w == "rqd" else nodes[node_id].data_dir if w == "/var/lib/rq" else w for w in words]
+        return words
+
+    def start(words, node_id=None, host=None):
+        """As the command says, or for another node of the same cluster."""
+        words = list(words)
+        if node_id is None:
+            node_id = words[words.index("-node-id") + 1]
+        else:
+            words[words.index("-node-id") + 1] = node_id
+            words = [w.replace("10.0.0.1:", host + ":") if words[i - 1] in ("-http-addr", "-raft-addr") else w for i, w in enumerate(words)]
+        if node_id not in nodes:
+            nodes[node_id] = c.node(node_id, start=False)
+        node = nodes[node_id]
+        node.command = translated(words, node_id)
+        node.http_port = int(node.command[node.command.index("-http-addr") + 1].rpartition(":")[2])
+        node.raft_port = int(node.command[node.command.index("-raft-addr") + 1].rpartition(":")[2])
+        node.start()
+        return node
+
+    def run(words, node_id=None):
+        found = subprocess.run(translated(words, node_id), capture_output=True, text=True, timeout=60)
+        c.check(found.returncode == 0, "%s: exit code %d, %s" % (" ".join(words), found.returncode, found.stderr))
+        return found.stdout
+
+    said = {}
+    for heading, words in handbook_commands():
+        said.setdefault(heading, []).append(words)
+    form, = said["Three nodes"]
+    for node_id, host in (("n1", "10.0.0.1"), ("n2", "10.0.0.2"), ("n3", "10.0.0.3")):
+        start(form, node_id, host)
+    for node in nodes.values():
+        node.wait_ready(LONG)
+    n2 = nodes["n2"]
+    execute(n2, TABLE)
+    write(n2, "formed")
+    grow, replica = said["Growing"]
+    start(grow)
+    wait_for("n4 is a voter", LONG, lambda: members(n2).get("n4", {}).get("voter"))
+    start(replica)
+    wait_for("r1 is there", LONG, lambda: members(n2).get("r1", {}).get("reachable"))
+    look, = said["Members"]
+    listed = json.loads(run(look))["nodes"]
+    c.check([(n["id"], n["voter"]) for n in listed] == [("n1", True), ("n2", True), ("n3", True), ("n4", True), ("r1", False)], "nodes: %s" % listed)
+    take, = said["Removing"]
+    run(take)
+    wait_for("n4 is gone", LONG, lambda: "n4" not in members(n2))
+    repair, = said["Repairing"]
+    nodes["n3"].kill_tree()
+    shutil.rmtree(nodes["n3"].data_dir)
+    time.sleep(1)                       # it isn't heard any more
+    start(repair).wait_ready(LONG)
+    wait_for("n3 is back", LONG, lambda: members(n2)["n3"]["voter"] and members(n2)["n3"]["reachable"])
+    move, = said["Moving"]
+    nodes["n1"].stop()
+    start(move).wait_ready(LONG)
+    wait_for("n1 is where it says", LONG, lambda: members(n2)["n1"]["addr"] == nodes["n1"].raft_address())
+    write(nodes["n1"], "moved")
+    c.same_everywhere([nodes[n] for n in ("n1", "n2", "n3", "r1")], ["formed", "moved"])
+    for node in nodes.values():
+        node.kill_tree()
+    plan, doit, again = said["A majority is lost for good"]
+    c.check("Nothing was changed" in run(plan, "n2") and "Done: cluster" in run(doit, "n2"), "rqd recover")
+    start(again).wait_ready(LONG)
+    write(n2, "recovered")
+    c.check(sorted(members(n2)) == ["n2"] and [r[0] for r in query(n2, "SELECT v FROM t")] == ["formed", "moved", "recovered"],
+            "after the recovery: %s" % members(n2))
+
+
+TESTS = [handbook, joins_under_load, refuses_what_cannot_be, foreign_clusters, read_replica, seven, removing, leader_removes_itself,
          leaves_when_it_stops, reaping, wiped_disk, addresses_change, recover_one_of_three, peers_json]
 
 
