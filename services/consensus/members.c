@@ -32,7 +32,7 @@ void members_update(consensus *c) {
 /* A leader counts this node in. */
 static void return_to_members(consensus *c, raft_id leader) {
         const member *m = members_find(c, leader);
-        rq_log_notice("This node is a member of the cluster again, says node \"%s\"", m != NULL ? m->node_id : "?");
+        rq_log_event(LOG_NOTICE, RQ_MSG_MEMBERS_CHANGED, "This node is a member of the cluster again, says node \"%s\"", m != NULL ? m->node_id : "?");
         c->removed = false;
         c->state_dirty = true;
 }
@@ -148,8 +148,7 @@ static void on_removed(void *arg, const peer_hello *from, raft_index configurati
         if (c->unformed || raft_role_of(driver_raft(c->driver)) == RAFT_LEADER || configuration < steering_configuration_index(c))
                 return;
         if (!c->removed) {
-                const char *fields[] = { RQ_MSG_REMOVED, NULL };
-                rq_log_write(LOG_WARNING, fields, "This node \"%s\" was removed from the cluster, says node \"%s\" at %s (entry %" PRIu64 " of the log): it takes no part in it "
+                rq_log_event(LOG_WARNING, RQ_MSG_REMOVED, "This node \"%s\" was removed from the cluster, says node \"%s\" at %s (entry %" PRIu64 " of the log): it takes no part in it "
                                "any more. To bring it back, start it again with -join", c->identity.node_id, from->node_id, from->raft_addr, configuration);
                 c->removed = c->state_dirty = true;
         }

@@ -16,6 +16,10 @@ void backend_start(exchange *ex);
 /* A read of ours: done is called once with the whole (small) result. */
 void backend_start_internal(exchange *ex, exchange_way way, read_level level, const char *sql, exchange_done *done);
 
+/* Writes of ours, in groups: likewise, done is told what came of it (failed_how,
+ * failed_for). */
+void backend_start_batch(exchange *ex, exchange_done *done);
+
 /* From the links. */
 void backend_on_result(exchange *ex, const message_result *result, rq_bytes piece);
 void backend_on_failed(exchange *ex, const failure *f);
