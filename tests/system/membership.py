@@ -8,6 +8,7 @@ The commands of docs/operations.md (forming, growing, repairing, moving) are tho
 import argparse
 import json
 import os
+import random
 import re
 import shlex
 import shutil
@@ -449,6 +450,50 @@ def moved(c, nodes, all_at_once):
         for n in nodes for m in nodes), 0.05)
 
 
+def wiped_founder(c):
+    """The same for one that has founded: its command line is the founders', and says nothing of joining."""
+    ports = [(free_port(), free_port()) for _ in range(3)]
+    join = ",".join("%s:%d" % (HOST, p[1]) for p in ports)
+    nodes = [c.node("n%d" % (i + 1), "-bootstrap-expect", "3", "-join", join, ports=ports[i]) for i in range(3)]
+    for node in nodes:
+        node.wait_ready(LONG)
+    execute(nodes[0], TABLE)
+    write(nodes[0], "a")
+    leader = leader_of(nodes)
+    wiped = next(n for n in nodes if n is not leader)
+    wiped.kill_tree()
+    shutil.rmtree(wiped.data_dir)
+    wiped.start()
+    wait_for("it is a voter again", LONG, lambda: (lambda m: len(m) == 3 and m[wiped.node_id]["voter"] and m[wiped.node_id]["reachable"])(members(leader)))
+    write(wiped, "b")
+    c.same_everywhere(nodes, ["a", "b"])
+
+
+def killed_while_joining(c):
+    """A node that is killed again and again while it joins, and leaders that are killed meanwhile."""
+    chance = random.Random(7)
+    nodes = c.grown(3)
+    for i in range(20):
+        write(nodes[0], "v %d" % i)
+    n4 = c.node("n4", "-join", join_list(nodes), *FAST, start=False)
+    for i in range(8):
+        n4.start()
+        time.sleep(chance.uniform(0.05, 0.9))
+        n4.kill_tree()
+        if i % 3 == 2:
+            leader = leader_of(nodes)
+            leader.kill_tree()
+            leader.start()
+    n4.start()
+    wait_for("n4 is a voter", LONG, lambda: members(nodes[0]).get("n4", {}).get("voter"))
+    for node in nodes:
+        node.wait_ready(LONG)
+    listed = raft_state(leader_of(nodes + [n4]))["latest_configuration"]
+    c.check(listed.count("ID:n4") == 1 and listed.count("Voter") == 4, "members: %s" % listed)
+    write(n4, "there")
+    c.check(len(c.same_everywhere([*nodes, n4])) == 21, "content")
+
+
 def addresses_change(c):
     nodes = c.grown(3)
     write(nodes[0], "a")
@@ -688,7 +733,7 @@ def handbook(c):
 
 
 TESTS = [handbook, joins_under_load, refuses_what_cannot_be, foreign_clusters, read_replica, seven, removing, leader_removes_itself,
-         leaves_when_it_stops, reaping, wiped_disk, addresses_change, recover_one_of_three, peers_json]
+         leaves_when_it_stops, reaping, wiped_disk, wiped_founder, killed_while_joining, addresses_change, recover_one_of_three, peers_json]
 
 
 def run(test, args, tally):
