@@ -466,7 +466,10 @@ def wiped_founder(c):
     wiped.start()
     wait_for("it is a voter again", LONG, lambda: (lambda m: len(m) == 3 and m[wiped.node_id]["voter"] and m[wiped.node_id]["reachable"])(members(leader)))
     write(wiped, "b")
-    c.same_everywhere(nodes, ["a", "b"])
+    # A further node with the same flags isn't one of the founders: it joins.
+    n4 = c.node("n4", "-bootstrap-expect", "3", "-join", join)
+    wait_for("n4 is a voter", LONG, lambda: members(leader).get("n4", {}).get("voter"))
+    c.same_everywhere([*nodes, n4], ["a", "b"])
 
 
 def killed_while_joining(c):
