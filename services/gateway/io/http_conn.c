@@ -446,7 +446,10 @@ static void on_eof(http_conn *conn) {
 }
 
 /* The next turn's share of a compressed body. */
-static void go_on_inflating(http_conn *conn) {
+void conn_go_on_inflating(void *arg) {
+        http_conn *conn = arg;
+        if (conn->state == CONN_DEAD)
+                return;
         conn->server->now_ns = rq_clock_mono_ns();
         unsigned status = encoding_go_on(conn);
         if (status == 0)
@@ -459,10 +462,6 @@ static void on_readable(void *arg) {
         http_conn *conn = arg;
         http_server *server = conn->server;
         size_t size;
-        if (conn->inflating && conn->state != CONN_DEAD) {
-                go_on_inflating(conn);
-                return;
-        }
         rq_err r = transport_read(&conn->transport, server->buffer, sizeof server->buffer, &size);
         if (conn->state == CONN_DEAD)
                 return;
@@ -509,7 +508,7 @@ static void parse_pending(http_conn *conn) {
                 rq_buf_consume(&conn->pending, conn->pending_at);
                 conn->pending_at = 0;
         }
-        if (conn->state != CONN_DEAD && !conn->eof && conn->pending.size - conn->pending_at < HTTP_PENDING_BYTES_MAX)
+        if (conn->state != CONN_DEAD && !conn->eof && !conn->held && conn->pending.size - conn->pending_at < HTTP_PENDING_BYTES_MAX)
                 transport_want_read(&conn->transport, true);
 }
 
@@ -561,6 +560,8 @@ void conn_service(http_conn *conn) {
                 conn->released = false;
                 if (conn->eof && conn->state != CONN_DEAD)
                         on_eof(conn);
+                else if (wants_input(conn)) /* what had come is used up: on with what comes */
+                        transport_want_read(&conn->transport, true);
         }
         if (conn->state == CONN_DEAD || !send_queued(conn))
                 return;

@@ -15,11 +15,14 @@ static unsigned hold_rest(http_conn *conn, rq_bytes rest) {
         rq_buf_done(&conn->deflated);
         conn->deflated = kept;
         if (!conn->inflating) {
+                if (conn->next_turn.event == NULL && rq_timer_init(&conn->next_turn, conn->server->loop, conn_go_on_inflating, conn) < 0)
+                        return 503;
                 conn->inflating = true;
                 http_conn_hold(conn);
                 transport_want_read(&conn->transport, false);
         }
-        transport_wake(&conn->transport);
+        conn->more_to_inflate = true;
+        rq_timer_set(&conn->next_turn, 0); /* a timer, so that the loop looks at all sockets first */
         return 0;
 }
 
@@ -55,9 +58,10 @@ unsigned encoding_take(http_conn *conn, rq_bytes piece) {
 
 unsigned encoding_go_on(http_conn *conn) {
         rq_buf rest = RQ_TAKE(conn->deflated, (rq_buf) {0});
-        unsigned status = inflate_some(conn, rq_buf_bytes(&rest));
+        conn->more_to_inflate = false;
+        unsigned status = inflate_some(conn, rest.size > 0 ? rq_buf_bytes(&rest) : rq_bytes_of("", 0));
         rq_buf_done(&rest);
-        if (conn->deflated.data == NULL) {
+        if (!conn->more_to_inflate) {
                 conn->inflating = false;
                 http_conn_release(conn);
         }
@@ -100,7 +104,8 @@ rq_err encoding_put(http_conn *conn, rq_bytes first, rq_bytes second, bool last,
 
 void encoding_done(http_conn *conn) {
         conn->inflater = gzip_free(conn->inflater);
-        conn->inflated_whole = conn->inflating = false;
+        conn->inflated_whole = conn->inflating = conn->more_to_inflate = false;
+        rq_timer_done(&conn->next_turn);
         rq_buf_done(&conn->deflated);
         if (conn->deflater != NULL) {
                 if (conn->server->scratch.capacity > SCRATCH_KEPT_BYTES)

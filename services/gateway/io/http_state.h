@@ -64,7 +64,8 @@ struct http_conn {
         void *data;
 
         gzip *inflater;          /* of a compressed body; NULL: none came yet */
-        rq_buf deflated;         /* what is left of it for the next turn */
+        rq_buf deflated;         /* what is left of it for the next turn, */
+        rq_timer next_turn;      /* which this begins */
         gzip *deflater;          /* of an answer; NULL: it isn't compressed */
 
         rq_buf pending;          /* read, not yet parsed: pipelined requests */
@@ -77,7 +78,7 @@ struct http_conn {
         bool told;               /* handlers know of the request */
         bool keep_alive, close_after, linger_after, chunked, no_body;
         bool eof, keep_on_eof;
-        bool is_gzip, inflating, inflated_whole; /* the body; inflating: held until deflated is used up */
+        bool is_gzip, inflating, more_to_inflate, inflated_whole; /* the body; inflating: held until deflated is used up */
         bool gzip_wanted;        /* by the client, for the answer */
         bool opened;             /* no handshake before it can speak, or none any more */
         bool held, released;     /* released: since then nothing was parsed */
@@ -114,6 +115,7 @@ struct http_server {
 };
 
 /* http_conn.c */
+void conn_go_on_inflating(void *conn);
 rq_err conn_new(http_server *server, int take_fd, bool is_unix);
 void conn_free(http_conn *conn);
 void conn_lost(http_conn *conn);                    /* no more of it; freed at the end of the turn */

@@ -239,8 +239,6 @@ void transport_peer(const transport *t, uint8_t key[static 9], char text[static 
                         ntohs(a.any.sa_family == AF_INET ? a.v4.sin_port : a.v6.sin6_port));
 }
 
-void transport_wake(transport *t) { event_active(t->readable, EV_READ, 0); }
-
 rq_buf *transport_out(transport *t) {
         /* Reclaimed before it grows, so that a stream doesn't. */
         if (t->out_sent > 0 && t->out_sent >= t->out.size / 2) {

@@ -58,9 +58,6 @@ void transport_done(transport *t);
 rq_err transport_read(transport *t, void *data, size_t size, size_t *ret_size);
 void transport_want_read(transport *t, bool wanted);
 
-/* on_readable comes in the next turn of the loop, also if nothing does and nothing is wanted. */
-void transport_wake(transport *t);
-
 static inline bool transport_is_open(const transport *t) { return t->state == TRANSPORT_OPEN; }
 
 /* The other side's address: 9 bytes that all addresses of one client share, and "address:port", at
