@@ -79,7 +79,7 @@ static rq_err receive_stranger(inbound *in, const peer_hello *hello) {
         case PEERS_STRANGER_REFUSE:
                 break;
         }
-        return refuse_stranger(in, hello);
+        return RQ_ECANCELED; /* it asks again, when more is known */
 }
 
 static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {
@@ -365,7 +365,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
                 (void) close(fd);
                 return;
         }
-        peer_socket_prepare(fd);
+        peer_socket_prepare(fd, true);
         in->p = p;
         const peer_hello self = peers_hello_for(p, PEER_CONTROL);
         const peer_transport_options transport = { .security = &p->security };
