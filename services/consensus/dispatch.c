@@ -134,7 +134,7 @@ static rq_err on_propose(void *arg, ipc_link *link, const ipc_frame *frame) {
                 .deadline_us = deadline_of(propose->timeout_us),
                 .step_budget = propose->step_budget,
         };
-        rq_err r = propose->kind == RECORD_SQL ? RQ_OK : RQ_EINVAL;
+        rq_err r = driver_takes(proposal.kind) && propose->kind <= UINT8_MAX ? RQ_OK : RQ_EINVAL;
         rq_arena_reset(c->arena);
         if (r >= 0)
                 r = dispatch_admit(c, frame->payload.size);

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "gateway.h"
+#include "io/gzip.h"
 
 enum {
         PLACE_BITS     = 20,
@@ -92,6 +93,7 @@ void exchange_free(exchange *ex) {
         give_back_body(gw, ex->body);
         for (int i = 0; i < 2; i++)
                 json_decref(ex->documents[i]);
+        ex->gzip = gzip_free(ex->gzip);
         gw->body_bytes -= ex->charged_bytes;
         trim(&ex->text);
         trim(&ex->statements);

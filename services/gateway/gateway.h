@@ -57,6 +57,7 @@ typedef struct gateway {
         node_view node;
         metrics metrics;
         uint64_t started_wall_us, started_mono_us;
+        uint64_t last_backup_wall_us; /* that was sent whole; 0: none */
 
         exchange_pool exchanges;
         wheel deadlines;

@@ -77,10 +77,6 @@ bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, const params
         case OP_LICENSES:
                 http_answer(conn, &licenses, rq_bytes_text(licenses_text), (rq_bytes) {0});
                 return true;
-        case OP_BACKUP:
-                gw->metrics.http.backups++;
-                answer_later(conn, "backup");
-                return true;
         case OP_LOAD:
                 gw->metrics.http.loads++;
                 answer_later(conn, "load");
@@ -106,6 +102,7 @@ bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, const params
                 gw->metrics.http.queued_executions++;
                 answer_later(conn, "queued writes");
                 return true;
+        case OP_BACKUP:
         case OP_QUERY:
         case OP_REQUEST:
         case OP_SQL:
@@ -152,6 +149,9 @@ void api_complete(exchange *ex) {
         case OP_REQUEST:
         case OP_SQL:
                 data_complete(ex);
+                return;
+        case OP_BACKUP:
+                backup_complete(ex);
                 return;
         case OP_STATUS:
                 gw->metrics.http.num_status++;

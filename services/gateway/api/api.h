@@ -45,6 +45,9 @@ void nodes_complete(exchange *ex);
 void leader_complete(exchange *ex);
 void leader_on_documents(exchange *ex);
 
+/* backup.c: /db/backup */
+void backup_complete(exchange *ex);
+
 /* stepdown.c: POST /leader */
 void stepdown_body(exchange *ex, rq_bytes piece);
 void stepdown_complete(exchange *ex);

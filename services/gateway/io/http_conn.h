@@ -34,6 +34,7 @@ typedef struct http_head {
         unsigned retry_after_s;    /* 0: none */
         const char *location;      /* NULL: none */
         const char *allow;         /* NULL: none */
+        uint64_t index;            /* X-Rq-Index: of the state that the body is; 0: none */
         bool close;                /* end the connection after this answer */
 } http_head;
 
