@@ -117,6 +117,7 @@ static const rq_flag flags[] = {
 
         TEXT("log-format", "FORM", "plain", RQ_USED_ALL, "lines on stderr: plain or json (the journal gets fields)", IN(PROCESS), .choices = "plain|json"),
         TEXT("log-level", "LEVEL", "info", RQ_USED_ALL, "least urgent record shown: error, warning, notice, info or debug", IN(PROCESS), .choices = "error|warning|notice|info|debug"),
+        DURATION("slow-statement", "5s", STORE, "log a statement that takes longer, without literals and parameters; 0: never", IN(PROCESS), .min = MS, .zero_off = true),
         DURATION("watchdog", "10s", LAUNCHER, "silence after which rqd restarts a service; 0: never", IN(PROCESS), .min = 100 * MS, .zero_off = true),
 
         ACTION("version", "print version and leave"),
@@ -308,7 +309,7 @@ static void print_flag(FILE *out, const rq_flag *flag) {
         (void) fprintf(out, "\n");
 }
 
-void rq_flag_print_help(FILE *out, uint32_t users) {
+const char *rq_flag_group_title(rq_flag_group group) {
         static const char *const titles[RQ_GROUP_COUNT] = {
                 [RQ_GROUP_GENERAL]  = "General",
                 [RQ_GROUP_HTTP]     = "HTTP",
@@ -319,13 +320,18 @@ void rq_flag_print_help(FILE *out, uint32_t users) {
                 [RQ_GROUP_PROCESS]  = "Processes",
                 [RQ_GROUP_ACTIONS]  = "Instead of running",
         };
+        rq_assert(group < RQ_GROUP_COUNT);
+        return titles[group];
+}
+
+void rq_flag_print_help(FILE *out, uint32_t users) {
         for (rq_flag_group group = 0; group < RQ_GROUP_COUNT; group++) {
                 bool titled = false;
                 for (size_t i = 0; i < FLAG_COUNT; i++) {
                         if (flags[i].group != group || (users != 0 && (flags[i].used_by & users) == 0))
                                 continue;
                         if (!titled)
-                                (void) fprintf(out, "\n%s:\n", titles[group]);
+                                (void) fprintf(out, "\n%s:\n", rq_flag_group_title(group));
                         titled = true;
                         print_flag(out, &flags[i]);
                 }

@@ -72,6 +72,9 @@ const rq_flag *rq_flag_at(size_t index);
 /* Index of a flag, or rq_flag_count() if there is none of that name. */
 size_t rq_flag_find(rq_bytes name);
 
+/* Heading of a group in the help and in the man pages. */
+const char *rq_flag_group_title(rq_flag_group group);
+
 /* The flag whose name is closest to a mistyped one; NULL if none is close. */
 const rq_flag *rq_flag_nearest(rq_bytes name);
 

@@ -261,7 +261,7 @@ static void log_skipped(const ipc_link *link, uint16_t type) {
         static rq_log_limit limit = { .interval_ms = 60000, .burst = 3 }; /* of the loop's thread, for all links */
         const char *peer = ipc_role_text(link->peer.role);
         char field[64];
-        const char *fields[] = { rq_log_field_text(field, sizeof field, RQ_FIELD_PEER, peer), NULL };
+        const char *fields[] = { rq_log_field_text(field, sizeof field, RQ_FIELD_SERVICE, peer), NULL };
         uint32_t suppressed;
         if (rq_log_allowed(&limit, &suppressed))
                 rq_log_write(LOG_WARNING, fields,
@@ -324,7 +324,7 @@ static void log_broken(const ipc_link *link, rq_err err) {
         static rq_log_limit limit = { .interval_ms = 10000, .burst = 5 }; /* of the loop's thread, for all links */
         const char *peer = link->up ? ipc_role_text(link->peer.role) : "a peer";
         char field[64];
-        const char *fields[] = { rq_log_field_text(field, sizeof field, RQ_FIELD_PEER, peer), NULL };
+        const char *fields[] = { RQ_MSG_LINK_BROKEN, rq_log_field_text(field, sizeof field, RQ_FIELD_SERVICE, peer), NULL };
         uint32_t suppressed;
         if (!rq_log_allowed(&limit, &suppressed))
                 return;

@@ -2,6 +2,7 @@
 
 #include "log/log.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -19,6 +20,8 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "log/log_fields.h"
+#include "log/log_flood.h"
 
 enum {
         /* PIPE_BUF: one write(2) of that many bytes is not torn apart by those
@@ -27,6 +30,7 @@ enum {
         MESSAGE_BYTES_MAX = 3072,
         FIELDS_MAX        = 24,
         TAIL_BYTES        = 8, /* kept free for what closes a line */
+        NODE_BYTES_MAX    = 320,
 };
 
 static struct {
@@ -34,7 +38,10 @@ static struct {
         rq_log_format format;
         int level;
         bool to_journal;
-} log_state = { .program = "rq", .format = RQ_LOG_PLAIN, .level = LOG_INFO };
+        char node_field[NODE_BYTES_MAX]; /* "RQ_NODE=n1"; "": not known */
+        pthread_mutex_t flood_mutex;
+        log_flood flood;
+} log_state = { .program = "rq", .format = RQ_LOG_PLAIN, .level = LOG_INFO, .flood_mutex = PTHREAD_MUTEX_INITIALIZER };
 
 /* JOURNAL_STREAM is device:inode of the stream that systemd connected; stderr
  * may have been redirected since (systemd.exec(5)). */
@@ -57,6 +64,11 @@ void rq_log_open(const char *program, rq_log_format format, int level) {
         log_state.format = format;
         log_state.level = level;
         log_state.to_journal = stderr_is_journal();
+        log_state.flood = (log_flood) {0};
+}
+
+void rq_log_set_node(const char *node_id) {
+        (void) snprintf(log_state.node_field, sizeof log_state.node_field, "%s=%s", RQ_FIELD_NODE, node_id);
 }
 
 static const char *level_name(int priority) {
@@ -213,7 +225,7 @@ static void put_json(line *l, int priority, const char *message, const char *con
 /* --- one record ------------------------------------------------------------ */
 
 static bool send_to_journal(int priority, const char *message, const char *const *fields) {
-        struct iovec vector[FIELDS_MAX + 3];
+        struct iovec vector[FIELDS_MAX + 3]; /* with ours: all_fields() */
         char priority_field[16], program_field[64], message_field[MESSAGE_BYTES_MAX + 8];
         int count = 0;
 
@@ -228,8 +240,24 @@ static bool send_to_journal(int priority, const char *message, const char *const
         return sd_journal_sendv(vector, count) >= 0;
 }
 
-static void write_record(int priority, const char *const *fields, const char *message) {
+/* The caller's fields and ours. */
+static void all_fields(const char *const *fields, const char *suppressed, const char *all[static FIELDS_MAX + 1]) {
+        size_t count = 0;
+        for (; fields != NULL && fields[count] != NULL && count < FIELDS_MAX - 2; count++)
+                all[count] = fields[count];
+        if (log_state.node_field[0] != '\0' && (log_state.to_journal || log_state.format == RQ_LOG_JSON))
+                all[count++] = log_state.node_field;
+        if (suppressed != NULL)
+                all[count++] = suppressed;
+        all[count] = NULL;
+}
+
+static void write_record(int priority, const char *const *callers_fields, uint32_t suppressed, const char *message) {
+        const char *fields[FIELDS_MAX + 1];
+        char suppressed_field[32];
         line l;
+        all_fields(callers_fields, suppressed == 0 ? NULL : rq_log_field_u64(suppressed_field, sizeof suppressed_field, RQ_FIELD_SUPPRESSED, suppressed),
+                   fields);
         if (log_state.to_journal && send_to_journal(priority, message, fields))
                 return;
         l.size = 0;
@@ -242,25 +270,57 @@ static void write_record(int priority, const char *const *fields, const char *me
         (void) !write(STDERR_FILENO, l.text, l.size);
 }
 
+/* What was suppressed and never followed by another of its kind. */
+static void tell_suppressed(uint64_t now_us) {
+        int priority = LOG_INFO;
+        uint32_t suppressed = 0;
+        char message[512];
+        (void) pthread_mutex_lock(&log_state.flood_mutex);
+        const char *format = log_flood_owed(&log_state.flood, now_us, &priority, &suppressed);
+        (void) pthread_mutex_unlock(&log_state.flood_mutex);
+        if (format == NULL)
+                return;
+        (void) snprintf(message, sizeof message, "%u records were not shown of the kind: %s", suppressed, format);
+        write_record(priority, NULL, suppressed, message);
+}
+
+/* Debug records are asked for; all others are bounded. */
+static bool may_write(int priority, const char *format, uint32_t *ret_suppressed) {
+        *ret_suppressed = 0;
+        if (priority > log_state.level)
+                return false;
+        if (priority >= LOG_DEBUG)
+                return true;
+        uint64_t now_us = rq_clock_mono_us();
+        (void) pthread_mutex_lock(&log_state.flood_mutex);
+        bool allowed = log_flood_allows(&log_state.flood, format, priority, now_us, ret_suppressed);
+        (void) pthread_mutex_unlock(&log_state.flood_mutex);
+        if (allowed)
+                tell_suppressed(now_us);
+        return allowed;
+}
+
 void rq_log_write(int priority, const char *const *fields, const char *format, ...) {
         int saved_errno = errno;
         char message[MESSAGE_BYTES_MAX];
+        uint32_t suppressed;
         va_list args;
-        if (priority > log_state.level)
+        if (!may_write(priority, format, &suppressed))
                 return;
         va_start(args, format);
         if (vsnprintf(message, sizeof message, format, args) < 0)
                 message[0] = '\0';
         va_end(args);
-        write_record(priority, fields, message);
+        write_record(priority, fields, suppressed, message);
         errno = saved_errno;
 }
 
 rq_err rq_log_error_(rq_err err, const char *const *fields, const char *format, ...) {
         int saved_errno = errno;
         char message[MESSAGE_BYTES_MAX];
+        uint32_t suppressed;
         va_list args;
-        if (LOG_ERR > log_state.level)
+        if (!may_write(LOG_ERR, format, &suppressed))
                 return err;
         va_start(args, format);
         int size = vsnprintf(message, sizeof message, format, args);
@@ -269,7 +329,7 @@ rq_err rq_log_error_(rq_err err, const char *const *fields, const char *format, 
                 size = 0;
         if ((size_t) size < sizeof message)
                 (void) snprintf(message + size, sizeof message - (size_t) size, ": %s", rq_err_text(err));
-        write_record(LOG_ERR, fields, message);
+        write_record(LOG_ERR, fields, suppressed, message);
         errno = saved_errno;
         return err;
 }

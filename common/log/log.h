@@ -4,7 +4,16 @@
  * A service without a journal started by rqd writes the same line. Field names
  * and MESSAGE_IDs live in log_fields.h, wording with the caller.
  *
- * Any thread may log. Never log a secret, a password or a parameter value. */
+ * Any thread may log. Never log a secret, a password or a parameter value.
+ *
+ * Priorities: LOG_ERR: something is lost, refused or stopped until somebody acts.
+ * LOG_WARNING: it goes on, but somebody should look. LOG_NOTICE: a change that
+ * explains later what happened (a leader, a founding). LOG_INFO: the normal
+ * course. So that `journalctl -p warning` is worth reading, nothing that heals
+ * itself in the normal course, or that a client did, is a warning.
+ *
+ * Records of one format string are bounded (log_flood.h); the next one that is
+ * written tells in RQ_SUPPRESSED how many were not. */
 #ifndef RQ_LOG_LOG_H
 #define RQ_LOG_LOG_H
 
@@ -19,6 +28,10 @@ typedef enum rq_log_format { RQ_LOG_PLAIN, RQ_LOG_JSON } rq_log_format;
 /* program: static string. level: LOG_ERR .. LOG_DEBUG, the least urgent shown. */
 void rq_log_open(const char *program, rq_log_format format, int level);
 
+/* This node's id, for the field RQ_NODE of every record in the journal and in
+ * JSON (a plain line has no room for what is always the same). Copied. */
+void rq_log_set_node(const char *node_id);
+
 /* fields: array of "NAME=value" strings, NULL-terminated; may be NULL. */
 void rq_log_write(int priority, const char *const *fields, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
@@ -28,9 +41,14 @@ void rq_log_write(int priority, const char *const *fields, const char *format, .
 #define rq_log_notice(...)  rq_log_write(LOG_NOTICE, NULL, __VA_ARGS__)
 #define rq_log_warning(...) rq_log_write(LOG_WARNING, NULL, __VA_ARGS__)
 
+/* An event that an operator acts on: id is one of log_fields.h's RQ_MSG_. With
+ * more fields: rq_log_write(). */
+#define rq_log_event(priority, id, ...) rq_log_write(priority, (const char *const[]) { id, NULL }, __VA_ARGS__)
+
 /* Logs "text: error text" at LOG_ERR and returns err, so that an error path
  * is one line: return rq_log_error(r, "Cannot open %s", path). */
 #define rq_log_error(err, ...) rq_log_error_(err, NULL, __VA_ARGS__)
+#define rq_log_error_event(err, id, ...) rq_log_error_(err, (const char *const[]) { id, NULL }, __VA_ARGS__)
 rq_err rq_log_error_(rq_err err, const char *const *fields, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 

@@ -241,7 +241,7 @@ rq_err rq_folder_lock(int folder_fd, const char *file, const char *path, uint32_
                         return rq_log_error(rq_err_from_errno(errno), "Cannot lock %s/%s: %s", path, file, strerror(errno));
                 if (rq_clock_mono_us() >= give_up_us) {
                         read_pid(fd, pid, sizeof pid);
-                        return rq_log_error(RQ_EBUSY, "Cannot lock %s%s%s%s", path,
+                        return rq_log_error_event(RQ_EBUSY, RQ_MSG_FOLDER_IN_USE, "Cannot lock %s%s%s%s", path,
                                             pid[0] != '\0' ? " (held by pid " : "", pid, pid[0] != '\0' ? ")" : "");
                 }
                 const struct timespec pause = { .tv_nsec = LOCK_RETRY_MS * 1000000L };
@@ -384,6 +384,7 @@ bool rq_program_configure(const char *name, int argc, char **argv, rq_config **r
         }
         rq_log_open(name, strcasecmp(rq_config_string(config, "log-format"), "json") == 0 ? RQ_LOG_JSON : RQ_LOG_PLAIN,
                     rq_config_log_level(config));
+        rq_log_set_node(rq_config_node_id(config));
         tell_what_has_no_effect(name, config);
         *ret_config = config;
         return true;

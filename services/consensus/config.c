@@ -2,6 +2,7 @@
 
 #include "io/identity.h"
 #include "log/log.h"
+#include "log/log_fields.h"
 
 enum {
         DISK_STALL_US_MIN = 1000000,
@@ -29,6 +30,6 @@ rq_err consensus_config_read(const rq_config *config, consensus_config *ret_conf
         };
         read_times(config, ret_config);
         if (strlen(ret_config->node_id) > IDENTITY_NODE_BYTES_MAX)
-                return rq_log_error(RQ_ECONFIG, "The node id is longer than %d bytes", IDENTITY_NODE_BYTES_MAX);
+                return rq_log_error_event(RQ_ECONFIG, RQ_MSG_BAD_CONFIG, "The node id is longer than %d bytes", IDENTITY_NODE_BYTES_MAX);
         return RQ_OK;
 }

@@ -112,7 +112,7 @@ rq_err dispatch_admit(consensus *c, size_t body_bytes) {
                 rq_log_write(LOG_ERR, fields, "The disk of %s is full: writes are refused until there is space", c->o.dir_path);
         }
         if (!full && c->disk_full)
-                rq_log_notice("There is space in %s again: writes are accepted", c->o.dir_path);
+                rq_log_event(LOG_NOTICE, RQ_MSG_SPACE_BACK, "There is space in %s again: writes are accepted", c->o.dir_path);
         c->disk_full = full;
         return r;
 }

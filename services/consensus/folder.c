@@ -67,18 +67,19 @@ static rq_err start_writer(consensus *c, founding *f) {
 
 static void say_what_was_found(const consensus *c, const founding *f) {
         char cluster[RQ_UUID_TEXT_BYTES];
+        rq_log_set_node(c->identity.node_id);
         uint64_t now_us = rq_clock_wall_us();
         if (f->unformed)
                 rq_log_notice("Node \"%s\" is in no cluster yet: waiting for %" PRIu32 " nodes to be there", c->identity.node_id,
                               c->o.config.bootstrap_expect);
         else if (f->founded)
-                rq_log_notice("Founded cluster %s of node \"%s\"", rq_uuid_text(&c->identity.database_id, cluster), c->identity.node_id);
+                rq_log_event(LOG_NOTICE, RQ_MSG_FORMED, "Founded cluster %s of node \"%s\"", rq_uuid_text(&c->identity.database_id, cluster), c->identity.node_id);
         else
                 rq_log_info("Node \"%s\" of cluster %s, log from index %" PRIu64 " to %" PRIu64 ", term %" PRIu64, c->identity.node_id,
                             rq_uuid_text(&c->identity.database_id, cluster), f->log.base_index + 1, f->log.last_index, f->hardstate.term);
         if (f->log.clock_us > now_us + CLOCK_BACK_US)
-                rq_log_warning("The clock is %" PRIu64 " s behind the last entry of the log: times in new entries hardly "
-                               "advance until it has caught up", (f->log.clock_us - now_us) / 1000000);
+                rq_log_event(LOG_WARNING, RQ_MSG_CLOCK_OFF, "The clock is %" PRIu64 " s behind the last entry of the log: times in new "
+                             "entries hardly advance until it has caught up", (f->log.clock_us - now_us) / 1000000);
 }
 
 rq_err folder_open(consensus *c) {

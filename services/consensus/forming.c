@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "founding.h"
 #include "log/log.h"
+#include "log/log_fields.h"
 
 enum { TEXT_BYTES_MAX = 1024 };
 
@@ -47,7 +48,7 @@ static void finish_with(forming *f, rq_err result) {
 
 static void on_timeout(void *arg) {
         forming *f = arg;
-        finish_with(f, rq_log_error(RQ_ETIMEOUT, "No cluster was formed in time (-bootstrap-expect-timeout): %s", f->text));
+        finish_with(f, rq_log_error_event(RQ_ETIMEOUT, RQ_MSG_NOT_FORMED, "No cluster was formed in time (-bootstrap-expect-timeout): %s", f->text));
 }
 
 /* --- who is there ----------------------------------------------------------- */
@@ -144,7 +145,7 @@ static void found(forming *f, const membership *members) {
         else
                 r = founding_adopt(f->o.io, f->o.dir_fd, f->o.dir_path, &f->o.self, rq_buf_bytes(&record));
         if (r >= 0)
-                rq_log_notice("Founded cluster %s of %u nodes", rq_uuid_text(&database_id, cluster), members->count);
+                rq_log_event(LOG_NOTICE, RQ_MSG_FORMED, "Founded cluster %s of %u nodes", rq_uuid_text(&database_id, cluster), members->count);
         finish_with(f, r);
 }
 
@@ -169,7 +170,7 @@ void forming_look(forming *f) {
         }
         if (c.problem[0] != '\0') {
                 if (rq_log_allowed(&f->limit, &more))
-                        (void) rq_log_error(RQ_ECONFIG, "Cannot form a cluster: %s", text);
+                        (void) rq_log_error_event(RQ_ECONFIG, RQ_MSG_NOT_FORMED, "Cannot form a cluster: %s", text);
                 return;
         }
         if (!c.cluster && c.members.count == f->o.expect && is_founder(f, &c.members))
@@ -186,12 +187,12 @@ rq_err forming_found(forming *f, const peer_hello *from, bool virgin, rq_bytes r
         case FOUNDING_KEEP:
         case FOUNDING_FOREIGN:
                 if (rq_log_allowed(&f->limit, &(uint32_t) {0}))
-                        rq_log_warning("Node \"%s\" at %s is in a cluster that this node is not a member of", from->node_id, from->raft_addr);
+                        rq_log_event(LOG_WARNING, RQ_MSG_NODE_FOREIGN, "Node \"%s\" at %s is in a cluster that this node is not a member of", from->node_id, from->raft_addr);
                 return RQ_EACCES;
         }
         rq_err r = founding_adopt(f->o.io, f->o.dir_fd, f->o.dir_path, &f->o.self, record);
         if (r >= 0)
-                rq_log_notice("Took part in the founding by node \"%s\" at %s", from->node_id, from->raft_addr);
+                rq_log_event(LOG_NOTICE, RQ_MSG_FORMED, "Took part in the founding by node \"%s\" at %s", from->node_id, from->raft_addr);
         finish_with(f, r);
         return RQ_OK;
 }

@@ -82,12 +82,12 @@ static rq_err load_identity(const log_io *io, int dir_fd, const char *dir_path, 
                 return rq_log_error(r, "Cannot read %s/%s", dir_path, IDENTITY_NAME);
         f->unformed = rq_uuid_is_zero(&f->identity.database_id);
         if (f->unformed && config->bootstrap_expect <= 1)
-                return rq_log_error(RQ_ECONFIG, "%s belongs to a node that is not in a cluster yet: start it with -bootstrap-expect and -join as "
+                return rq_log_error_event(RQ_ECONFIG, RQ_MSG_BAD_CONFIG, "%s belongs to a node that is not in a cluster yet: start it with -bootstrap-expect and -join as "
                                     "before, or use an empty data directory", dir_path);
         /* A default id follows from an address and may change with it; the
          * folder's own stays. */
         if (config->node_id_given && strcmp(config->node_id, f->identity.node_id) != 0)
-                return rq_log_error(RQ_ECONFIG, "%s belongs to node \"%s\": start with -node-id %s, or use an empty data directory",
+                return rq_log_error_event(RQ_ECONFIG, RQ_MSG_BAD_CONFIG, "%s belongs to node \"%s\": start with -node-id %s, or use an empty data directory",
                                     dir_path, f->identity.node_id, f->identity.node_id);
         return RQ_OK;
 }
@@ -105,7 +105,7 @@ static rq_err load_hardstate(const log_io *io, int dir_fd, const char *dir_path,
         if (r < 0)
                 return rq_log_error(r, "Cannot read %s/%s", dir_path, HARDSTATE_NAME);
         if (f->hardstate.not_a_voter)
-                rq_log_warning("%s/%s says that this node may not vote: it doesn't lead, and takes no writes", dir_path, HARDSTATE_NAME);
+                rq_log_event(LOG_WARNING, RQ_MSG_NOT_VOTING, "%s/%s says that this node may not vote: it doesn't lead, and takes no writes", dir_path, HARDSTATE_NAME);
         return RQ_OK;
 }
 

@@ -7,6 +7,7 @@
 #include "dispatch.h"
 #include "folder.h"
 #include "founding.h"
+#include "log/log_fields.h"
 
 enum { PIECES_MAX = 64 };
 
@@ -141,7 +142,7 @@ static rq_err send_from_disk(consensus *c, driver_append *append) {
         if (r < 0) {
                 uint32_t suppressed;
                 if (rq_log_allowed(&c->limit_store, &suppressed))
-                        (void) rq_log_error(r, "Cannot read entry %" PRIu64 " of the log for a member: %.*s", append->first,
+                        (void) rq_log_error_event(r, RQ_MSG_LOG_CORRUPT, "Cannot read entry %" PRIu64 " of the log for a member: %.*s", append->first,
                                             (int) problem.size, problem.size > 0 ? (const char *) problem.data : "");
                 return r;
         }

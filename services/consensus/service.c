@@ -41,7 +41,7 @@ static void storage_failed(consensus *c, rq_err err) {
                 return;
         c->storage_failed = true;
         driver_storage_failed(c->driver);
-        const char *fields[] = { RQ_FIELD_ERROR "=log", NULL };
+        const char *fields[] = { RQ_MSG_SYNC_FAILED, RQ_FIELD_ERROR "=log", NULL };
         (void) rq_log_error_(err, fields, "The log in %s failed: nothing more is acknowledged, and the service starts anew", c->o.dir_path);
         /* A sync that failed can't be repeated; the log is read again instead. */
         rq_timer_set(&c->failure, FAILURE_WAIT_US);
@@ -209,13 +209,14 @@ static void log_state(consensus *c) {
         raft_id leader = raft_leader_of(r);
         raft_term term_now = raft_term_of(r);
         bool leads = leader == c->raft_id;
+        leaderless_set(&c->leaderless, leader != 0 || c->unformed || c->stopping);
         if ((leader == c->said_leader && (leader == 0 || term_now == c->said_term)) || (leads && !raft_commit_is_current(r)))
                 return;
         const member *m = members_find(c, leader);
         char term[64], node[IDENTITY_NODE_BYTES_MAX + 16];
         const char *fields[] = {
                 leader != 0 ? RQ_MSG_LEADER_ELECTED : RQ_MSG_LEADER_LOST, rq_log_field_u64(term, sizeof term, RQ_FIELD_TERM, term_now),
-                rq_log_field_text(node, sizeof node, RQ_FIELD_NODE, leads ? c->identity.node_id : m != NULL ? m->node_id : ""), NULL,
+                rq_log_field_text(node, sizeof node, RQ_FIELD_LEADER, leads ? c->identity.node_id : m != NULL ? m->node_id : ""), NULL,
         };
         c->said_leader = leader;
         c->said_term = term_now;
@@ -345,6 +346,8 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
         if (r >= 0)
                 r = rq_timer_init(&c->failure, c->o.loop, on_failure_told, c);
         if (r >= 0)
+                r = leaderless_init(&c->leaderless, c->o.loop);
+        if (r >= 0)
                 r = rq_task_init(&c->turn, c->o.loop, on_turn, c);
         if (r >= 0)
                 r = rq_task_init(&c->adopt, c->o.loop, on_turn, c);
@@ -360,6 +363,7 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
                 (void) consensus_free(c);
                 return r;
         }
+        leaderless_set(&c->leaderless, c->unformed);
         turn(c); /* a lone voter campaigns at once */
         *ret_consensus = c;
         return RQ_OK;
@@ -389,6 +393,7 @@ consensus *consensus_free(consensus *c) {
                 rq_timer_done(&c->timer);
         if (c->failure.event != NULL)
                 rq_timer_done(&c->failure);
+        leaderless_done(&c->leaderless);
         rq_task_done(&c->turn);
         rq_task_done(&c->adopt);
         rq_wake_done(&c->wake);

@@ -9,6 +9,7 @@
 #include "core/membership.h"
 #include "forming.h"
 #include "io/identity.h"
+#include "leaderless.h"
 #include "io/log_catalog.h"
 #include "io/log_writer.h"
 #include "ipc/ipc_endpoint.h"
@@ -82,6 +83,7 @@ typedef struct consensus {
         bool hint_wanted, stopping, storage_failed, feed_failed, disk_full;
         bool state_dirty;           /* gateways are to be told */
         bool handing_over;          /* stopping, and still the leader */
+        leaderless leaderless;
         raft_id said_leader;        /* in the journal ... */
         raft_term said_term;        /* ... for this term */
         consensus_transfer transfers[CONSENSUS_TRANSFERS_MAX];

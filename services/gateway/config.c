@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "log/log.h"
+#include "log/log_fields.h"
 
 enum {
         FILES_RESERVED  = 64, /* libraries, links, listeners, the journal */
@@ -43,7 +44,7 @@ rq_err gateway_config_read(const rq_config *config, gateway_config *ret_config) 
         };
         /* It becomes a line of every answer: a line break would become another. */
         if (strpbrk(c.http_allow_origin, "\r\n") != NULL || strpbrk(c.http_adv_addr, "\r\n") != NULL) {
-                rq_log_write(LOG_ERR, NULL, "-http-allow-origin and -http-adv-addr must be one line");
+                rq_log_event(LOG_ERR, RQ_MSG_BAD_CONFIG, "-http-allow-origin and -http-adv-addr must be one line");
                 return RQ_ECONFIG;
         }
         *ret_config = c;

@@ -244,14 +244,14 @@ static void service_died(service *v, int status) {
         step(v, s->stopping || bad_config ? CHILD_HOPELESS : CHILD_EXITED);
         log_death(v, pid);
         if (bad_config && !s->stopping) {
-                rq_log_write(LOG_ERR, NULL, "%s refuses the configuration (see its message above): stopping", v->name);
+                rq_log_event(LOG_ERR, RQ_MSG_BAD_CONFIG, "%s refuses the configuration (see its message above): stopping", v->name);
                 begin_stop(s, RQ_EXIT_CONFIG);
         } else if (s->stopping) {
                 stop_next(s);
         } else if (!s->announced && WIFEXITED(status) && WEXITSTATUS(status) == RQ_EXIT_FAILURE &&
                    v->child.failures >= FIRST_STARTS_MAX) {
                 /* It never ran: that won't pass by itself, and nobody is served. */
-                rq_log_write(LOG_ERR, NULL, "%s could not start %u times (see its message above; a port that is taken is changed with "
+                rq_log_event(LOG_ERR, RQ_MSG_CHILD_DIED, "%s could not start %u times (see its message above; a port that is taken is changed with "
                              "-http-addr): stopping", v->name, v->child.failures);
                 begin_stop(s, RQ_EXIT_FAILURE);
         }

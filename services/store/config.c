@@ -9,6 +9,7 @@ void store_config_read(const rq_config *config, store_config *ret_config) {
         int64_t interval_ms = rq_config_duration_us(config, "raft-snap-int") / 1000;
         *ret_config = (store_config) {
                 .readers_max = readers <= 0 || readers > READERS_MAX ? READERS_MAX : (uint32_t) readers,
+                .slow_us = (uint64_t) rq_config_duration_us(config, "slow-statement"),
                 .read_memory_bytes = (uint64_t) rq_config_int(config, "max-read-memory"),
                 .files = {
                         .foreign_keys = rq_config_bool(config, "fk"),

@@ -251,7 +251,7 @@ static rq_err open_files(store *s) {
 
 static rq_err start_parts(store *s) {
         rq_loop *loop = rq_service_loop(s->service);
-        const applier_options options = { .spill_dir_fd = rq_service_folder_fd(s->service) };
+        const applier_options options = { .spill_dir_fd = rq_service_folder_fd(s->service), .slow_us = s->config.slow_us };
         const ipc_identity self = { .role = IPC_STORE, .incarnation = *rq_service_incarnation(s->service) };
         const ipc_handlers handlers = dispatch_handlers(s);
 

@@ -145,14 +145,40 @@ def flags_have_an_effect():
             check(f'"{name}"' in text, f"common/config/catalog.c: -{name} is available, but nothing reads it")
 
 
+# Named for what is being built; one that is used may be struck off here.
+LOG_RESERVED = {"RQ_FIELD_REQUEST", "RQ_FIELD_CLIENT", "RQ_FIELD_USER"}
+
+
 def log_fields_are_documented():
-    """docs/logging.md has every field and MESSAGE_ID, and both are used by somebody."""
+    """Every field and MESSAGE_ID is in docs/logging.md, every MESSAGE_ID in the
+    catalog of journalctl -x, and the other way round; all are used by somebody."""
     header = ROOT / "common/log/log_fields.h"
     doc = (ROOT / "docs/logging.md").read_text()
+    catalog = (ROOT / "systemd/rq.catalog").read_text()
     text = "\n".join(path.read_text() for path in SOURCES if path != header)
-    for name, value in re.findall(r'^#define (RQ_(?:FIELD|MSG)_\w+)\s+"([^"]+)"', header.read_text(), re.M):
+    names, reserved = header.read_text().split("/* In reserve")
+    defined = re.findall(r'^#define (RQ_(?:FIELD|MSG)_\w+)\s+"([^"]+)"', names, re.M)
+    kept = re.findall(r'^#define (RQ_(?:FIELD|MSG)_\w+)\s+"([^"]+)"', reserved, re.M)
+    for name, value in defined + kept:
         check(value in doc, f"docs/logging.md: lacks {value}")
-        check(re.search(rf"\b{name}\b", text), f"common/log/log_fields.h: {name} is used by nobody")
+        if (name, value) in defined and name not in LOG_RESERVED:
+            check(re.search(rf"\b{name}\b", text), f"common/log/log_fields.h: {name} is used by nobody")
+    values = [value for _, value in defined + kept]
+    check(len(set(values)) == len(values), "common/log/log_fields.h: a name or id is there twice")
+    ids = {value.removeprefix("MESSAGE_ID=") for value in values if value.startswith("MESSAGE_ID=")}
+    explained = re.findall(r"^-- ([0-9a-f]{32})$", catalog, re.M)
+    check(set(explained) == ids and len(explained) == len(ids),
+          f"systemd/rq.catalog and log_fields.h differ in {', '.join(sorted(set(explained) ^ ids))}")
+    told = set(re.findall(r"MESSAGE_ID=([0-9a-f]{32})", doc))
+    check(told == ids, f"docs/logging.md and log_fields.h differ in {', '.join(sorted(told ^ ids))}")
+    fields = {value for value in values if value.startswith("RQ_")}
+    listed = set(re.findall(r"^\| `(RQ_[A-Z_]+)` \|", doc, re.M))
+    check(listed == fields, f"docs/logging.md and log_fields.h differ in {', '.join(sorted(listed ^ fields))}")
+    for name in re.findall(r"@(\w+)@", catalog):
+        check(name in fields, f"systemd/rq.catalog: @{name}@ is no field")
+    for path in SOURCES:
+        check(path == header or "MESSAGE_ID=" not in path.read_text().replace('"MESSAGE_ID=", 11', ""),
+              f"{rel(path)}: a MESSAGE_ID belongs into log_fields.h")
 
 
 def paths_of_one_machine():

@@ -55,7 +55,7 @@ void peers_update_up(peers *p, remote *r) {
                 return;
         r->up = up;
         r->since_us = rq_clock_mono_us();
-        const char *fields[] = { rq_log_field_text(peer, sizeof peer, RQ_FIELD_PEER, r->address), NULL };
+        const char *fields[] = { up ? RQ_MSG_MEMBER_BACK : RQ_MSG_MEMBER_LOST, rq_log_field_text(peer, sizeof peer, RQ_FIELD_PEER, r->address), NULL };
         if (up)
                 rq_log_write(LOG_INFO, fields, "Connected with node \"%s\" at %s", r->node_id, r->address);
         else

@@ -27,7 +27,7 @@ static rq_err refuse_stranger(inbound *in, const peer_hello *hello) {
         char theirs[RQ_UUID_TEXT_BYTES], ours[RQ_UUID_TEXT_BYTES];
         uint32_t more;
         if (rq_log_allowed(&p->limit_foreign, &more))
-                rq_log_warning("Refused node \"%s\" from %s, which is not a member of this cluster: it belongs to cluster %s, this node to %s "
+                rq_log_event(LOG_WARNING, RQ_MSG_NODE_FOREIGN, "Refused node \"%s\" from %s, which is not a member of this cluster: it belongs to cluster %s, this node to %s "
                                "(%u more)", hello->node_id, peer_link_address(in->link),
                                rq_uuid_is_zero(&hello->cluster_id) ? "none" : rq_uuid_text(&hello->cluster_id, theirs),
                                rq_uuid_text(&p->o.self.cluster_id, ours), more);
@@ -262,10 +262,10 @@ rq_err peers_in_listen(peers *p) {
         const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
         struct addrinfo *list = NULL;
         if (rq_address_split(p->listen_addr, host, port) < 0)
-                return rq_log_error(RQ_ECONFIG, "The Raft address %s is not host:port", p->listen_addr);
+                return rq_log_error_event(RQ_ECONFIG, RQ_MSG_BAD_CONFIG, "The Raft address %s is not host:port", p->listen_addr);
         int error = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &list);
         if (error != 0)
-                return rq_log_error(RQ_ECONFIG, "Cannot resolve the Raft address %s (%s)", p->listen_addr, gai_strerror(error));
+                return rq_log_error_event(RQ_ECONFIG, RQ_MSG_BAD_CONFIG, "Cannot resolve the Raft address %s (%s)", p->listen_addr, gai_strerror(error));
         rq_err r = RQ_OK;
         for (const struct addrinfo *a = list; a != NULL && r >= 0 && p->listener_count < PEERS_LISTENERS_MAX; a = a->ai_next) {
                 r = listen_on(p, a);
@@ -274,9 +274,9 @@ rq_err peers_in_listen(peers *p) {
         }
         freeaddrinfo(list);
         if (r >= 0 && p->listener_count == 0)
-                return rq_log_error(RQ_ECONFIG, "The Raft address %s is none of this machine (see -raft-addr, and -raft-adv-addr for what others see)",
+                return rq_log_error_event(RQ_ECONFIG, RQ_MSG_BAD_CONFIG, "The Raft address %s is none of this machine (see -raft-addr, and -raft-adv-addr for what others see)",
                                     p->listen_addr);
-        return r < 0 ? rq_log_error(r, "Cannot listen on the Raft address %s", p->listen_addr) : RQ_OK;
+        return r < 0 ? rq_log_error_event(r, RQ_MSG_CANNOT_LISTEN, "Cannot listen on the Raft address %s", p->listen_addr) : RQ_OK;
 }
 
 static void end_all(rq_list *list, const remote *of) {

@@ -22,7 +22,7 @@ static rq_err found_myself(outbound *out, const peer_hello *hello) {
         }
         out->remote->problem = "this node answers at its address, or a copy of its folder";
         if (rq_log_allowed(&p->limit_copy, &more))
-                rq_log_warning("Node \"%s\" at %s has the disk uuid of this node \"%s\": its data directory is a copy, or the address is this "
+                rq_log_event(LOG_WARNING, RQ_MSG_NODE_FOREIGN, "Node \"%s\" at %s has the disk uuid of this node \"%s\": its data directory is a copy, or the address is this "
                                "node's; a new node needs an empty directory (%u more)", hello->node_id, out->remote->address, p->o.self.node_id, more);
         return RQ_ECONFIG;
 }
@@ -46,7 +46,7 @@ static rq_err found_another_cluster(outbound *out, const peer_hello *hello) {
         const bool unformed = rq_uuid_is_zero(&hello->cluster_id);
         out->remote->problem = unformed ? "it is not in the cluster yet" : "it is in another cluster";
         if (!unformed && rq_log_allowed(&p->limit_foreign, &more))
-                rq_log_warning("Node \"%s\" at %s belongs to cluster %s, this node to %s (%u more)", hello->node_id, out->remote->address,
+                rq_log_event(LOG_WARNING, RQ_MSG_NODE_FOREIGN, "Node \"%s\" at %s belongs to cluster %s, this node to %s (%u more)", hello->node_id, out->remote->address,
                                rq_uuid_text(&hello->cluster_id, theirs), rq_uuid_text(&p->o.self.cluster_id, ours), more);
         return tell_founding(out);
 }
@@ -80,7 +80,7 @@ static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {
         if (!rq_uuid_equal(&hello->disk_uuid, &r->disk_uuid)) {
                 r->problem = "another node, or one with an empty folder, answers at its address";
                 if (rq_log_allowed(&p->limit_foreign, &more))
-                        rq_log_warning("At %s node \"%s\" was expected, but a node \"%s\" with another disk uuid answers: it was replaced, or its "
+                        rq_log_event(LOG_WARNING, RQ_MSG_NODE_FOREIGN, "At %s node \"%s\" was expected, but a node \"%s\" with another disk uuid answers: it was replaced, or its "
                                        "data directory was lost (%u more)", r->address, r->node_id, hello->node_id, more);
                 return RQ_ECONFIG;
         }

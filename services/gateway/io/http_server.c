@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "io/http_state.h"
 #include "log/log.h"
+#include "log/log_fields.h"
 
 enum { ACCEPTS_A_TURN = 64, BACKLOG = 1024 };
 
@@ -232,16 +233,16 @@ static rq_err bind_all(http_server *server, const char *address) {
         struct addrinfo *list = NULL;
 
         if (!split_address(address, host, &port))
-                return rq_log_error(RQ_ECONFIG, "-http-addr \"%s\" is not host:port", address);
+                return rq_log_error_event(RQ_ECONFIG, RQ_MSG_BAD_CONFIG, "-http-addr \"%s\" is not host:port", address);
         int error = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &list);
         if (error != 0) {
-                rq_log_write(LOG_ERR, NULL, "Cannot resolve -http-addr \"%s\": %s", address, gai_strerror(error));
+                rq_log_event(LOG_ERR, RQ_MSG_BAD_CONFIG, "Cannot resolve -http-addr \"%s\": %s", address, gai_strerror(error));
                 return RQ_ECONFIG;
         }
         bool wildcard = host[0] == '\0';
         rq_err r = bind_addresses(server, list, wildcard, wildcard || strcmp(port, "0") == 0);
         freeaddrinfo(list);
-        return r < 0 ? rq_log_error(r, "Cannot listen on %s", address) : RQ_OK;
+        return r < 0 ? rq_log_error_event(r, RQ_MSG_CANNOT_LISTEN, "Cannot listen on %s", address) : RQ_OK;
 }
 
 rq_err http_server_listen(http_server *server, const char *address) {

@@ -13,13 +13,11 @@ static bool is_blank(uint8_t c) {
         return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f';
 }
 
-static bool is_word(uint8_t c) {
+bool sql_text_is_word(uint8_t c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' || c >= 0x80;
 }
 
-/* Behind the blanks and comments that begin at `at`. An unterminated comment
- * reaches to the end, as in SQLite. */
-static size_t skip_blanks(rq_bytes sql, size_t at) {
+size_t sql_text_skip_blanks(rq_bytes sql, size_t at) {
         while (at < sql.size) {
                 uint8_t c = sql.data[at], next = at + 1 < sql.size ? sql.data[at + 1] : 0;
                 if (is_blank(c)) {
@@ -39,8 +37,7 @@ static size_t skip_blanks(rq_bytes sql, size_t at) {
         return at;
 }
 
-/* Behind the quoted text that begins at `at`; a doubled quote stands for one. */
-static size_t skip_quoted(rq_bytes sql, size_t at) {
+size_t sql_text_skip_quoted(rq_bytes sql, size_t at) {
         uint8_t end = sql.data[at] == '[' ? ']' : sql.data[at];
         for (at++; at < sql.size; at++) {
                 if (sql.data[at] != end)
@@ -53,7 +50,7 @@ static size_t skip_quoted(rq_bytes sql, size_t at) {
 }
 
 static token next_token(rq_bytes sql, size_t *at) {
-        size_t from = *at = skip_blanks(sql, *at);
+        size_t from = *at = sql_text_skip_blanks(sql, *at);
         if (from >= sql.size || sql.data[from] == '\0') /* where SQLite stops, too */
                 return (token) { .kind = TOKEN_END };
 
@@ -63,12 +60,12 @@ static token next_token(rq_bytes sql, size_t *at) {
                 return (token) { TOKEN_SEMICOLON, rq_bytes_of(sql.data + from, 1) };
         }
         if (c == '\'' || c == '"' || c == '`' || c == '[') {
-                *at = skip_quoted(sql, from);
+                *at = sql_text_skip_quoted(sql, from);
                 size_t size = *at - from;
                 return (token) { TOKEN_WORD, rq_bytes_of(sql.data + from + 1, size >= 2 ? size - 2 : 0) };
         }
-        if (is_word(c)) {
-                while (*at < sql.size && is_word(sql.data[*at]))
+        if (sql_text_is_word(c)) {
+                while (*at < sql.size && sql_text_is_word(sql.data[*at]))
                         (*at)++;
                 return (token) { TOKEN_WORD, rq_bytes_of(sql.data + from, *at - from) };
         }

@@ -8,6 +8,17 @@
 
 #include "base/bytes.h"
 
+/* A letter, digit, or what else a word without quotes may have. */
+bool sql_text_is_word(uint8_t c);
+
+/* Behind the blanks and comments that begin at `at`. An unterminated comment
+ * reaches to the end, as in SQLite. */
+size_t sql_text_skip_blanks(rq_bytes sql, size_t at);
+
+/* Behind the quoted text that begins at `at`, with ', ", ` or [; a doubled quote
+ * stands for one. */
+size_t sql_text_skip_quoted(rq_bytes sql, size_t at);
+
 /* Nothing to run: blanks, comments, semicolons. */
 bool sql_text_blank(rq_bytes sql);
 

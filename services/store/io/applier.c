@@ -92,6 +92,8 @@ rq_err applier_new(files *f, const store_state *state, const applier_options *op
         return RQ_OK;
 }
 
+uint64_t applier_slow_us(const applier *a) { return a->entry.slow_us; }
+
 applier *applier_free(applier *a) {
         if (a == NULL)
                 return NULL;

@@ -20,6 +20,7 @@ typedef struct applier_options {
         const struct files_io *io; /* for spill files; NULL: files_io_kernel */
         size_t spill_bytes;        /* a result above it goes to an unlinked file; 0: default 1 MiB */
         int spill_dir_fd;          /* folder for such files */
+        uint64_t slow_us;          /* a statement that takes longer is logged; 0: none */
 } applier_options;
 
 /* One entry's answer: bytes of json (offset, size) or, if spill_fd >= 0, a
@@ -62,6 +63,7 @@ rq_err applier_run(applier *a, rq_bytes records, applier_wanted wanted, void *wa
                    apply_output *out, size_t *ret_applied, size_t *ret_bytes);
 
 const store_state *applier_state(const applier *a);
+uint64_t applier_slow_us(const applier *a); /* as the options say, for reads too */
 
 /* Published for readers (hazards 21): hi before COMMIT, lo after. Any thread. */
 uint64_t applier_hi(const applier *a);

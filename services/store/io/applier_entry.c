@@ -8,6 +8,7 @@
 #include "base/checksum.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "io/slow_statement.h"
 #include "io/stmt_rows.h"
 #include "log_entry.pb-c.h"
 
@@ -49,6 +50,7 @@ rq_err entry_context_init(entry_context *c, sqlite3 *db, files *f, const applier
         c->io = options->io != NULL ? options->io : &files_io_kernel;
         c->spill_bytes = options->spill_bytes > 0 ? options->spill_bytes : SPILL_BYTES_DEFAULT;
         c->spill_dir_fd = options->spill_dir_fd;
+        c->slow_us = options->slow_us;
         rq_err r = writer_functions_install(&c->functions, db);
         if (r >= 0)
                 r = prepare(db, "BEGIN", &c->begin);
@@ -252,6 +254,7 @@ static void step(run *r, statement *st, bool show_rows, step_result *ret) {
         }
         writer_functions_end_statement(&c->functions);
         ret->elapsed_ns = rq_clock_mono_ns() - started;
+        slow_statement_ran(c->slow_us, ret->elapsed_ns / 1000, st->stmt, r->index);
         ret->code = rc == SQLITE_DONE ? SQLITE_DONE : rc & 0xff;
         if (rc == SQLITE_DONE)
                 return;

@@ -30,6 +30,7 @@ typedef struct entry_context {
         const files_io *io; /* for spill files */
         size_t spill_bytes;
         int spill_dir_fd;
+        uint64_t slow_us;
         _Atomic uint64_t schema_index; /* of the last entry that changed the schema, before it is committed */
         _Atomic uint64_t statement_count, error_count, transaction_count;
 } entry_context;

@@ -124,7 +124,7 @@ static void on_failure(apply_thread *t, rq_err r) {
 static void on_success(apply_thread *t) {
         if (t->logged_error == RQ_OK)
                 return;
-        rq_log_notice("Applying again, from entry %llu on", (unsigned long long) applier_state(t->applier)->index);
+        rq_log_event(LOG_NOTICE, RQ_MSG_APPLY_RESUMED, "Applying again, from entry %llu on", (unsigned long long) applier_state(t->applier)->index);
         t->logged_error = RQ_OK;
         set_condition(t, APPLY_WORKING, RQ_OK);
 }

@@ -13,6 +13,7 @@
 #include "io/db_dump.h"
 #include "io/statements.h"
 #include "io/sqlite_memory.h"
+#include "io/slow_statement.h"
 #include "io/stmt_rows.h"
 #include "io/vfs.h"
 
@@ -50,6 +51,7 @@ struct db_reader {
         void *send_arg;
         bool gave_up; /* send said stop, or memory is out */
         uint64_t rows, bytes_sent;
+        uint64_t send_us; /* of the statement's time, spent waiting for its reader */
         const char *over; /* the answer is larger than the request allows */
 
         uint64_t schema_index; /* the schema in memory is at least that of this index */
@@ -170,8 +172,10 @@ static bool on_piece(void *arg, json_writer *w) {
         if (json_failed(w)) {
                 r->gave_up = true;
         } else if (bytes.size >= FLUSH_BYTES) {
+                uint64_t begun_us = rq_clock_mono_us();
                 r->bytes_sent += bytes.size;
                 r->gave_up = !r->send(r->send_arg, r->index, bytes);
+                r->send_us += rq_clock_mono_us() - begun_us;
                 json_reset_bytes(w);
         }
         return !r->gave_up;
@@ -230,7 +234,8 @@ static bool run_statement(db_reader *r, statement *st, bind_cursor *cursor, bool
 
         int code;
         bool begun = false;
-        uint64_t start_us = rq_clock_mono_us();
+        uint64_t start_us = rq_clock_mono_us(), took_us;
+        r->send_us = 0;
         sqlite_memory_read_forgive();
         if (answer_rows) {
                 bool qualify = r->query->render != NULL && r->query->render->qualify_columns;
@@ -240,10 +245,12 @@ static bool run_statement(db_reader *r, statement *st, bind_cursor *cursor, bool
                         code = sqlite3_step(st->stmt);
                 while (code == SQLITE_ROW);
         }
+        took_us = rq_clock_mono_us() - start_us;
         if (r->trying)
                 r->gave_up |= code != SQLITE_DONE;
         else
-                statements_ran(r->statements, st, rq_clock_mono_us() - start_us, r->schema_index);
+                statements_ran(r->statements, st, took_us, r->schema_index);
+        slow_statement_ran(applier_slow_us(r->applier), took_us - r->send_us, st->stmt, 0);
         if (code == SQLITE_DONE) {
                 *ret_slot = answer_rows;
                 return true;

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "io/wal_copy.h"
 #include "log/log.h"
+#include "log/log_fields.h"
 
 #define ADVICE "move the store's folder aside and let the node be seeded anew"
 
@@ -306,7 +307,7 @@ static rq_err make_durable(recover_context *c) {
         if (c->found.way == RECOVER_STATE)
                 r = state_file_write(c->io, c->folder_fd, &c->found.state);
         if (r == RQ_ENOSPC) {
-                rq_log_warning("No space to write %s/" STATE_FILE_NAME " again; going on with the one that is there", c->folder_path);
+                rq_log_event(LOG_WARNING, RQ_MSG_DISK_FULL, "No space to write %s/" STATE_FILE_NAME " again; going on with the one that is there", c->folder_path);
                 return RQ_OK;
         }
         return r;

@@ -144,6 +144,39 @@ static void test_rate_limit(void **state) {
         assert_int_equal(suppressed, 0);
 }
 
+static size_t count_lines(const char *text) {
+        size_t count = 0;
+        for (; *text != '\0'; text++)
+                count += *text == '\n';
+        return count;
+}
+
+/* One kind that repeats itself is bounded, others are not. */
+static void test_floods_are_bounded(void **state) {
+        (void) state;
+        rq_log_open("p", RQ_LOG_PLAIN, LOG_INFO);
+        for (int i = 0; i < 100; i++)
+                rq_log_info("again %d", i);
+        assert_int_equal(count_lines(logged()), 30);
+        for (int i = 0; i < 100; i++)
+                assert_int_equal(rq_log_error(RQ_EIO, "and again %d", i), RQ_EIO);
+        assert_int_equal(count_lines(logged()), 30);
+        rq_log_info("something else");
+        assert_string_equal(logged_plain(), "p info: something else\n");
+}
+
+/* Who writes is in JSON and in the journal; a plain line has no room for it. */
+static void test_node_is_told(void **state) {
+        (void) state;
+        rq_log_open("p", RQ_LOG_PLAIN, LOG_INFO);
+        rq_log_set_node("n\"1");
+        rq_log_info("here");
+        assert_string_equal(logged_plain(), "p info: here\n");
+        rq_log_open("p", RQ_LOG_JSON, LOG_INFO);
+        rq_log_event(LOG_NOTICE, RQ_MSG_LEADER_LOST, "here");
+        assert_non_null(strstr(logged(), "\"message\":\"here\",\"MESSAGE_ID\":\"2c1f6c60a5e94d3e8f0b6f7d9d3e1a0a\",\"RQ_NODE\":\"n\\\"1\"}\n"));
+}
+
 static int set_up(void **state) {
         (void) state;
         captured = tmpfile();
@@ -166,6 +199,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_long_texts_are_cut_whole, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_journal_only_if_it_is_ours, set_up, tear_down),
                 cmocka_unit_test(test_rate_limit),
+                cmocka_unit_test_setup_teardown(test_floods_are_bounded, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_node_is_told, set_up, tear_down),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
