@@ -1,17 +1,17 @@
-/* Body of the records that replace the whole database, a piece each: RECORD_LOAD_CHUNK and
- * RECORD_ABORT_GROUP. Fixed, so that the leader can copy what the record's header
+/* Body of the records that bring a whole database, or SQL of any size, a piece each:
+ * RECORD_LOAD_CHUNK and RECORD_ABORT_GROUP. Fixed, so that the leader can copy what the record's header
  * has of it (record.h) without knowing what it is.
  *
  *   0  u64 group: random, of one load     8  u32 number: 0, 1, 2…
- *  12  u32 flags (1: last, 2: derived)   16  u64 hash, 24 u64 bytes: of all data of the group, with last; else 0
+ *  12  u32 flags (1: last, 2: text)   16  u64 hash, 24 u64 bytes: of all data of the group, with last; else 0
  *  32  16 bytes incarnation              48  u64 request id: of the gateway that waits
  *  56  u64 zero
- *  64  data: the next bytes of a SQLite file; of ABORT_GROUP none
+ *  64  data: the next bytes; of ABORT_GROUP none
  * All little-endian. The hash is the CRC-32C of the data, in the lower half.
  *
- * Derived: the file was made from the database as it is when number 0 is applied:
- * if anything else writes between it and the last chunk, the load fails. Flags that
- * this build doesn't know are RQ_EVERSION. */
+ * The data is a SQLite file that replaces the database, or, text, SQL that is run
+ * as a whole or not at all, at the last chunk. Flags that this build doesn't know
+ * are RQ_EVERSION. */
 #ifndef RQ_PROTO_LOAD_CHUNK_H
 #define RQ_PROTO_LOAD_CHUNK_H
 
@@ -30,7 +30,7 @@ enum {
 typedef struct load_chunk {
         uint64_t group;
         uint32_t number;
-        bool last, derived;
+        bool last, text;
         uint64_t hash, bytes;
         rq_uuid incarnation;
         uint64_t request_id;

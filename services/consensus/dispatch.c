@@ -385,6 +385,8 @@ void dispatch_send_state(consensus *c, ipc_link *link) {
                   : c->not_a_voter || (!c->unformed && !raft_is_voter(r)) ? RQ__NODE_STATE__ROLE__LEARNER
                   : role == RAFT_CANDIDATE || role == RAFT_PRE_CANDIDATE ? RQ__NODE_STATE__ROLE__CANDIDATE : RQ__NODE_STATE__ROLE__FOLLOWER;
         body.term = raft_term_of(r);
+        const membership *members = driver_membership(c->driver, NULL);
+        body.members = members != NULL ? members->count : 0;
         describe_leader(c, &body);
         body.ready = raft_leader_of(r) != 0 && !store_misfits(c) &&
                      (role == RAFT_LEADER ? raft_commit_is_current(r) : raft_commit_is_known(r));

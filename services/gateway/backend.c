@@ -1,4 +1,5 @@
 #include "backend.h"
+#include "api/api.h"
 
 #include <stdio.h>
 
@@ -83,6 +84,8 @@ static uint64_t before_ours_us(uint64_t left_us) {
 
 static rq_err send_write(exchange *ex, ipc_link *link, uint64_t left_us) {
         const gateway *gw = ex->gw;
+        if (ex->load != NULL)
+                return load_send(ex, link, before_ours_us(left_us));
         message_entry entry = {
                 .incarnation = gw->incarnation,
                 .request_id = ex->id,
@@ -198,6 +201,13 @@ void backend_start_internal(exchange *ex, exchange_way way, read_level level, co
                 finish_with(ex, FAILED_REFUSED, FAILED_OVERLOADED, "");
                 return;
         }
+        try_send(ex);
+}
+
+void backend_start_chunk(exchange *ex, exchange_done *done) {
+        ex->way = WAY_PROPOSE;
+        ex->done = done;
+        ex->text.size = 0;
         try_send(ex);
 }
 
@@ -447,6 +457,10 @@ void backend_cancel(gateway *gw, uint64_t request_id) {
 
 void backend_on_gone(exchange *ex) {
         gateway *gw = ex->gw;
+        if (ex->load != NULL) {
+                load_on_gone(ex);
+                return;
+        }
         if (ex->state == EX_SENT || ex->state == EX_STREAMING) {
                 gw->metrics.gateway.reads_cancelled += !is_write(ex);
                 backend_cancel(gw, ex->id);

@@ -76,7 +76,7 @@ struct exchange {
         bool is_file;           /* the result is bytes of a file, not JSON, */
         const char *file_type;  /* of this content type */
         gzip *gzip;             /* not NULL: and is compressed on its way */
-        load *load;             /* api/load.c: a body on its way to the log */
+        load *load;             /* api/load.c: a body on its way to the log, or a piece of it */
 
         uint64_t credit_due;    /* bytes passed on, not yet given back to the store */
         exchange_done *done;    /* not NULL: collect, don't answer */

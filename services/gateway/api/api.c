@@ -77,14 +77,6 @@ bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, const params
         case OP_LICENSES:
                 http_answer(conn, &licenses, rq_bytes_text(licenses_text), (rq_bytes) {0});
                 return true;
-        case OP_LOAD:
-                gw->metrics.http.loads++;
-                answer_later(conn, "load");
-                return true;
-        case OP_BOOT:
-                gw->metrics.http.boot++;
-                answer_later(conn, "boot");
-                return true;
         case OP_SNAPSHOT:
                 gw->metrics.http.user_snapshots++;
                 answer_later(conn, "snapshot");
@@ -103,6 +95,8 @@ bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, const params
                 answer_later(conn, "queued writes");
                 return true;
         case OP_BACKUP:
+        case OP_LOAD:
+        case OP_BOOT:
         case OP_QUERY:
         case OP_REQUEST:
         case OP_SQL:
@@ -126,6 +120,10 @@ void api_begin(exchange *ex) {
         case OP_SQL:
                 data_begin(ex);
                 return;
+        case OP_LOAD:
+        case OP_BOOT:
+                load_begin(ex);
+                return;
         default:
                 ex->wants_body = ex->route->op == OP_LEADER && http_conn_request(ex->conn)->method == METHOD_POST;
                 return;
@@ -137,6 +135,8 @@ void api_body(exchange *ex, rq_bytes piece) {
                 return;
         if (ex->route->op == OP_LEADER)
                 stepdown_body(ex, piece);
+        else if (ex->load != NULL)
+                load_body(ex, piece);
         else
                 data_body(ex, piece);
 }
@@ -152,6 +152,10 @@ void api_complete(exchange *ex) {
                 return;
         case OP_BACKUP:
                 backup_complete(ex);
+                return;
+        case OP_LOAD:
+        case OP_BOOT:
+                load_complete(ex);
                 return;
         case OP_STATUS:
                 gw->metrics.http.num_status++;

@@ -15,6 +15,22 @@ void *http_conn_data(const http_conn *conn) { return conn->data; }
 size_t http_conn_queued(const http_conn *conn) { return transport_queued(&conn->transport); }
 void http_conn_keep_on_eof(http_conn *conn) { conn->keep_on_eof = true; }
 
+void http_conn_take_any_size(http_conn *conn) { conn->any_size = true; }
+
+void http_conn_hold(http_conn *conn, bool held) {
+        if (held == conn->held || conn->state == CONN_DEAD)
+                return;
+        conn->held = held;
+        if (held) {
+                transport_want_read(&conn->transport, false);
+                wheel_cancel(&conn->server->deadlines, &conn->deadline);
+        } else if (conn->state == CONN_BODY && !conn->eof) {
+                transport_want_read(&conn->transport, true);
+                conn->progress_bytes = conn->body_bytes > 0 ? conn->body_bytes : 1;
+                server_set_deadline(conn->server, conn, conn->server->limits.idle_timeout_us);
+        }
+}
+
 /* --- states ----------------------------------------------------------------- */
 
 static void set_idle(http_conn *conn, bool idle) {
@@ -69,6 +85,7 @@ static void become_idle(http_conn *conn) {
  * told from it. And what is long is not waited for. */
 void conn_before_answer(http_conn *conn) {
         const http_request *request = &conn->request;
+        http_conn_hold(conn, false);
         bool rest_comes = conn->state == CONN_BODY && request->has_body;
         if (rest_comes && (conn->expects_continue || (request->has_length && request->content_length - conn->body_bytes > HTTP_DISCARD_BYTES_MAX)))
                 conn->close_after = true;
@@ -103,7 +120,7 @@ static int on_message_begin(http_parser *parser) {
         conn->field_open = false;
         conn->header_bytes = 0;
         conn->body_bytes = conn->progress_bytes = 0;
-        conn->expects_continue = conn->keep_on_eof = false;
+        conn->expects_continue = conn->keep_on_eof = conn->any_size = conn->held = false;
         return 0;
 }
 
@@ -224,7 +241,8 @@ static int on_body(http_parser *parser, const char *at, size_t size) {
         else if (conn->answer == ANSWER_DONE && conn->body_bytes > HTTP_DISCARD_BYTES_MAX)
                 conn->close_after = conn->linger_after = true;
         /* A body that nobody wants to read has a limit, too. */
-        if (conn->answer == ANSWER_NONE && conn->state == CONN_BODY && conn->body_bytes > conn->server->limits.body_bytes_max)
+        if (conn->answer == ANSWER_NONE && conn->state == CONN_BODY && !conn->any_size &&
+            conn->body_bytes > conn->server->limits.body_bytes_max)
                 return refuse(conn, 413);
         return conn->state == CONN_DEAD || is_lingering(conn);
 }
@@ -314,7 +332,7 @@ static size_t parse(http_conn *conn, const uint8_t *data, size_t size) {
 
 /* A slow client: headers have one time limit, a body must go on. */
 static void watch_progress(http_conn *conn) {
-        if (conn->state == CONN_BODY) {
+        if (conn->state == CONN_BODY && !conn->held) {
                 if (conn->deadline.set && conn->body_bytes - conn->progress_bytes < HTTP_PROGRESS_BYTES && conn->progress_bytes > 0)
                         return;
                 conn->progress_bytes = conn->body_bytes > 0 ? conn->body_bytes : 1;
@@ -397,7 +415,7 @@ static void parse_pending(http_conn *conn) {
                 rq_buf_consume(&conn->pending, conn->pending_at);
                 conn->pending_at = 0;
         }
-        if (conn->state != CONN_DEAD && !conn->eof && conn->pending.size - conn->pending_at < HTTP_PENDING_BYTES_MAX)
+        if (conn->state != CONN_DEAD && !conn->eof && !conn->held && conn->pending.size - conn->pending_at < HTTP_PENDING_BYTES_MAX)
                 transport_want_read(&conn->transport, true);
 }
 

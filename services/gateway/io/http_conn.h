@@ -49,6 +49,12 @@ void *http_conn_data(const http_conn *conn);
  * its side: by default such a client is given up soon, and a read cancelled. */
 void http_conn_keep_on_eof(http_conn *conn);
 
+/* Its body may be of any size; whoever takes it says when there is room for
+ * more: while held, no more of it is read (what was read already still comes, at most
+ * HTTP_READ_BYTES), and the client's time doesn't run. */
+void http_conn_take_any_size(http_conn *conn);
+void http_conn_hold(http_conn *conn, bool held);
+
 /* A whole answer, in two parts (either may be empty). */
 void http_answer(http_conn *conn, const http_head *head, rq_bytes first, rq_bytes second);
 /* text + '\n' as text/plain, or an empty answer for "". */

@@ -66,6 +66,7 @@ struct http_conn {
         bool told;               /* handlers know of the request */
         bool keep_alive, close_after, linger_after, chunked, no_body;
         bool eof, keep_on_eof;
+        bool any_size, held;     /* of the body: no limit; not read for now */
 };
 
 struct http_server {

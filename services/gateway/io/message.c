@@ -76,6 +76,21 @@ rq_err message_send_propose(ipc_link *link, const message_entry *e) {
         return RQ_OK;
 }
 
+rq_err message_send_chunk(ipc_link *link, const message_chunk *c) {
+        uint8_t *body;
+        rq_err r = reserve(link, FIXED_BYTES_MAX, LOAD_CHUNK_HEADER_BYTES + c->data.size, &body);
+        if (r < 0)
+                return r;
+        uint8_t *p = wire_put_number(body, 1, c->abort ? RECORD_ABORT_GROUP : RECORD_LOAD_CHUNK);
+        p = wire_put_number(p, 2, c->timeout_us);
+        p = wire_put_number(p, 3, c->step_budget);
+        load_chunk_encode(p, &c->chunk);
+        if (c->data.size > 0)
+                memcpy(p + LOAD_CHUNK_HEADER_BYTES, c->data.data, c->data.size);
+        ipc_link_commit(link, IPC_PROPOSE, c->request_id, (size_t) (p - body), LOAD_CHUNK_HEADER_BYTES + c->data.size);
+        return RQ_OK;
+}
+
 /* --- READ, QUERY ------------------------------------------------------------ */
 
 static size_t query_room(const message_query *q) {

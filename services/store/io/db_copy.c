@@ -15,6 +15,7 @@ enum {
         PAGES_AT_A_TIME = 1024, /* between looks at the flag */
         STEPS_TO_LOOK   = 1000,
         PIECE_BYTES     = 64 * 1024,
+        REPLACE_CACHE_KIB = 2048,
 };
 
 /* A copy needs no journal: a half-made one is thrown away. */
@@ -96,6 +97,96 @@ static rq_err copy_plain(sqlite3 *from, const atomic_bool *stop, char **ret_path
         return r >= 0 ? db_copy_set_journal(*ret_fd, DB_ROLLBACK) : r;
 }
 
+/* --- into the database ---------------------------------------------------------- */
+
+static int get_number(sqlite3 *db, const char *sql) {
+        sqlite3_stmt *stmt = NULL;
+        int value = -1;
+        if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW)
+                value = sqlite3_column_int(stmt, 0);
+        (void) sqlite3_finalize(stmt);
+        return value;
+}
+
+/* What the content can be blamed for is the same everywhere; the rest is this machine's. */
+static rq_err judge(rq_err r, sqlite3 *db, char problem[static DB_COPY_PROBLEM_BYTES]) {
+        int code = sqlite3_errcode(db) & 0xff;
+        if (r >= 0 || (code != SQLITE_CORRUPT && code != SQLITE_CONSTRAINT && code != SQLITE_ERROR && code != SQLITE_NOTADB && code != SQLITE_TOOBIG))
+                return r;
+        (void) snprintf(problem, DB_COPY_PROBLEM_BYTES, "damaged, or not readable for this version: %.150s", sqlite3_errmsg(db));
+        return RQ_OK;
+}
+
+static void set_cache(sqlite3 *db, int kibibytes) {
+        char sql[48];
+        (void) snprintf(sql, sizeof sql, "PRAGMA cache_size=-%d", kibibytes);
+        (void) sqlite3_exec(db, sql, NULL, NULL, NULL);
+}
+
+/* Of the same page size. With a small cache: pages leave for the WAL as they come. */
+static rq_err replace(sqlite3 *to, const char *path) {
+        RQ_CLEANUP(close_database) sqlite3 *from = NULL;
+        rq_err r = open_copy(path, &from);
+        if (r < 0)
+                return r;
+        int cache = get_number(to, "PRAGMA cache_size");
+        set_cache(to, REPLACE_CACHE_KIB);
+        r = copy_pages(to, from, NULL);
+        if (cache < 0)
+                set_cache(to, -cache);
+        return r;
+}
+
+static rq_err vacuum_file(const char *path, int page_size, const char *vacuumed_path, char problem[static DB_COPY_PROBLEM_BYTES]) {
+        RQ_CLEANUP(close_database) sqlite3 *db = NULL;
+        RQ_CLEANUP(free_sql) char *sql = sqlite3_mprintf("PRAGMA page_size=%d; VACUUM INTO %Q", page_size, vacuumed_path);
+        rq_err r = sql == NULL ? RQ_ENOMEM : open_copy(path, &db);
+        if (r < 0)
+                return r;
+        return judge(connection_error(sqlite3_exec(db, sql, NULL, NULL, NULL)), db, problem);
+}
+
+static int page_size_of(const char *path) {
+        RQ_CLEANUP(close_database) sqlite3 *db = NULL;
+        return open_copy(path, &db) < 0 ? -1 : get_number(db, "PRAGMA page_size");
+}
+
+static void unlink_path(char **path) {
+        if (*path != NULL)
+                (void) unlink(*path);
+        free_text(path);
+}
+
+/* SQLite keeps the page size of a database in WAL mode: the file gets the writer's. */
+static rq_err replace_in_its_pages(sqlite3 *to, const char *path, bool vacuum, char problem[static DB_COPY_PROBLEM_BYTES]) {
+        RQ_CLEANUP(unlink_path) char *other = NULL;
+        RQ_CLEANUP(rq_closep) int fd = -1;
+        int wanted = get_number(to, "PRAGMA page_size"), found = page_size_of(path);
+        problem[0] = '\0';
+        if (wanted <= 0 || found <= 0)
+                return RQ_EIO;
+        if (wanted == found && !vacuum)
+                return replace(to, path);
+        rq_err r = make_file(sqlite3_db_filename(to, "main"), &other, &fd);
+        if (r >= 0)
+                r = vacuum_file(path, wanted, other, problem);
+        return r < 0 || problem[0] != '\0' ? r : replace(to, other);
+}
+
+rq_err db_copy_in(sqlite3 *to, const char *path, char ret_problem[static DB_COPY_PROBLEM_BYTES]) {
+        return replace_in_its_pages(to, path, false, ret_problem);
+}
+
+rq_err db_copy_vacuum(sqlite3 *writer, char ret_problem[static DB_COPY_PROBLEM_BYTES]) {
+        RQ_CLEANUP(unlink_path) char *path = NULL;
+        RQ_CLEANUP(rq_closep) int fd = -1;
+        ret_problem[0] = '\0';
+        rq_err r = copy_plain(writer, NULL, &path, &fd);
+        return r < 0 ? r : replace_in_its_pages(writer, path, true, ret_problem);
+}
+
+/* --- out of it ------------------------------------------------------------------ */
+
 static int on_progress(void *arg) { return is_stopped(arg); }
 
 /* In two steps, since VACUUM makes a transaction of its own, of which nobody
@@ -109,12 +200,6 @@ static rq_err vacuum_into(const char *path, const char *vacuumed_path, const ato
         sqlite3_progress_handler(db, STEPS_TO_LOOK, on_progress, (void *) (uintptr_t) stop);
         int code = sqlite3_exec(db, sql, NULL, NULL, NULL);
         return (code & 0xff) == SQLITE_INTERRUPT ? RQ_ECANCELED : connection_error(code);
-}
-
-static void unlink_path(char **path) {
-        if (*path != NULL)
-                (void) unlink(*path);
-        free_text(path);
 }
 
 rq_err db_copy_out(sqlite3 *from, bool vacuumed, const atomic_bool *stop, int *ret_fd) {

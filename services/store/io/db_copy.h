@@ -28,6 +28,17 @@ rq_err db_copy_out(sqlite3 *from, bool vacuumed, const atomic_bool *stop, int *r
 typedef bool (*db_copy_send)(void *arg, rq_bytes piece);
 rq_err db_copy_send_file(int fd, db_journal journal, db_copy_send send, void *arg);
 
+/* The other way: the database in the file at path, of whatever page size, becomes all
+ * that the writer's has, in one transaction that this makes: readers see what was there
+ * until it is committed, and a crash before that leaves it. Nothing may be open on `to`. *ret_problem:
+ * "", or why it can't be (nothing has changed, result RQ_OK). The file must be sound
+ * (io/db_verify.h). Errors: RQ_ENOSPC, RQ_EIO, RQ_ENOMEM: nothing has changed. */
+enum { DB_COPY_PROBLEM_BYTES = 256 };
+rq_err db_copy_in(sqlite3 *to, const char *path, char ret_problem[static DB_COPY_PROBLEM_BYTES]);
+
+/* VACUUM of the writer's database by a vacuumed copy that replaces it, likewise. */
+rq_err db_copy_vacuum(sqlite3 *writer, char ret_problem[static DB_COPY_PROBLEM_BYTES]);
+
 /* The mark of the journal, in place. Errors: RQ_EIO, RQ_ENOSPC. */
 rq_err db_copy_set_journal(int fd, db_journal journal);
 
