@@ -164,12 +164,23 @@ static void run_text(sql_load *l, int fd) {
 }
 
 static void check_foreign_keys(sql_load *l) {
-        int open = 0, high = 0;
+        sqlite3_stmt *violations = NULL;
         if (!l->c->foreign_keys)
                 return;
-        (void) sqlite3_db_status(l->c->db, SQLITE_DBSTATUS_DEFERRED_FKS, &open, &high, 0);
-        if (open != 0)
+        int code = sqlite3_prepare_v2(l->c->db, "PRAGMA foreign_key_check", -1, &violations, NULL);
+        if (code == SQLITE_OK)
+                code = sqlite3_step(violations);
+        if (code == SQLITE_ROW)
                 fail(l, "FOREIGN KEY constraint failed");
+        else if (code != SQLITE_DONE)
+                judge(l, sqlite3_extended_errcode(l->c->db));
+        (void) sqlite3_finalize(violations);
+}
+
+/* A dump's tables come in any order: its children may be there before their parents. */
+static void enforce_foreign_keys(const entry_context *c, bool enforced) {
+        if (c->foreign_keys)
+                (void) sqlite3_db_config(c->db, SQLITE_DBCONFIG_ENABLE_FKEY, enforced ? 1 : 0, NULL);
 }
 
 static void set_trust(entry_context *c, bool trusted) {
@@ -196,7 +207,8 @@ rq_err sql_load_run(entry_context *c, const record_header *header, int fd, json_
         writer_functions_begin_entry(&c->functions, header->seed, header->step_budget);
         (void) files_failure(c->files, true);
         set_trust(c, true);
-        if (control(&l, "BEGIN") && (!c->foreign_keys || control(&l, "PRAGMA defer_foreign_keys=ON")))
+        enforce_foreign_keys(c, false);
+        if (control(&l, "BEGIN"))
                 run_text(&l, fd);
         if (goes_on(&l))
                 check_foreign_keys(&l);
@@ -206,6 +218,7 @@ rq_err sql_load_run(entry_context *c, const record_header *header, int fd, json_
                 (void) control(&l, "COMMIT");
         if (!goes_on(&l) && !sqlite3_get_autocommit(c->db))
                 (void) sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
+        enforce_foreign_keys(c, true);
         set_trust(c, false);
         c->analyzed = true; /* statistics may have been written: what is in memory is read again */
         entry_rolled_back(c);

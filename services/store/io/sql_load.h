@@ -4,8 +4,8 @@
  * text at a time.
  *
  * What dumps begin and end with is for a database of one's own, and has no effect here: BEGIN,
- * COMMIT, END, PRAGMA foreign_keys. Constraints of foreign keys are checked at
- * the end. Statistics (sqlite_stat1) and the tables of virtual tables can be
+ * COMMIT, END, PRAGMA foreign_keys. Foreign keys, where they are enforced, are checked
+ * at the end, of all tables, and their actions (ON DELETE CASCADE) don't run. Statistics (sqlite_stat1) and the tables of virtual tables can be
  * written, since a dump holds them. */
 #ifndef RQ_STORE_SQL_LOAD_H
 #define RQ_STORE_SQL_LOAD_H
