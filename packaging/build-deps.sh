@@ -5,8 +5,9 @@ BUILD_PACKAGES=(
   cmake ninja-build gcc libc6-dev pkg-config
   libevent-dev libsqlite3-dev libprotobuf-c-dev protobuf-c-compiler libjansson-dev libyajl-dev
   libhttp-parser-dev libsystemd-dev zlib1g-dev
+  libcurl4-openssl-dev libssl-dev
 )
-TEST_PACKAGES=(libcmocka-dev python3 python3-venv sqlite3 procps wrk clang libclang-rt-14-dev)
+TEST_PACKAGES=(libcmocka-dev python3 python3-venv sqlite3 procps mandoc zsh wrk clang libclang-rt-14-dev)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi

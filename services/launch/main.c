@@ -25,6 +25,18 @@ static rq_err own_folder(char *path, size_t size) {
         return RQ_OK;
 }
 
+/* "rqd doctor ..." is a program of its own, which links more than rqd should. */
+static int become_doctor(char **argv) {
+        char folder[PATH_MAX], path[PATH_MAX + 16];
+        rq_log_open("rqd", RQ_LOG_PLAIN, LOG_INFO);
+        if (own_folder(folder, sizeof folder) < 0)
+                return RQ_EXIT_FAILURE;
+        (void) snprintf(path, sizeof path, "%s/rqd-doctor", folder);
+        (void) execv(path, argv + 1);
+        (void) rq_log_error(rq_err_from_errno(errno), "Cannot execute %s", path);
+        return RQ_EXIT_FAILURE;
+}
+
 static int run(const rq_config *config, char **argv) {
         RQ_CLEANUP(rq_closep) int data_fd = -1, lock_fd = -1, run_dir_fd = -1;
         RQ_CLEANUP(supervisor_freep) supervisor *s = NULL;
@@ -46,6 +58,8 @@ int main(int argc, char **argv) {
         RQ_CLEANUP(config_freep) rq_config *config = NULL;
         int exit_code;
 
+        if (argc > 1 && strcmp(argv[1], "doctor") == 0)
+                return become_doctor(argv);
         (void) umask(0077);
         (void) mallopt(M_ARENA_MAX, 1);
         if (!rq_program_configure("rqd", argc, argv, &config, &exit_code))

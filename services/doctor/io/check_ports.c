@@ -1,0 +1,108 @@
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "io/checks.h"
+#include "io/http_get.h"
+
+/* Can a service listen there? RQ_EBUSY: somebody does; else why not. */
+static rq_err try_listen(const char *address, char *problem, size_t problem_size) {
+        char host[RQ_HOST_BYTES_MAX], port[RQ_PORT_BYTES_MAX];
+        const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
+        struct addrinfo *list = NULL;
+        if (rq_address_split(address, host, port) < 0) {
+                (void) snprintf(problem, problem_size, "not host:port");
+                return RQ_EINVAL;
+        }
+        int error = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &list);
+        if (error != 0) {
+                (void) snprintf(problem, problem_size, "%s", gai_strerror(error));
+                return RQ_EINVAL;
+        }
+        rq_err r = RQ_EINVAL;
+        for (const struct addrinfo *a = list; a != NULL && r != RQ_EBUSY; a = a->ai_next) {
+                const int on = 1;
+                RQ_CLEANUP(rq_closep) int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
+                if (fd < 0)
+                        continue;
+                (void) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on); /* else TIME_WAIT looks like somebody */
+                if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, 1) == 0) {
+                        r = RQ_OK;
+                        continue;
+                }
+                if (errno == EADDRINUSE)
+                        r = RQ_EBUSY;
+                (void) snprintf(problem, problem_size, "%s", strerror(errno));
+        }
+        freeaddrinfo(list);
+        return r;
+}
+
+static bool rq_answers(const rq_config *config) {
+        static const char *const schemes[] = { "http", "https" };
+        char url[RQ_ADDRESS_BYTES_MAX + 32], problem[HTTP_GET_PROBLEM_BYTES];
+        for (size_t i = 0; i < 2; i++) {
+                http_got got = {0};
+                (void) snprintf(url, sizeof url, "%s://%s/readyz?noleader", schemes[i], rq_config_http_adv_addr(config));
+                bool ours = http_get(url, &got, problem) == RQ_OK && got.by_rq;
+                rq_buf_done(&got.body);
+                if (ours)
+                        return true;
+        }
+        return false;
+}
+
+static void check_sockets(findings *f, const rq_config *config, bool running) {
+        static const char *const names[] = { "consensus.sock", "store.sock" };
+        static const char check[] = "sockets";
+        char path[4096];
+        struct stat st;
+        size_t fine = 0;
+        for (size_t i = 0; i < 2; i++) {
+                (void) snprintf(path, sizeof path, "%s/%s", rq_config_run_dir(config), names[i]);
+                if (stat(path, &st) < 0) {
+                        if (running)
+                                (void) findings_add(f, check, errno == EACCES ? FINDING_UNKNOWN : FINDING_CRITICAL, "%s: %s", path, strerror(errno));
+                } else if ((st.st_mode & 007) != 0) {
+                        finding *found = findings_add(f, check, FINDING_WARNING, "%s has mode %04o: every user can connect", path, st.st_mode & 07777u);
+                        finding_remedy(found, "chmod o= %s", path);
+                } else {
+                        fine++;
+                }
+        }
+        if (fine > 0)
+                (void) findings_add(f, check, FINDING_OK, "the services' sockets are in %s", rq_config_run_dir(config));
+}
+
+void check_ports(findings *f, const rq_config *config, bool *ret_running) {
+        static const char check[] = "ports";
+        static const char *const flags[] = { "http-addr", "raft-addr" };
+        bool running = false;
+        for (size_t i = 0; i < 2; i++) {
+                const char *address = rq_config_string(config, flags[i]);
+                char problem[256] = "it can't be opened";
+                rq_err r = try_listen(address, problem, sizeof problem);
+                if (r == RQ_OK && !running) {
+                        (void) findings_add(f, check, FINDING_OK, "-%s %s is free", flags[i], address);
+                } else if (r == RQ_OK) {
+                        (void) findings_add(f, check, FINDING_CRITICAL, "the gateway runs, but nobody listens on -%s %s", flags[i], address);
+                } else if (r != RQ_EBUSY) {
+                        finding *found = findings_add(f, check, FINDING_CRITICAL, "-%s %s: %s", flags[i], address, problem);
+                        finding_remedy(found, "take an address of this machine (ip address), and -%s-adv-addr for what others see",
+                                       i == 0 ? "http" : "raft");
+                } else if (i == 0 ? rq_answers(config) : running) {
+                        (void) findings_add(f, check, FINDING_OK, "-%s %s is this node's", flags[i], address);
+                        running = true;
+                } else {
+                        finding *found = findings_add(f, check, FINDING_CRITICAL, "-%s %s is taken, and not by a node that answers", flags[i], address);
+                        finding_remedy(found, "find by whom (ss -ltnp), stop it, or take another port");
+                }
+        }
+        check_sockets(f, config, running);
+        *ret_running = running;
+}

@@ -1,0 +1,118 @@
+/* rqd-doctor: is this host, and what runs on it, fit for a node? rqd doctor runs it. */
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "config/config.h"
+#include "io/checks.h"
+#include "io/print.h"
+#include "log/log.h"
+
+static const char default_file[] = "/etc/rq/rq.conf"; /* of the packages */
+
+typedef struct wishes { bool json, quick, help; } wishes;
+
+static void config_freep(rq_config **config) { *config = rq_config_free(*config); }
+
+static bool is_flag(const char *word, const char *name) {
+        return word[0] == '-' && (strcmp(word + 1, name) == 0 || (word[1] == '-' && strcmp(word + 2, name) == 0));
+}
+
+/* Takes our own flags out of argv. */
+static void take_wishes(int *argc, char **argv, wishes *w) {
+        int kept = 1;
+        for (int i = 1; i < *argc; i++) {
+                if (is_flag(argv[i], "json"))
+                        w->json = true;
+                else if (is_flag(argv[i], "quick"))
+                        w->quick = true;
+                else if (is_flag(argv[i], "help") || is_flag(argv[i], "h"))
+                        w->help = true;
+                else
+                        argv[kept++] = argv[i];
+        }
+        argv[kept] = NULL;
+        *argc = kept;
+}
+
+static void print_help(void) {
+        (void) printf("Usage: rqd doctor [--json] [--quick] [flags] [DATA_DIR]\n\n"
+                      "Checks configuration, folders, disk, clock, limits, ports, the cluster's nodes and certificates.\n"
+                      "Takes the flags, file and environment of the node (rqd --help); without any, %s.\n\n"
+                      "  --json    results as JSON\n"
+                      "  --quick   don't measure the disk\n\n"
+                      "Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN\n", default_file);
+}
+
+static void check_config(findings *f, const rq_config *config) {
+        RQ_CLEANUP(rq_buf_done) rq_buf names = {0};
+        (void) findings_add(f, "config", FINDING_OK, "the configuration is valid");
+        if (rq_config_without_effect(config, "rqd", &names) >= 0 && names.size > 0)
+                (void) findings_add(f, "config", FINDING_WARNING, "without effect yet: %.*s", (int) names.size, (const char *) names.data);
+}
+
+static void check_all(findings *f, const rq_config *config, const wishes *w) {
+        bool running = false;
+        check_config(f, config);
+        check_folders(f, config);
+        check_disk(f, config, w->quick);
+        check_host(f, config);
+        check_ports(f, config, &running);
+        if (running)
+                check_nodes(f, config);
+        check_certificates(f, config);
+}
+
+/* Returns false if there is nothing more to do: an action was printed, or the
+ * configuration isn't valid, which is a finding. */
+static bool configure(int argc, char **argv, findings *f, rq_config **ret_config, bool *ret_done) {
+        RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
+        rq_config_action action = RQ_CONFIG_RUN;
+        char *with_file[] = { argv[0], (char *) (uintptr_t) "-config", (char *) (uintptr_t) default_file, NULL };
+        bool nothing_said = argc == 1 && getenv("RQ_CONFIG") == NULL && getenv("RQ_DATA_DIR") == NULL;
+        if (nothing_said && access(default_file, F_OK) == 0) {
+                argc = 3;
+                argv = with_file;
+        }
+        rq_err r = rq_config_load("rqd doctor", argc, argv, ret_config, &action, &problem);
+        *ret_done = r == RQ_OK && action == RQ_CONFIG_DONE;
+        if (r == RQ_OK)
+                return !*ret_done;
+        finding *found = findings_add(f, "config", r == RQ_ECONFIG ? FINDING_CRITICAL : FINDING_UNKNOWN, "%.*s",
+                                      r == RQ_ECONFIG ? (int) problem.size : (int) strlen(rq_err_text(r)),
+                                      r == RQ_ECONFIG ? (const char *) problem.data : rq_err_text(r));
+        finding_remedy(found, "give rqd doctor the flags of the node, its file (-config FILE), or its data directory");
+        return false;
+}
+
+int main(int argc, char **argv) {
+        RQ_CLEANUP(config_freep) rq_config *config = NULL;
+        RQ_CLEANUP(rq_freep) findings *f = calloc(1, sizeof *f);
+        wishes w = {0};
+        bool done = false;
+        if (f == NULL)
+                return FINDING_UNKNOWN;
+        rq_log_open("rqd-doctor", RQ_LOG_PLAIN, LOG_ERR);
+        take_wishes(&argc, argv, &w);
+        if (w.help) {
+                print_help();
+                return FINDING_OK;
+        }
+        (void) curl_global_init(CURL_GLOBAL_DEFAULT);
+        if (configure(argc, argv, f, &config, &done))
+                check_all(f, config, &w);
+        curl_global_cleanup();
+        if (done)
+                return FINDING_OK;
+        const print_head head = {
+                .node_id = config != NULL ? rq_config_node_id(config) : "?", .data_dir = config != NULL ? rq_config_data_dir(config) : "?",
+        };
+        if (!w.json)
+                print_text(f, &head);
+        else if (print_json(f, &head) < 0)
+                return FINDING_UNKNOWN;
+        return (int) findings_worst(f);
+}

@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""rqd doctor: what it says of good and of broken hosts, and its exit codes."""
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from rqnode import Node, Tally, exit_on_sigterm, free_port
+
+STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+RANK = {"OK": 0, "UNKNOWN": 1, "WARNING": 2, "CRITICAL": 3}
+
+
+class Doctor:
+    def __init__(self, t, rqd):
+        self.t = t
+        self.rqd = os.path.abspath(rqd)
+
+    def run(self, *words, env=None, **options):
+        done = subprocess.run([self.rqd, "doctor", "--json", *words], capture_output=True, text=True,
+                              env={**os.environ, **(env or {})}, **options)
+        try:
+            result = json.loads(done.stdout)
+        except ValueError:
+            self.t.check(False, "JSON: %r %r" % (done.stdout, done.stderr))
+            return {"state": "?", "checks": []}
+        worst = max((c["state"] for c in result["checks"]), key=RANK.get)
+        self.t.check(result["state"] == worst and done.returncode == STATES.index(worst) == result["exit_code"],
+                     "exit code %s is the worst of %s" % (done.returncode, [c["state"] for c in result["checks"]]))
+        return result
+
+    def expect(self, result, check, state, text):
+        found = [c for c in result["checks"] if c["check"] == check]
+        return self.t.check(any(c["state"] == state and text in c["text"] for c in found),
+                            "%s is %s and says %r: %r" % (check, state, text, found))
+
+
+def ports_of(node):
+    return ["-node-id", node.node_id, "-http-addr", node.address(), "-raft-addr", node.raft_address()]
+
+
+def some_ports():
+    return ["-http-addr", "127.0.0.1:%d" % free_port(), "-raft-addr", "127.0.0.1:%d" % free_port()]
+
+
+def check_new_host(t, d, parent):
+    data = os.path.join(parent, "new")
+    result = d.run(*some_ports(), data)
+    d.expect(result, "config", "OK", "valid")
+    d.expect(result, "folders", "OK", "doesn't exist yet")
+    d.expect(result, "ports", "OK", "is free")
+    sync = next((c for c in result["checks"] if c["check"] == "disk.sync"), None)
+    t.check(sync is not None and 0 < sync["values"]["p50_us"] <= sync["values"]["p99_us"] <= sync["values"]["max_us"], "times of fdatasync: %r" % sync)
+    t.check({"disk.type", "disk.space", "disk.inodes", "clock", "limits", "memory"} <= {c["check"] for c in result["checks"]}, "all checks are there")
+    t.check(os.listdir(parent) == [], "nothing is left behind: %r" % os.listdir(parent))
+    quick = d.run("--quick", *some_ports(), data)
+    t.check(not any(c["check"] == "disk.sync" for c in quick["checks"]), "--quick doesn't measure")
+    text = subprocess.run([d.rqd, "doctor", "--quick", *some_ports(), data], capture_output=True, text=True).stdout
+    t.check(text.startswith("rq " + quick["state"]), "the first line is the verdict: %r" % text[:80])
+    done = subprocess.run([d.rqd, "doctor", "--help"], capture_output=True, text=True)
+    t.check(done.returncode == 0 and "Exit codes: 0 OK" in done.stdout, "--help")
+    bad = d.run("-http-adr", "x", data)
+    d.expect(bad, "config", "CRITICAL", "did you mean -http-addr")
+    bad = d.run("-config", os.path.join(parent, "none.conf"), data)
+    d.expect(bad, "config", "CRITICAL", "none.conf")
+    far = d.run("--quick", "-http-addr", "192.0.2.1:4001", "-raft-addr", "127.0.0.1:%d" % free_port(), data)
+    d.expect(far, "ports", "CRITICAL", "192.0.2.1:4001: Cannot assign")
+
+
+def check_running(t, d, parent):
+    node = Node(d.rqd, parent)
+    node.start()
+    node.wait_ready()
+    flags = ports_of(node) + [node.data_dir]
+    result = d.run("--quick", *flags)
+    d.expect(result, "ports", "OK", "is this node's")
+    d.expect(result, "cluster", "OK", "1 of 1 members answer, one leads")
+    d.expect(result, "versions", "OK", "n1 0.")
+    d.expect(result, "sockets", "OK", "run")
+    t.check(result["node"] == "n1" and result["data_dir"] == node.data_dir, "the head")
+    node.stop()
+
+    result = d.run("--quick", *flags)
+    d.expect(result, "ports", "OK", "is free")
+    store = os.path.join(node.data_dir, "store")
+    os.chmod(store, 0o755)
+    d.expect(d.run("--quick", *flags), "folders", "WARNING", "has mode 0755: others can read")
+    os.chmod(store, 0o700)
+    if os.geteuid() == 0:
+        os.chown(os.path.join(store, "db.sqlite"), 65534, -1)
+        d.expect(d.run("--quick", *flags), "folders", "CRITICAL", "its folder to")
+        os.chown(os.path.join(store, "db.sqlite"), 0, -1)
+        os.chmod(parent, 0o755)
+        os.chmod(node.work_dir, 0o755)
+        stranger = d.run("--quick", *flags, user=65534, group=65534, cwd="/")
+        d.expect(stranger, "folders", "UNKNOWN", "")
+    os.rename(store, store + ".away")
+    d.expect(d.run("--quick", *flags), "folders", "CRITICAL", "has consensus/ but not store/")
+    node.remove()
+
+
+def check_taken_port(t, d, parent):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        for flag, other in (("-http-addr", "-raft-addr"), ("-raft-addr", "-http-addr")):
+            result = d.run("--quick", flag, address, other, "127.0.0.1:%d" % free_port(), os.path.join(parent, "x"))
+            d.expect(result, "ports", "CRITICAL", "is taken, and not by a node that answers")
+
+
+def check_cluster(t, d, parent):
+    nodes = [Node(d.rqd, parent, node_id="n%d" % i) for i in (1, 2, 3)]
+    join = ",".join(n.raft_address() for n in nodes)
+    for node in nodes:
+        node.command[-1:-1] = ["-bootstrap-expect", "3", "-join", join]
+        node.start()
+    for node in nodes:
+        node.wait_ready()
+    flags = ports_of(nodes[0]) + ["-bootstrap-expect", "3", "-join", join, nodes[0].data_dir]
+    result = d.run("--quick", *flags)
+    d.expect(result, "cluster", "OK", "3 of 3 members answer, one leads")
+    d.expect(result, "versions", "OK", "n3 ")
+    nodes[2].stop()
+    deadline = 50
+    while deadline and json.loads(nodes[0].client().request("GET", "/nodes").body)["n3"]["reachable"]:
+        deadline -= 1
+        time.sleep(0.1)
+    result = d.run("--quick", *flags)
+    d.expect(result, "nodes", "CRITICAL", "n3 at %s can't be reached" % nodes[2].raft_address())
+    for node in nodes:
+        if node.root.poll() is None:
+            node.stop()
+        node.remove()
+
+
+def check_file_systems(t, d, parent):
+    """False: no file system may be mounted here."""
+    mount = os.path.join(parent, "small")
+    os.makedirs(mount)
+    inside = ("mount -t tmpfs -o size=48m tmpfs %s && exec %s doctor --json --quick %s %s/data" %
+              (mount, d.rqd, " ".join(some_ports()), mount))
+    unshare = ["unshare", "--mount", "--propagation", "private"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
+    if subprocess.run(unshare + ["mount", "-t", "tmpfs", "tmpfs", mount], capture_output=True).returncode != 0:
+        return False
+    done = subprocess.run(unshare + ["sh", "-c", inside], capture_output=True, text=True)
+    result = json.loads(done.stdout)
+    d.expect(result, "disk.type", "WARNING", "is on tmpfs: it is memory")
+    d.expect(result, "disk.space", "CRITICAL", "are free")
+    t.check(done.returncode == 2, "a full disk is critical")
+    return True
+
+
+def make_certificate(folder, name, days):
+    cert, key = os.path.join(folder, name + ".crt"), os.path.join(folder, name + ".key")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=" + name,
+                    "-days", str(days), "-keyout", key, "-out", cert], check=True, capture_output=True)
+    os.chmod(key, 0o600)
+    return cert, key
+
+
+def check_certificates(t, d, parent):
+    """False: the flags aren't available yet."""
+    folder = os.path.join(parent, "certificates")
+    os.makedirs(folder)
+    good, old = make_certificate(folder, "good", 365), make_certificate(folder, "old", 3)
+    flags = ["--quick", *some_ports(), os.path.join(folder, "data")]
+    result = d.run("-http-cert", good[0], "-http-key", good[1], *flags)
+    if any("not available yet" in c["text"] for c in result["checks"]):
+        return False
+    d.expect(result, "certificates", "OK", "/CN=good is valid for 364 more days")
+    d.expect(result, "certificates", "OK", "good.key fits its certificate")
+    result = d.run("-node-cert", old[0], "-node-key", good[1], "-node-ca-cert", good[0], *flags)
+    d.expect(result, "certificates", "CRITICAL", "/CN=old is valid for 2 more days")
+    d.expect(result, "certificates", "CRITICAL", "good.key belongs to another certificate")
+    os.chmod(good[1], 0o644)
+    result = d.run("-http-cert", good[0], "-http-key", good[1], *flags)
+    d.expect(result, "files", "CRITICAL", "every user can read it")
+    with open(os.path.join(folder, "empty.crt"), "w") as f:
+        f.write("nothing\n")
+    result = d.run("-node-cert", f.name, "-node-key", old[1], "-node-ca-cert", f.name, *flags)
+    d.expect(result, "certificates", "CRITICAL", "no certificate is in it")
+    return True
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rqd", required=True)
+    args = parser.parse_args()
+    exit_on_sigterm()
+    t, skipped = Tally(), 0
+    d = Doctor(t, args.rqd)
+    for check in (check_new_host, check_running, check_taken_port, check_cluster, check_file_systems, check_certificates):
+        folder = tempfile.mkdtemp(prefix="rqtest-")
+        if check(t, d, folder) is False:
+            print("SKIPPED: %s: not possible here" % check.__name__, flush=True)
+            skipped += 1
+        shutil.rmtree(folder, ignore_errors=True)
+    return t.finish(skipped=skipped)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
