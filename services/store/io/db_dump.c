@@ -101,6 +101,10 @@ static void put_real(dump *d, double v) {
                 put_text(d, v > 0 ? "1e999" : "-1e999");
                 return;
         }
+        if (v == 0 && signbit(v)) {
+                put_text(d, "-0.0");
+                return;
+        }
         (void) sqlite3_snprintf(sizeof number, number, "%!.15g", v);
         if (strtod(number, NULL) != v)
                 (void) sqlite3_snprintf(sizeof number, number, "%!.20e", v);

@@ -52,6 +52,9 @@ static bool check_header(verdict *v, const uint8_t *h, uint64_t bytes) {
                 return bad(v, "damaged header: a page size of %u bytes", page);
         if (page - h[RESERVED_AT] < USABLE_BYTES_MIN)
                 return bad(v, "damaged header: %u of the %u bytes of a page are reserved", h[RESERVED_AT], page);
+        for (size_t i = DB_VERSIONS_AT; i < DB_VERSIONS_AT + 2; i++)
+                if (h[i] != DB_ROLLBACK && h[i] != DB_WAL)
+                        return bad(v, "of a format that this version doesn't know: %u", h[i]);
         uint32_t encoding = get_big_u32(h + ENCODING_AT);
         if (encoding > ENCODING_UTF8)
                 return bad(v, encoding <= 3 ? "its text is UTF-16, only UTF-8 is supported: dump it as SQL and load that"
@@ -168,7 +171,10 @@ rq_err db_verify(int fd, const char *path, char ret_problem[static DB_VERIFY_PRO
         rq_err r = files_io_read_at(&files_io_kernel, fd, header, sizeof header, 0, &size);
         if (r < 0)
                 return r;
-        if (check_header(&v, header, (uint64_t) st.st_size))
-                (void) check_content(&v, path);
+        if (check_header(&v, header, (uint64_t) st.st_size)) {
+                v.error = db_copy_set_journal(fd, DB_ROLLBACK);
+                if (v.error >= 0)
+                        (void) check_content(&v, path);
+        }
         return v.error;
 }

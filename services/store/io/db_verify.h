@@ -8,8 +8,7 @@
 #include "base/err.h"
 
 /* *ret_problem "": it is. Else one sentence says why not; the result is RQ_OK in
- * both cases. fd and path are of the same file, which is marked as of rollback
- * mode. Errors: this machine's trouble (RQ_EIO, RQ_ENOMEM, RQ_ENOSPC), nothing
+ * both cases, and the file is marked as of rollback mode. fd and path are of the same file. Errors: this machine's trouble (RQ_EIO, RQ_ENOMEM, RQ_ENOSPC), nothing
  * is known then. */
 enum { DB_VERIFY_PROBLEM_BYTES = 256 };
 rq_err db_verify(int fd, const char *path, char ret_problem[static DB_VERIFY_PROBLEM_BYTES]);

@@ -111,9 +111,7 @@ void load_staging_abort(load_progress *p, uint64_t group) {
 
 rq_err load_staging_replace(load_staging *s, sqlite3 *writer, char ret_problem[static LOAD_PROBLEM_BYTES]) {
         char problem[DB_VERIFY_PROBLEM_BYTES];
-        rq_err r = db_copy_set_journal(s->fd, DB_ROLLBACK);
-        if (r >= 0)
-                r = db_verify(s->fd, s->path, problem);
+        rq_err r = db_verify(s->fd, s->path, problem);
         if (r >= 0 && problem[0] == '\0')
                 r = db_copy_in(writer, s->path, problem);
         if (r >= 0)
