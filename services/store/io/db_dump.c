@@ -106,8 +106,11 @@ static void put_real(dump *d, double v) {
                 return;
         }
         (void) sqlite3_snprintf(sizeof number, number, "%!.15g", v);
-        if (strtod(number, NULL) != v)
-                (void) sqlite3_snprintf(sizeof number, number, "%!.20e", v);
+        if (strtod(number, NULL) != v) { /* SQLite's own digits aren't exact, these are */
+                (void) snprintf(number, sizeof number, "%.17g", v);
+                if (strpbrk(number, ".e") == NULL)
+                        (void) strcat(number, ".0");
+        }
         put_text(d, number);
 }
 
