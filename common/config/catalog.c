@@ -68,10 +68,10 @@ static const rq_flag flags[] = {
         DURATION("raft-commit-timeout", "100ms", CONSENSUS, "longest silence of an idle leader; at most 1/5 of -raft-heartbeat-timeout is used", IN(RAFT), .min = MS),
         SWITCH("raft-shutdown-stepdown", "true", CONSENSUS, "hand leadership over before stopping", IN(RAFT)),
         SWITCH("raft-remove-shutdown", "false", CONSENSUS, "stop Raft when this node is removed from the cluster", IN(RAFT), NO_EFFECT),
-        SWITCH("raft-cluster-remove-shutdown", "false", CONSENSUS, "leave the cluster when stopping", IN(RAFT), LATER),
-        SWITCH("raft-non-voter", "false", CONSENSUS, "run as a read replica", IN(RAFT), LATER),
-        DURATION("raft-reap-node-timeout", "0s", CONSENSUS, "remove unreachable voters after this", IN(RAFT), LATER),
-        DURATION("raft-reap-read-only-node-timeout", "0s", CONSENSUS, "remove unreachable read replicas after this", IN(RAFT), LATER),
+        SWITCH("raft-cluster-remove-shutdown", "false", CONSENSUS, "leave the cluster when stopping", IN(RAFT)),
+        SWITCH("raft-non-voter", "false", CONSENSUS, "run as a read replica", IN(RAFT)),
+        DURATION("raft-reap-node-timeout", "0s", CONSENSUS, "remove unreachable voters after this", IN(RAFT)),
+        DURATION("raft-reap-read-only-node-timeout", "0s", CONSENSUS, "remove unreachable read replicas after this", IN(RAFT)),
         DURATION("cluster-connect-timeout", "30s", CONSENSUS, "longest wait for a connection to another node", IN(RAFT), NO_EFFECT, .min = MS),
         SWITCH("compress-snap-transport", "false", CONSENSUS, "compress snapshots on the wire", IN(RAFT), LATER),
         TEXT("node-cert", "FILE", "", CONSENSUS, "certificate; turns on TLS between nodes", IN(RAFT), LATER),
@@ -84,9 +84,9 @@ static const rq_flag flags[] = {
 
         NUMBER("bootstrap-expect", "0", CONSENSUS, "nodes that form the new cluster together, all named by -join; 0, 1: this one alone", IN(CLUSTER), .max = CLUSTER_NODES_MAX),
         DURATION("bootstrap-expect-timeout", "2m", CONSENSUS, "give up forming a cluster after this", IN(CLUSTER), .min = MS),
-        TEXT("join", "ADDRESSES", "", CONSENSUS, "advertised Raft addresses of all nodes of the new cluster, this one too, with commas; with -bootstrap-expect", IN(CLUSTER)),
-        NUMBER("join-attempts", "5", CONSENSUS, "how often to try all addresses of a running cluster", IN(CLUSTER), NO_EFFECT, .max = 1000000),
-        DURATION("join-interval", "3s", CONSENSUS, "pause between these attempts", IN(CLUSTER), NO_EFFECT),
+        TEXT("join", "ADDRESSES", "", CONSENSUS, "advertised Raft addresses, with commas: with -bootstrap-expect of all nodes of the new cluster, this one too; else of some nodes of the cluster to join", IN(CLUSTER)),
+        NUMBER("join-attempts", "5", CONSENSUS, "how often to try all addresses of a running cluster", IN(CLUSTER), .max = 1000000),
+        DURATION("join-interval", "3s", CONSENSUS, "pause between these attempts", IN(CLUSTER)),
         TEXT("join-as", "USER", "", CONSENSUS, "user to join as", IN(CLUSTER), LATER),
         TEXT("disco-mode", "MODE", "", CONSENSUS, "find nodes by consul-kv, etcd-kv, dns or dns-srv", IN(CLUSTER), LATER),
         TEXT("disco-key", "PREFIX", "rqlite", CONSENSUS, "key prefix for -disco-mode", IN(CLUSTER), LATER),
@@ -492,8 +492,8 @@ static rq_err check_founders(const rq_config *c, rq_buf *problem) {
  * What isn't said could become two clusters. */
 static rq_err check_founding(const rq_config *c, const join_list *list, rq_buf *problem) {
         long long expect = rq_config_int(c, "bootstrap-expect");
-        if (expect == 0 && list->count > 0)
-                return complain(problem, "-join without -bootstrap-expect: not available yet (joining a running cluster)");
+        if (expect == 0)
+                return RQ_OK; /* joins a running cluster: what is no address is found when it is tried */
         if (expect > 1 && list->count == 0)
                 return complain(problem, "-bootstrap-expect %lld needs -join with the Raft addresses of all %lld nodes", expect, expect);
         if (list->count == 0)

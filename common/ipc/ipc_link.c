@@ -221,6 +221,8 @@ static bool type_is_known(uint16_t type) {
         case IPC_NODE_STATE:
         case IPC_TRANSFER:
         case IPC_TRANSFER_DONE:
+        case IPC_REMOVE:
+        case IPC_REMOVE_DONE:
         case IPC_COMMITTED:
         case IPC_READ_AT:
         case IPC_FETCH:

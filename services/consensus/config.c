@@ -6,6 +6,7 @@
 
 enum {
         DISK_STALL_US_MIN = 1000000,
+        JOIN_INTERVAL_US_MIN = 10000,
 };
 
 static void read_times(const rq_config *config, consensus_config *c) {
@@ -14,6 +15,11 @@ static void read_times(const rq_config *config, consensus_config *c) {
         c->election_us = times.election_us;
         c->lease_us = times.lease_us;
         c->disk_stall_us = 4 * times.election_us > DISK_STALL_US_MIN ? 4 * times.election_us : DISK_STALL_US_MIN;
+        c->join_interval_us = (uint64_t) rq_config_duration_us(config, "join-interval");
+        c->reap_voter_us = (uint64_t) rq_config_duration_us(config, "raft-reap-node-timeout");
+        c->reap_learner_us = (uint64_t) rq_config_duration_us(config, "raft-reap-read-only-node-timeout");
+        if (c->join_interval_us < JOIN_INTERVAL_US_MIN)
+                c->join_interval_us = JOIN_INTERVAL_US_MIN;
         c->forming_timeout_us = (uint64_t) rq_config_duration_us(config, "bootstrap-expect-timeout");
 }
 
@@ -26,9 +32,15 @@ rq_err consensus_config_read(const rq_config *config, consensus_config *ret_conf
                 .api_addr = rq_config_http_adv_addr(config),
                 .bootstrap_expect = (uint32_t) rq_config_int(config, "bootstrap-expect"),
                 .join = rq_config_string(config, "join"),
+                .join_attempts = (uint32_t) rq_config_int(config, "join-attempts"),
+                .stays_learner = rq_config_bool(config, "raft-non-voter"),
+                .leaves = rq_config_bool(config, "raft-cluster-remove-shutdown"),
                 .step_down = rq_config_bool(config, "raft-shutdown-stepdown"),
         };
         read_times(config, ret_config);
+        ret_config->joins = ret_config->bootstrap_expect == 0 && ret_config->join[0] != '\0';
+        if (ret_config->join_attempts == 0)
+                ret_config->join_attempts = 1;
         if (strlen(ret_config->node_id) > IDENTITY_NODE_BYTES_MAX)
                 return rq_log_error_event(RQ_ECONFIG, RQ_MSG_BAD_CONFIG, "The node id is longer than %d bytes", IDENTITY_NODE_BYTES_MAX);
         return RQ_OK;

@@ -16,6 +16,12 @@ typedef struct consensus_config {
         const char *api_addr;      /* likewise */
         uint32_t bootstrap_expect; /* 0, 1: an empty folder founds a cluster of this node alone */
         const char *join;          /* addresses, separated by commas; "" */
+        bool joins;                /* an empty folder asks to become a member of the cluster there */
+        uint32_t join_attempts;
+        uint64_t join_interval_us;
+        bool stays_learner;        /* -raft-non-voter */
+        bool leaves;               /* the cluster, when stopping */
+        uint64_t reap_voter_us, reap_learner_us; /* members that were silent for so long are removed; 0: never */
         uint64_t forming_timeout_us;
         uint64_t heartbeat_us, election_us, lease_us, disk_stall_us; /* see raft/raft.h */
         bool step_down;            /* hand leadership over before stopping */

@@ -8,6 +8,7 @@
 #include "consensus.pb-c.h"
 #include "log/log_fields.h"
 #include "members.h"
+#include "removals.h"
 #include "status.h"
 
 _Static_assert((int) OUTCOME_COMMITTED == (int) RQ__REQUEST_FAILED__OUTCOME__COMMITTED &&
@@ -54,7 +55,8 @@ static rq_err refuse(consensus *c, ipc_link *link, uint64_t request_id, rq_err e
         case RQ_ENOTLEADER:
                 a.reason = REASON_NO_LEADER;
                 a.text = c->storage_failed ? "the disk of the log has failed"
-                       : c->unformed ? "the cluster is not formed yet" : "there is no leader";
+                       : c->unformed ? "this node is in no cluster yet"
+                       : c->removed ? "this node was removed from the cluster" : "there is no leader";
                 break;
         case RQ_EFULL:
                 a.reason = REASON_OVERLOADED;
@@ -286,6 +288,41 @@ void dispatch_send_transfers(consensus *c) {
         }
 }
 
+/* --- removing a member ------------------------------------------------------ */
+
+_Static_assert((int) REMOVE_OUTCOME_DONE == (int) RQ__REMOVE_DONE__OUTCOME__DONE && (int) REMOVE_OUTCOME_TIMEOUT == (int) RQ__REMOVE_DONE__OUTCOME__TIMEOUT &&
+               (int) REMOVE_OUTCOME_NO_LEADER == (int) RQ__REMOVE_DONE__OUTCOME__NO_LEADER, "outcomes are those of the message");
+
+void dispatch_send_removed(consensus *c, uint32_t gateway_number, uint64_t request_id, rq_remove_outcome outcome, const char *text) {
+        consensus_gateway *gateway = consensus_gateway_of(c, gateway_number);
+        if (gateway == NULL)
+                return;
+        uint8_t packed[PEER_TEXT_MAX + 64];
+        Rq__RemoveDone body = RQ__REMOVE_DONE__INIT;
+        body.outcome = (Rq__RemoveDone__Outcome) outcome;
+        body.text = (char *) (uintptr_t) text;
+        rq_assert(rq__remove_done__get_packed_size(&body) <= sizeof packed);
+        size_t size = rq__remove_done__pack(&body, packed);
+        (void) ipc_link_send(gateway->link, IPC_REMOVE_DONE, request_id, rq_bytes_of(packed, size), (rq_bytes) {0});
+}
+
+static rq_err on_remove(void *arg, ipc_link *link, const ipc_frame *frame) {
+        consensus *c = arg;
+        char node_id[MEMBERSHIP_NODE_MAX + 1];
+        Rq__Remove *body = rq__remove__unpack(rq_arena_allocator(c->arena), frame->body.size, frame->body.data);
+        if (body == NULL)
+                return RQ_EPROTO;
+        const bool fits = strlen(body->node_id) <= MEMBERSHIP_NODE_MAX && body->node_id[0] != '\0';
+        (void) snprintf(node_id, sizeof node_id, "%s", body->node_id);
+        const uint64_t deadline_us = deadline_of(body->timeout_us);
+        rq_arena_reset(c->arena);
+        if (fits)
+                removals_add(c, gateway_from(link)->number, frame->request_id, node_id, deadline_us);
+        else /* no node has such a name */
+                dispatch_send_removed(c, gateway_from(link)->number, frame->request_id, REMOVE_OUTCOME_DONE, "");
+        return RQ_OK;
+}
+
 /* --- status ----------------------------------------------------------------- */
 
 static rq_err on_status_get(void *arg, ipc_link *link, const ipc_frame *frame) {
@@ -349,6 +386,7 @@ static const ipc_rule gateway_rules[] = {
         { IPC_PROPOSE,    IPC_GATEWAY, SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_propose },
         { IPC_READ,       IPC_GATEWAY, SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_read },
         { IPC_TRANSFER,   IPC_GATEWAY, MEMBERSHIP_NODE_MAX + SMALL_BODY_BYTES, 0, on_transfer },
+        { IPC_REMOVE,     IPC_GATEWAY, MEMBERSHIP_NODE_MAX + SMALL_BODY_BYTES, 0, on_remove },
         { IPC_STATUS_GET, IPC_GATEWAY | IPC_BACKUP, SMALL_BODY_BYTES, 0, on_status_get },
 };
 
@@ -379,7 +417,7 @@ void dispatch_send_state(consensus *c, ipc_link *link) {
         Rq__NodeState body = RQ__NODE_STATE__INIT;
         body.node_id = c->identity.node_id;
         body.disk_uuid = (ProtobufCBinaryData) { .data = c->identity.disk_uuid.bytes, .len = RQ_UUID_BYTES };
-        body.cluster_id = (ProtobufCBinaryData) { .data = c->identity.database_id.bytes, .len = RQ_UUID_BYTES };
+        body.cluster_id = (ProtobufCBinaryData) { .data = c->cluster_id.bytes, .len = RQ_UUID_BYTES };
         raft_role role = raft_role_of(r);
         body.role = role == RAFT_LEADER ? RQ__NODE_STATE__ROLE__LEADER
                   : c->not_a_voter || (!c->unformed && !raft_is_voter(r)) ? RQ__NODE_STATE__ROLE__LEARNER

@@ -15,6 +15,12 @@ rq_err dispatch_admit(consensus *c, size_t body_bytes);
 
 void dispatch_send_answers(consensus *c);
 void dispatch_send_transfers(consensus *c); /* those that are over */
+
+/* Of RemoveDone. */
+typedef enum rq_remove_outcome {
+        REMOVE_OUTCOME_REFUSED, REMOVE_OUTCOME_DONE, REMOVE_OUTCOME_NO_LEADER, REMOVE_OUTCOME_TIMEOUT,
+} rq_remove_outcome;
+void dispatch_send_removed(consensus *c, uint32_t gateway, uint64_t request_id, rq_remove_outcome outcome, const char *text);
 void dispatch_send_state(consensus *c, ipc_link *link); /* NULL: to all gateways */
 
 #endif

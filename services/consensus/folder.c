@@ -10,8 +10,12 @@
 #include "founding.h"
 #include "log/log_fields.h"
 #include "members.h"
+#include "recovery.h"
 
-enum { CLOCK_BACK_US = 5000000 }; /* worth a warning */
+enum {
+        CLOCK_BACK_US = 5000000,       /* worth a warning */
+        FORMING_PATIENCE_US = 2000000, /* for a founder to tell us */
+};
 
 static rq_err restore_log(consensus *c, const founding *f) {
         const log_recovered *log = &f->log;
@@ -30,12 +34,12 @@ static rq_err restore_log(consensus *c, const founding *f) {
 }
 
 static rq_err make_driver(consensus *c, const founding *f) {
-        const log_configuration base = log_configurations_at(&f->log.configurations, f->log.base_index);
+        const log_configuration base = founding_configuration_at(f, f->log.base_index);
         driver_options options = {
                 .id = c->raft_id, .learner = c->not_a_voter,
                 .term = f->hardstate.term, .vote = f->hardstate.vote, .commit = f->hardstate.commit,
                 .base_index = f->log.base_index, .base_term = f->log.base_term,
-                .base_membership = base.body, .base_membership_index = base.index,
+                .base_membership = base.body, .base_membership_index = base.index, .members_known = c->members_known,
                 .last_index = f->log.last_index, .database_id = f->identity.database_id, .clock_us = f->log.clock_us,
                 .now_us = rq_clock_mono_us(),
                 .heartbeat_us = c->o.config.heartbeat_us, .election_us = c->o.config.election_us,
@@ -69,25 +73,43 @@ static void say_what_was_found(const consensus *c, const founding *f) {
         char cluster[RQ_UUID_TEXT_BYTES];
         rq_log_set_node(c->identity.node_id);
         uint64_t now_us = rq_clock_wall_us();
-        if (f->unformed)
+        if (f->unformed && c->o.config.joins)
+                rq_log_notice("Node \"%s\" is in no cluster yet: joining the one at %s", c->identity.node_id, c->o.config.join);
+        else if (f->unformed)
                 rq_log_notice("Node \"%s\" is in no cluster yet: waiting for %" PRIu32 " nodes to be there", c->identity.node_id,
                               c->o.config.bootstrap_expect);
         else if (f->founded)
                 rq_log_event(LOG_NOTICE, RQ_MSG_FORMED, "Founded cluster %s of node \"%s\"", rq_uuid_text(&c->identity.database_id, cluster), c->identity.node_id);
         else
                 rq_log_info("Node \"%s\" of cluster %s, log from index %" PRIu64 " to %" PRIu64 ", term %" PRIu64, c->identity.node_id,
-                            rq_uuid_text(&c->identity.database_id, cluster), f->log.base_index + 1, f->log.last_index, f->hardstate.term);
+                            rq_uuid_text(&c->cluster_id, cluster), f->log.base_index + 1, f->log.last_index, f->hardstate.term);
         if (f->log.clock_us > now_us + CLOCK_BACK_US)
                 rq_log_event(LOG_WARNING, RQ_MSG_CLOCK_OFF, "The clock is %" PRIu64 " s behind the last entry of the log: times in new "
                              "entries hardly advance until it has caught up", (f->log.clock_us - now_us) / 1000000);
 }
 
+/* As in rqlite: who was founded alone has data of its own, which no other cluster takes. */
+static rq_err check_joins(const consensus *c, const founding *f) {
+        if (!c->o.config.joins || f->unformed || c->joined || f->configuration_index > 1 || f->membership.count > 1)
+                return RQ_OK;
+        return rq_log_error(RQ_ECONFIG, "node is the only node in a single-node cluster, joining other clusters not supported: start it without "
+                            "-join, or with an empty data directory");
+}
+
 rq_err folder_open(consensus *c) {
         RQ_CLEANUP(founding_done) founding f = { .hardstate_file = { .fd = -1 } };
-        rq_err r = founding_open(c->o.io, c->o.dir_fd, c->o.dir_path, &c->o.config, &f);
+        rq_err r = recovery_by_file(c->o.io, c->o.dir_fd, c->o.dir_path);
+        if (r >= 0)
+                r = founding_open(c->o.io, c->o.dir_fd, c->o.dir_path, &c->o.config, &f);
         if (r < 0)
                 return r;
         c->identity = f.identity;
+        c->cluster_id = f.cluster_id;
+        c->joined = f.cluster.members.size > 0;
+        c->members_known = c->joined ? f.cluster.index : 0;
+        r = check_joins(c, &f);
+        if (r < 0)
+                return r;
         c->unformed = f.unformed;
         c->raft_id = membership_raft_id(&f.identity.disk_uuid);
         c->not_a_voter = f.hardstate.not_a_voter;
@@ -122,6 +144,7 @@ static void fail(consensus *c) {
 
 static void on_formed(void *arg) {
         consensus *c = arg;
+        c->joining = joining_free(c->joining);
         c->forming = forming_free(c->forming);
         folder_reopen(c);
 }
@@ -129,8 +152,45 @@ static void on_formed(void *arg) {
 static void on_forming_failed(void *arg, rq_err err) {
         consensus *c = arg;
         (void) err; /* logged */
+        c->joining = joining_free(c->joining);
         c->forming = forming_free(c->forming);
         fail(c);
+}
+
+static void on_accepted(void *arg, const peer_join_reply *reply, rq_bytes members) {
+        consensus *c = arg;
+        rq_err r = RQ_OK;
+        if (c->unformed) {
+                c->forming = forming_free(c->forming);
+                r = founding_join(c->o.io, c->o.dir_fd, c->o.dir_path, &reply->database_id, &reply->cluster_id, members, reply->configuration);
+        }
+        c->joining = joining_free(c->joining);
+        c->removed = false;
+        if (r < 0)
+                fail(c);
+        else if (c->unformed)
+                folder_reopen(c);
+}
+
+static void on_joining_failed(void *arg, rq_err err) {
+        consensus *c = arg;
+        (void) err; /* logged */
+        c->joining = joining_free(c->joining);
+        if (c->unformed)
+                fail(c);
+}
+
+/* Also while a cluster is being formed: it may have been, by a node of this name whose data is lost. */
+static rq_err begin_joining(consensus *c) {
+        const bool is_new = c->unformed && c->o.config.joins;
+        const joining_options options = {
+                .loop = c->o.loop, .peers = c->peers, .join = c->o.config.join, .raft_addr = c->o.config.raft_addr,
+                .node_id = c->identity.node_id, .attempts = is_new ? c->o.config.join_attempts : 0,
+                .interval_us = c->o.config.join_interval_us, .stays = c->o.config.stays_learner,
+                .asks = c->unformed, .patience_us = c->forming != NULL ? FORMING_PATIENCE_US : 0, .has_seeds = c->forming != NULL,
+                .on_accepted = on_accepted, .on_failed = on_joining_failed, .arg = c,
+        };
+        return joining_new(&options, &c->joining);
 }
 
 static rq_err begin_forming(consensus *c) {
@@ -144,12 +204,16 @@ static rq_err begin_forming(consensus *c) {
 }
 
 rq_err folder_announce(consensus *c) {
-        if (c->unformed)
-                return begin_forming(c);
-        rq_err r = peers_set_cluster(c->peers, &c->identity.database_id, rq_buf_bytes(&c->founding_record));
+        if (c->unformed) {
+                rq_err r = c->o.config.joins ? RQ_OK : begin_forming(c);
+                return r < 0 ? r : begin_joining(c);
+        }
+        rq_err r = peers_set_cluster(c->peers, &c->cluster_id, rq_buf_bytes(&c->founding_record));
         if (r < 0)
                 return rq_log_error(r, "Cannot tell the other members who this node is");
         members_update(c);
+        if (c->o.config.join[0] != '\0' && c->joining == NULL && begin_joining(c) < 0)
+                rq_log_warning("Cannot look for members at the addresses of -join");
         const ipc_identity self = { .role = IPC_CONSENSUS, .incarnation = c->o.incarnation };
         const ipc_handlers store = dispatch_store_handlers(c);
         r = ipc_connect(c->o.loop, c->o.run_dir_fd, IPC_SOCKET_STORE, &self, &store, &c->store);
@@ -173,7 +237,7 @@ static void on_adopt(void *arg) {
         consensus *c = arg;
         RQ_CLEANUP(rq_buf_done) rq_buf record = RQ_TAKE(c->adopting, (rq_buf) {0});
         const raft *r = driver_raft(c->driver);
-        if (record.size == 0 || !founding_values_are_virgin(raft_term_of(r), raft_vote_of(r), raft_trail_of(r)->last))
+        if (record.size == 0 || c->joined || !founding_values_are_virgin(raft_term_of(r), raft_vote_of(r), raft_trail_of(r)->last))
                 return; /* it has promised something meanwhile */
         const identity self = c->identity;
         folder_close(c);

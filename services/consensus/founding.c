@@ -18,7 +18,15 @@ _Static_assert((int) RECORD_HEADER_BYTES + (int) MEMBERSHIP_BYTES_MAX <= (int) F
 void founding_done(founding *f) {
         hardstate_close(&f->hardstate_file);
         log_recovered_done(&f->log);
+        cluster_file_done(&f->cluster);
         rq_buf_done(&f->record);
+}
+
+log_configuration founding_configuration_at(const founding *f, uint64_t index) {
+        log_configuration by_log = log_configurations_at(&f->log.configurations, index);
+        if (f->cluster.members.size > 0 && by_log.index <= f->cluster.index)
+                by_log.body = rq_buf_bytes(&f->cluster.members);
+        return by_log;
 }
 
 static void close_dirp(DIR **dir) {
@@ -65,9 +73,11 @@ static rq_err begin_folder(const log_io *io, int dir_fd, const char *dir_path, c
                 return refuse(dir_path, IDENTITY_NAME, "it is missing although there is a log");
         if (r != RQ_ENOENT)
                 return rq_log_error(r, "Cannot read %s", dir_path);
+        if (config->stays_learner && !config->joins)
+                return rq_log_error(RQ_ECONFIG, "Cannot create a new read replica (-raft-non-voter) without a cluster to join (-join)");
         f->identity.disk_uuid = rq_uuid_random();
         (void) snprintf(f->identity.node_id, sizeof f->identity.node_id, "%s", config->node_id);
-        f->unformed = config->bootstrap_expect > 1;
+        f->unformed = config->bootstrap_expect > 1 || config->joins;
         r = f->unformed ? identity_store(io, dir_fd, &f->identity) : found_alone(io, dir_fd, f);
         return r < 0 ? rq_log_error(r, "Cannot found a cluster in %s", dir_path) : RQ_OK;
 }
@@ -81,8 +91,8 @@ static rq_err load_identity(const log_io *io, int dir_fd, const char *dir_path, 
         if (r < 0)
                 return rq_log_error(r, "Cannot read %s/%s", dir_path, IDENTITY_NAME);
         f->unformed = rq_uuid_is_zero(&f->identity.database_id);
-        if (f->unformed && config->bootstrap_expect <= 1)
-                return rq_log_error_event(RQ_ECONFIG, RQ_MSG_BAD_CONFIG, "%s belongs to a node that is not in a cluster yet: start it with -bootstrap-expect and -join as "
+        if (f->unformed && config->bootstrap_expect <= 1 && !config->joins)
+                return rq_log_error_event(RQ_ECONFIG, RQ_MSG_BAD_CONFIG, "%s belongs to a node that is not in a cluster yet: start it with -join (and -bootstrap-expect) as "
                                     "before, or use an empty data directory", dir_path);
         /* A default id follows from an address and may change with it; the
          * folder's own stays. */
@@ -109,6 +119,20 @@ static rq_err load_hardstate(const log_io *io, int dir_fd, const char *dir_path,
         return RQ_OK;
 }
 
+static bool has_joined(const founding *f) { return f->cluster.members.size > 0; }
+
+static rq_err load_cluster(const log_io *io, int dir_fd, const char *dir_path, founding *f) {
+        rq_err r = cluster_file_load(io, dir_fd, &f->cluster);
+        if (r == RQ_ENOENT)
+                r = RQ_OK;
+        else if (r == RQ_ECORRUPT)
+                return refuse(dir_path, CLUSTER_FILE_NAME, "it is damaged");
+        if (r < 0)
+                return rq_log_error(r, "Cannot read %s/%s", dir_path, CLUSTER_FILE_NAME);
+        f->cluster_id = rq_uuid_is_zero(&f->cluster.cluster_id) ? f->identity.database_id : f->cluster.cluster_id;
+        return RQ_OK;
+}
+
 static rq_err load_log(const log_io *io, int dir_fd, const char *dir_path, founding *f) {
         RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
         rq_err r = log_recover(io, dir_fd, &f->identity.database_id, f->hardstate.commit, &f->log, &problem);
@@ -121,9 +145,10 @@ static rq_err load_log(const log_io *io, int dir_fd, const char *dir_path, found
                                     problem.size > 0 ? (const char *) problem.data : "");
         if (f->log.last_term > f->hardstate.term)
                 return refuse(dir_path, HARDSTATE_NAME, "it is older than the log");
-        /* The log's first entry is durable before the first vote is. */
+        /* The log's first entry is durable before the first vote is; who has joined hears of terms before it gets
+         * an entry. */
         const hardstate *h = &f->hardstate;
-        if (f->log.last_index == 0 && (h->term != FOUNDING_TERM || h->vote != 0 || h->commit != 0 || h->not_a_voter))
+        if (f->log.last_index == 0 && ((h->term != FOUNDING_TERM && !has_joined(f)) || h->vote != 0 || h->commit != 0 || h->not_a_voter))
                 return refuse(dir_path, "*.log", "the log is missing, although this node has voted");
         if (f->log.torn) {
                 char offset[64];
@@ -168,7 +193,7 @@ static rq_err append_first_entry(const log_io *io, int dir_fd, const rq_uuid *da
  * that entry was durable: nothing has happened since then. */
 static rq_err begin_log(const log_io *io, int dir_fd, const char *dir_path, const consensus_config *config, founding *f) {
         RQ_CLEANUP(rq_buf_done) rq_buf record = {0};
-        if (f->log.last_index > 0)
+        if (f->log.last_index > 0 || has_joined(f))
                 return RQ_OK;
         /* Several nodes' entry comes before the identity: it can't be missing, and
          * one that says "alone" in its place would be a second cluster. */
@@ -184,8 +209,8 @@ static rq_err begin_log(const log_io *io, int dir_fd, const char *dir_path, cons
 }
 
 static rq_err load_membership(const char *dir_path, founding *f) {
-        const log_configuration latest = log_configurations_at(&f->log.configurations, f->log.last_index);
-        if (latest.index == 0)
+        const log_configuration latest = founding_configuration_at(f, f->log.last_index);
+        if (latest.body.size == 0)
                 return refuse(dir_path, "*.log", "the log doesn't say who the members are");
         rq_err r = membership_decode(latest.body, &f->membership);
         if (r < 0)
@@ -239,6 +264,8 @@ rq_err founding_open(const log_io *io, int dir_fd, const char *dir_path, const c
                 return r;
         }
         if (r >= 0)
+                r = load_cluster(io, dir_fd, dir_path, &f);
+        if (r >= 0)
                 r = load_record(io, dir_fd, dir_path, &f);
         if (r >= 0)
                 r = load_hardstate(io, dir_fd, dir_path, &f);
@@ -257,7 +284,7 @@ rq_err founding_open(const log_io *io, int dir_fd, const char *dir_path, const c
 /* --- foundings of several nodes ---------------------------------------------- */
 
 bool founding_is_virgin(const founding *f) {
-        return !f->unformed && !f->hardstate.not_a_voter && f->hardstate.commit <= 1 &&
+        return !f->unformed && !has_joined(f) && !f->hardstate.not_a_voter && f->hardstate.commit <= 1 &&
                founding_values_are_virgin(f->hardstate.term, f->hardstate.vote, f->log.last_index);
 }
 
@@ -344,6 +371,8 @@ static rq_err leave_virgin(const log_io *io, int dir_fd, const char *dir_path, i
         RQ_CLEANUP(founding_done) founding f = { .identity = *self, .hardstate_file = { .fd = -1 } };
         rq_err r = load_hardstate(io, dir_fd, dir_path, &f);
         if (r >= 0)
+                r = load_cluster(io, dir_fd, dir_path, &f);
+        if (r >= 0)
                 r = load_log(io, dir_fd, dir_path, &f);
         if (r >= 0 && !founding_is_virgin(&f))
                 r = refuse(dir_path, IDENTITY_NAME, "the node has already taken part in another cluster");
@@ -358,6 +387,8 @@ static rq_err leave_virgin(const log_io *io, int dir_fd, const char *dir_path, i
 static rq_err write_founding(const log_io *io, int dir_fd, const identity *self, rq_bytes record) {
         log_recovered empty = {0};
         rq_err r = remove_log(io, dir_fd);
+        if (r >= 0)
+                r = cluster_file_remove(io, dir_fd); /* of a joining that was cut short */
         if (r >= 0)
                 r = log_io_replace(io, dir_fd, FOUNDING_NAME, record);
         if (r >= 0)
@@ -387,4 +418,28 @@ rq_err founding_adopt(const log_io *io, int dir_fd, const char *dir_path, const 
         now.database_id = database_id;
         r = write_founding(io, dir_fd, &now, record);
         return r < 0 ? rq_log_error(r, "Cannot found a cluster in %s", dir_path) : RQ_OK;
+}
+
+/* Until the identity is written nothing was promised, and the rest is remains. */
+rq_err founding_join(const log_io *io, int dir_fd, const char *dir_path, const rq_uuid *database_id, const rq_uuid *cluster_id,
+                     rq_bytes members, uint64_t index) {
+        RQ_CLEANUP(cluster_file_done) cluster_file file = { .cluster_id = *cluster_id, .index = index };
+        identity self;
+        rq_err r = identity_load(io, dir_fd, &self);
+        if (r < 0 || !rq_uuid_is_zero(&self.database_id))
+                return refuse(dir_path, IDENTITY_NAME, "it is not what it was");
+        r = check_unformed(io, dir_fd, dir_path, &self.disk_uuid);
+        if (r < 0)
+                return r;
+        self.database_id = *database_id;
+        r = remove_log(io, dir_fd);
+        if (r >= 0)
+                r = rq_buf_append_bytes(&file.members, members);
+        if (r >= 0)
+                r = cluster_file_store(io, dir_fd, &file);
+        if (r >= 0)
+                r = hardstate_create(io, dir_fd, &self.disk_uuid, &(hardstate) { .term = FOUNDING_TERM });
+        if (r >= 0)
+                r = identity_store(io, dir_fd, &self);
+        return r < 0 ? rq_log_error(r, "Cannot begin as a member in %s", dir_path) : RQ_OK;
 }

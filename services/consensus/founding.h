@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "core/membership.h"
+#include "io/cluster_file.h"
 #include "io/hardstate.h"
 #include "io/identity.h"
 #include "io/log_recover.h"
@@ -24,6 +25,8 @@ enum {
 
 typedef struct founding {
         identity identity;
+        rq_uuid cluster_id;           /* the database id, unless a recovery has made another one */
+        cluster_file cluster;         /* members: see there; empty: as the log says */
         bool unformed;                /* in no cluster yet: only the identity is there, without a database id */
         hardstate hardstate;
         hardstate_file hardstate_file;
@@ -35,12 +38,14 @@ typedef struct founding {
 } founding;
 
 /* An empty folder founds a cluster of this node alone, if config says so
- * (-bootstrap-expect 0 or 1), else it becomes unformed.
+ * (-bootstrap-expect 0 or 1 and no cluster to join), else it becomes unformed.
  * Errors, logged: RQ_ECONFIG (another node's folder), RQ_ECORRUPT (a promise may
  * be lost: this node must not vote), RQ_EVERSION (written by a newer version),
  * RQ_ENOSPC, RQ_EIO and the like. */
 rq_err founding_open(const log_io *io, int dir_fd, const char *dir_path, const consensus_config *config,
                      founding *ret_founding);
+/* The configuration that holds at index: by the log, or by what the cluster file says instead. */
+log_configuration founding_configuration_at(const founding *f, uint64_t index);
 void founding_done(founding *f); /* not what was taken out of it */
 
 /* Of a folder's content; of a running node it is the caller's to say by the core's term,
@@ -74,5 +79,10 @@ founding_verdict founding_judge(const identity *self, bool virgin, rq_bytes reco
  * Errors, logged: RQ_ECORRUPT (the folder isn't virgin), RQ_EINVAL (the record doesn't list
  * this node), RQ_ENOSPC, RQ_EIO and the like. */
 rq_err founding_adopt(const log_io *io, int dir_fd, const char *dir_path, const identity *self, rq_bytes record);
+
+/* Makes an unformed folder that of a member which has joined: with an empty log. members: encoded, of the
+ * configuration entry at index. Errors: as above. */
+rq_err founding_join(const log_io *io, int dir_fd, const char *dir_path, const rq_uuid *database_id, const rq_uuid *cluster_id,
+                     rq_bytes members, uint64_t index);
 
 #endif

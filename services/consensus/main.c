@@ -2,6 +2,7 @@
 #include "service/service.h"
 
 #include "log/log.h"
+#include "recovery.h"
 #include "service.h"
 
 static void on_stopped(void *arg) { rq_service_stopped(arg); }
@@ -32,6 +33,8 @@ static void shutdown_service(void *state) { consensus_stop(state); }
 static void free_service(void *state) { (void) consensus_free(state); }
 
 int main(int argc, char **argv) {
+        if (argc > 1 && strcmp(argv[1], "recover") == 0)
+                return recovery_main(argc - 1, argv + 1);
         static const rq_service_def def = {
                 .name = "rq-consensus", .folder = "consensus",
                 .start = start, .shutdown = shutdown_service, .free = free_service,

@@ -8,6 +8,8 @@
 #include "folder.h"
 #include "founding.h"
 #include "log/log_fields.h"
+#include "removals.h"
+#include "steering.h"
 
 enum { PIECES_MAX = 64 };
 
@@ -30,7 +32,7 @@ void members_update(consensus *c) {
 static rq_err on_message(void *arg, raft_id from, const raft_message *message, rq_bytes records) {
         consensus *c = arg;
         (void) from;
-        if (c->forming != NULL || c->storage_failed)
+        if (c->unformed || c->storage_failed)
                 return RQ_OK; /* as if it was lost */
         return driver_receive(c->driver, message, records, rq_clock_mono_us());
 }
@@ -38,7 +40,7 @@ static rq_err on_message(void *arg, raft_id from, const raft_message *message, r
 static rq_err on_forward(void *arg, const driver_forward *forward) {
         consensus *c = arg;
         /* Stopping: the next leader takes it. */
-        rq_err r = c->forming != NULL || c->stopping ? RQ_ENOTLEADER : RQ_OK;
+        rq_err r = c->unformed || c->stopping ? RQ_ENOTLEADER : RQ_OK;
         if (r >= 0)
                 r = dispatch_admit(c, forward->body.size);
         if (r >= 0)
@@ -52,13 +54,13 @@ static rq_err on_forward(void *arg, const driver_forward *forward) {
 
 static void on_forward_refused(void *arg, raft_id from, raft_term term, uint64_t seed, rq_err err) {
         consensus *c = arg;
-        if (c->forming == NULL)
+        if (!c->unformed)
                 driver_forward_refused(c->driver, from, term, seed, err);
 }
 
 static void on_down(void *arg, raft_id id, bool refused) {
         consensus *c = arg;
-        if (c->forming != NULL)
+        if (c->unformed)
                 return;
         driver_peer_down(c->driver, id, refused);
         consensus_wake(c);
@@ -82,13 +84,15 @@ static void on_hello(void *arg) {
 static bool is_virgin(void *arg) {
         consensus *c = arg;
         const raft *r = driver_raft(c->driver);
-        return c->forming == NULL && founding_values_are_virgin(raft_term_of(r), raft_vote_of(r), raft_trail_of(r)->last);
+        return !c->unformed && !c->joined && founding_values_are_virgin(raft_term_of(r), raft_vote_of(r), raft_trail_of(r)->last);
 }
 
 static rq_err on_found(void *arg, const peer_hello *from, bool virgin, rq_bytes record) {
         consensus *c = arg;
         if (c->forming != NULL)
                 return forming_found(c->forming, from, virgin, record);
+        if (c->unformed)
+                return RQ_EBUSY; /* it joins a cluster, and its leader knows it */
         switch (founding_judge(&c->identity, is_virgin(c), record, virgin)) {
         case FOUNDING_ADOPT:
                 return folder_adopt_later(c, record);
@@ -109,6 +113,63 @@ peers_callbacks members_callbacks(consensus *c) {
                 .on_down = on_down, .on_room = on_room, .on_turn_end = on_turn_end, .on_hello = on_hello,
                 .on_found = on_found, .is_virgin = is_virgin, .arg = c,
         };
+}
+
+/* --- who comes from outside --------------------------------------------------- */
+
+static void on_join(void *arg, const peer_hello *from, bool stays, peer_join_reply *ret_reply, rq_buf *ret_payload) {
+        steering_join(arg, from, stays, ret_reply, ret_payload);
+}
+
+static void on_join_reply(void *arg, const peer_hello *from, const peer_join_reply *reply, rq_bytes payload) {
+        consensus *c = arg;
+        if (c->joining != NULL)
+                joining_reply(c->joining, from, reply, payload);
+}
+
+static void on_remove(void *arg, const peer_remove *remove, rq_bytes node_id) { removals_asked(arg, remove, node_id); }
+
+static void on_remove_reply(void *arg, const peer_remove_reply *reply, rq_bytes text) { removals_replied(arg, reply, text); }
+
+static peers_stranger on_stranger(void *arg, const peer_hello *from) { return steering_stranger(arg, from); }
+
+/* Believed as long as no leader says otherwise: this node does nothing then that it would have to take back. */
+static void on_removed(void *arg, const peer_hello *from, raft_index configuration) {
+        consensus *c = arg;
+        if (c->unformed || raft_role_of(driver_raft(c->driver)) == RAFT_LEADER || configuration < steering_configuration_index(c))
+                return;
+        if (!c->removed) {
+                rq_log_warning("This node \"%s\" was removed from the cluster, says node \"%s\" at %s (entry %" PRIu64 " of the log): it takes no part in it "
+                               "any more. To bring it back, start it again with -join", c->identity.node_id, from->node_id, from->raft_addr, configuration);
+                c->removed = c->state_dirty = true;
+        }
+        /* Who was removed while it ran stays out; who is started wants to be in. */
+        if (c->joining != NULL && !c->was_led)
+                joining_ask(c->joining);
+        consensus_wake(c);
+}
+
+static raft_index configuration_index(void *arg) { return steering_configuration_index(arg); }
+
+peers_changes members_changes(consensus *c) {
+        return (peers_changes) {
+                .on_join = on_join, .on_join_reply = on_join_reply, .on_remove = on_remove, .on_remove_reply = on_remove_reply,
+                .on_stranger = on_stranger, .on_removed = on_removed, .configuration = configuration_index, .arg = c,
+        };
+}
+
+void members_look(consensus *c) {
+        if (c->unformed)
+                return;
+        if (raft_leader_of(driver_raft(c->driver)) != 0) {
+                c->was_led = true;
+                if (c->removed)
+                        rq_log_notice("This node is a member of the cluster again");
+                c->state_dirty |= c->removed;
+                c->removed = false;
+        }
+        if (c->joining != NULL && c->was_led && steering_is_complete(c))
+                c->joining = joining_free(c->joining);
 }
 
 /* --- out -------------------------------------------------------------------- */
@@ -179,7 +240,7 @@ static void send_appends(consensus *c, raft_id to) {
 void members_send(consensus *c) {
         raft_message message;
         driver_forward forward;
-        if (c->forming != NULL)
+        if (c->unformed)
                 return;
         /* What can't be queued is lost, as on any wire: the core asks again. */
         while (driver_next_message(c->driver, &message))

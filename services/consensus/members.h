@@ -7,6 +7,11 @@
 
 /* The callbacks of c->peers. */
 peers_callbacks members_callbacks(consensus *c);
+/* Likewise, for who comes from outside. */
+peers_changes members_changes(consensus *c);
+
+/* After a turn: what is known of this node's own place among the members. */
+void members_look(consensus *c);
 
 /* Sends what a turn has brought. */
 void members_send(consensus *c);

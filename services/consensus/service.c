@@ -13,12 +13,15 @@
 #include "forming.h"
 #include "log/log_fields.h"
 #include "members.h"
+#include "removals.h"
+#include "steering.h"
 
 enum {
         HINT_INTERVAL_US = 1000000,
         STOP_WAIT_US     = 3000000,
         FAILURE_WAIT_US  = 500000,   /* for the answers to go out */
         HAND_OVER_WAIT_US = 1000000, /* for another leader, when stopping */
+        LEAVE_WAIT_US    = 6000000,  /* to be removed, when stopping; the launcher waits 10 s */
         TIMER_US_MIN     = 1000,
         LOG_KEPT_BYTES_MAX = 512 * 1024 * 1024, /* for members that are away */
 };
@@ -239,6 +242,9 @@ static void set_timer(consensus *c) {
         for (size_t i = 0; i < CONSENSUS_TRANSFERS_MAX; i++)
                 if (c->transfers[i].pending && c->transfers[i].deadline_us < due_us)
                         due_us = c->transfers[i].deadline_us;
+        const uint64_t removals_due_us = removals_deadline_us(c);
+        if (removals_due_us < due_us)
+                due_us = removals_due_us;
         if (due_us >= c->timer_due_us)
                 return; /* a timer that fires early costs less than setting it each turn */
         uint64_t now_us = rq_clock_mono_us();
@@ -252,6 +258,8 @@ static void finish_stop(consensus *c) {
                 return;
         uint64_t now_us = rq_clock_mono_us();
         bool late = now_us >= c->stop_deadline_us;
+        if (c->leaving && !late)
+                return;
         /* Who waits here for a write gets its answer from the next leader's commit. */
         if (c->handing_over && now_us < c->hand_over_deadline_us &&
             (raft_role_of(driver_raft(c->driver)) == RAFT_LEADER || driver_pending_count(c->driver) > 0))
@@ -269,6 +277,8 @@ static void finish_stop(consensus *c) {
 static void turn(consensus *c) {
         driver_plan plan;
         compact(c);
+        steering_turn(c);
+        removals_turn(c);
         driver_turn(c->driver, rq_clock_mono_us(), rq_clock_wall_us(), &plan);
         /* In parallel with our own disk (thesis 10.2.1): what promises something
          * waits in the core until it is durable. */
@@ -280,6 +290,7 @@ static void turn(consensus *c) {
         }
         if (plan.membership_changed)
                 members_update(c);
+        members_look(c);
         feed_store(c);
         dispatch_send_answers(c);
         if (plan.state_changed || c->state_dirty) {
@@ -306,8 +317,9 @@ static void on_timer(void *arg) {
 static rq_err open_peers(consensus *c) {
         peers_options options = {
                 .loop = c->o.loop, .listen_addr = c->o.config.raft_listen_addr, .callbacks = members_callbacks(c),
+                .changes = members_changes(c),
                 .self = {
-                        .cluster_id = c->identity.database_id, .disk_uuid = c->identity.disk_uuid,
+                        .cluster_id = c->cluster_id, .disk_uuid = c->identity.disk_uuid,
                         .expect = c->unformed ? (uint16_t) c->o.config.bootstrap_expect : 0,
                 },
         };
@@ -336,7 +348,7 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
         c->o = *options;
         c->timer_due_us = UINT64_MAX;
         c->wake.fd = -1;
-        c->limit_full = c->limit_store = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
+        c->steering.limit = c->limit_full = c->limit_store = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
         c->arena = rq_arena_new();
         rq_err r = c->arena == NULL ? RQ_ENOMEM : RQ_OK;
         if (r >= 0)
@@ -374,6 +386,11 @@ void consensus_stop(consensus *c) {
         c->stopping = true;
         c->stop_deadline_us = now_us + STOP_WAIT_US;
         driver_stop(c->driver);
+        const membership *members = driver_membership(c->driver, NULL);
+        if (c->o.config.leaves && !c->unformed && members != NULL && members->count > 1) {
+                c->stop_deadline_us = now_us + LEAVE_WAIT_US;
+                removals_leave(c, c->stop_deadline_us);
+        }
         bool leads = raft_role_of(driver_raft(c->driver)) == RAFT_LEADER;
         if (c->o.config.step_down && leads && driver_transfer(c->driver, 0) >= 0) {
                 c->handing_over = true;
@@ -385,6 +402,7 @@ void consensus_stop(consensus *c) {
 consensus *consensus_free(consensus *c) {
         if (c == NULL)
                 return NULL;
+        c->joining = joining_free(c->joining);
         c->forming = forming_free(c->forming);
         c->listener = ipc_listener_free(c->listener);
         folder_close(c);

@@ -5,9 +5,11 @@
 #define RQ_CONSENSUS_SERVICE_H
 
 #include "config.h"
+#include "core/catch_up.h"
 #include "core/driver.h"
 #include "core/membership.h"
 #include "forming.h"
+#include "joining.h"
 #include "io/identity.h"
 #include "leaderless.h"
 #include "io/log_catalog.h"
@@ -17,7 +19,7 @@
 #include "peer/peers.h"
 #include "arena.h"
 
-enum { CONSENSUS_GATEWAYS_MAX = 64, CONSENSUS_TRANSFERS_MAX = 16 };
+enum { CONSENSUS_GATEWAYS_MAX = 64, CONSENSUS_TRANSFERS_MAX = 16, CONSENSUS_REMOVALS_MAX = 16 };
 
 typedef struct consensus_gateway {
         ipc_link *link;     /* NULL: free */
@@ -51,9 +53,37 @@ typedef struct consensus_transfer {
         bool pending;
 } consensus_transfer;
 
+/* Somebody here wants a member removed; see removals.h. */
+typedef struct consensus_removal {
+        uint32_t gateway;   /* 0: this node leaves */
+        uint64_t request_id, number, deadline_us, ask_us;
+        char node_id[MEMBERSHIP_NODE_MAX + 1];
+        bool pending;
+} consensus_removal;
+
+/* What a leader remembers between two looks at the membership; see steering.h. */
+typedef struct consensus_steering {
+        raft_term term;
+        uint64_t next_us;
+        uint32_t silent_count;      /* members that don't answer, and since when by this leader's own watch */
+        struct { raft_id id; uint64_t since_us; } silent[MEMBERSHIP_COUNT_MAX];
+        catch_up catch_up;
+        rq_log_limit limit;
+} consensus_steering;
+
 typedef struct consensus {
         consensus_options o;
         identity identity;
+        rq_uuid cluster_id;         /* what members tell each other: the database id, until a recovery */
+        raft_index members_known;   /* see driver_options */
+        bool joined;                /* its log doesn't begin with its own founding */
+        bool removed;               /* a member has said that this node isn't one any more */
+        bool was_led;               /* in this run it has had a leader */
+        bool leaving;               /* stopping, and asking to be removed */
+        joining *joining;           /* NULL: nobody is looked for */
+        consensus_steering steering;
+        consensus_removal removals[CONSENSUS_REMOVALS_MAX];
+        uint64_t removal_number;
         raft_id raft_id;
         bool not_a_voter;           /* by the hard state */
         bool unformed;              /* in no cluster yet: no writer, a driver that never does anything */

@@ -219,7 +219,9 @@ static json_t *raft_object(consensus *c) {
         (void) json_object_set_new(o, "last_contact", last_contact(c));
         (void) json_object_set_new(o, "node_id", json_string(c->identity.node_id));
         (void) json_object_set_new(o, "disk_uuid", json_string(rq_uuid_text(&c->identity.disk_uuid, uuid)));
-        (void) json_object_set_new(o, "cluster_id", json_string(rq_uuid_text(&c->identity.database_id, uuid)));
+        (void) json_object_set_new(o, "cluster_id", json_string(rq_uuid_text(&c->cluster_id, uuid)));
+        (void) json_object_set_new(o, "database_id", json_string(rq_uuid_text(&c->identity.database_id, uuid)));
+        (void) json_object_set_new(o, "removed", json_boolean(c->removed));
         (void) json_object_set_new(o, "durable_index", number(raft_durable_of(r)));
         (void) json_object_set_new(o, "entry_clock_us", number(driver_clock_us(c->driver)));
         (void) json_object_set_new(o, "log", log_object(c));
@@ -230,6 +232,8 @@ static json_t *raft_object(consensus *c) {
                 (void) json_object_set_new(o, "progress", progress_list(c));
         if (c->forming != NULL)
                 (void) json_object_set_new(o, "forming", json_string(forming_text(c->forming)));
+        if (c->joining != NULL && c->unformed)
+                (void) json_object_set_new(o, "joining", json_string(joining_text(c->joining)));
         return o;
 }
 

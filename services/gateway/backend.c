@@ -494,6 +494,7 @@ void backend_on_deadline(exchange *ex) {
         case EX_STATUS:
         case EX_READINESS:
         case EX_TRANSFER:
+        case EX_REMOVE:
                 break;
         }
 }

@@ -244,6 +244,19 @@ static rq_err on_transfer_done(void *arg, ipc_link *link, const ipc_frame *frame
         return RQ_OK;
 }
 
+static rq_err on_remove_done(void *arg, ipc_link *link, const ipc_frame *frame) {
+        gateway *gw = arg;
+        (void) link;
+        Rq__RemoveDone *message = rq__remove_done__unpack(NULL, frame->body.size, frame->body.data);
+        if (message == NULL)
+                return RQ_EPROTO;
+        exchange *ex = exchange_find(&gw->exchanges, frame->request_id);
+        if (ex != NULL && ex->state == EX_REMOVE)
+                remove_on_done(ex, (unsigned) message->outcome, message->text);
+        rq__remove_done__free_unpacked(message, NULL);
+        return RQ_OK;
+}
+
 /* NODE_STATE follows; until then consensus counts as not there. */
 static void on_consensus_up(void *arg, ipc_link *link) {
         (void) arg;
@@ -258,6 +271,7 @@ static void on_consensus_down(void *arg, ipc_link *link) {
                 gateway_log_error(gw, "Lost the connection to rq-consensus");
         backend_consensus_down(gw);
         stepdown_on_link_down(gw);
+        remove_on_link_down(gw);
         documents_on_link_down(gw, DOCUMENT_CONSENSUS);
         gateway_node_changed(gw);
 }
@@ -282,6 +296,7 @@ static const ipc_rule consensus_rules[] = {
         { IPC_REQUEST_FAILED, IPC_CONSENSUS, SMALL_BODY, 0, on_request_failed },
         { IPC_NODE_STATE, IPC_CONSENSUS, SMALL_BODY, 0, on_node_state },
         { IPC_TRANSFER_DONE, IPC_CONSENSUS, SMALL_BODY, 0, on_transfer_done },
+        { IPC_REMOVE_DONE, IPC_CONSENSUS, SMALL_BODY, 0, on_remove_done },
         { IPC_STATUS, IPC_CONSENSUS, 0, STATUS_BYTES_MAX, on_status },
 };
 

@@ -31,6 +31,7 @@ typedef enum exchange_state {
         EX_STATUS,      /* documents of the other services were asked for */
         EX_READINESS,   /* for the node's state to change */
         EX_TRANSFER,    /* for consensus to have handed leadership over */
+        EX_REMOVE,      /* for consensus to have removed a member */
 } exchange_state;
 
 typedef enum exchange_way {

@@ -29,6 +29,8 @@ static void on_deadline(exchange *ex) {
                 readiness_on_deadline(ex);
         else if (ex->state == EX_TRANSFER)
                 stepdown_on_deadline(ex);
+        else if (ex->state == EX_REMOVE)
+                remove_on_deadline(ex);
         else
                 backend_on_deadline(ex);
 }

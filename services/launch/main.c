@@ -25,14 +25,15 @@ static rq_err own_folder(char *path, size_t size) {
         return RQ_OK;
 }
 
-/* "rqd doctor ..." is a program of its own, which links more than rqd should. */
-static int become_doctor(char **argv) {
+/* "rqd doctor ..." is a program of its own, which links more than rqd should; "rqd recover ..." is done by the one
+ * whose files it concerns. */
+static int become(const char *program, char **argv) {
         char folder[PATH_MAX], path[PATH_MAX + 16];
         rq_log_open("rqd", RQ_LOG_PLAIN, LOG_INFO);
         if (own_folder(folder, sizeof folder) < 0)
                 return RQ_EXIT_FAILURE;
-        (void) snprintf(path, sizeof path, "%s/rqd-doctor", folder);
-        (void) execv(path, argv + 1);
+        (void) snprintf(path, sizeof path, "%s/%s", folder, program);
+        (void) execv(path, argv);
         (void) rq_log_error(rq_err_from_errno(errno), "Cannot execute %s", path);
         return RQ_EXIT_FAILURE;
 }
@@ -59,8 +60,10 @@ int main(int argc, char **argv) {
         int exit_code;
 
         if (argc > 1 && strcmp(argv[1], "doctor") == 0)
-                return become_doctor(argv);
+                return become("rqd-doctor", argv + 1);
         (void) umask(0077);
+        if (argc > 1 && strcmp(argv[1], "recover") == 0)
+                return become("rq-consensus", argv);
         (void) mallopt(M_ARENA_MAX, 1);
         if (!rq_program_configure("rqd", argc, argv, &config, &exit_code))
                 return exit_code;

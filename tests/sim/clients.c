@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "world.h"
 
+enum { CLIENTS_WHEN_HEALED = 12 }; /* more may keep the connections so busy that who is behind stays there */
 enum { GRACE_US = 1500000 }; /* behind its deadline a request is answered, unless something is down */
 
 void clients_done(clients *c) {
@@ -116,9 +117,11 @@ uint64_t clients_ask(world *w, unsigned node_number, bool write, driver_read_lev
 
 void clients_on_client(world *w, const event *e) {
         uint32_t client = (uint32_t) e->number;
-        if (w->healed && w->faults.quiet)
+        if (w->healed && (w->faults.quiet || client >= CLIENTS_WHEN_HEALED))
                 return;
         unsigned node_number = (unsigned) world_random(w, w->node_count);
+        if (w->duels.on && world_chance(w, 400))
+                node_number = w->duels.target;
         const sim_node *n = w->nodes[node_number];
         if (n->paused_until_us > w->now_us) {
                 plan_client(w, client, n->paused_until_us - w->now_us + world_random(w, 1000));

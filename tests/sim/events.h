@@ -19,6 +19,7 @@ typedef enum event_type {
         EVENT_CLIENT,      /* does the next thing */
         EVENT_OVERDUE,     /* a request should have been answered */
         EVENT_FAULT, EVENT_HEAL_CUT, EVENT_HEAL_DISK, EVENT_RESUME,
+        EVENT_DUEL,        /* the next step of an aimed fault */
 } event_type;
 
 typedef struct event {

@@ -35,10 +35,10 @@ void faults_choose(world *w) {
         if (w->o.mode == WORLD_CALM)
                 return;
         for (int i = 0; i < FAULT_COUNT; i++)
-                if (world_chance(w, 450))
+                if (world_chance(w, w->o.mode == WORLD_DUEL ? 60 : 450))
                         f->weights[i] = usual[i];
         /* Who changes its members needs them all: they are not lost for good. */
-        if (f->weights[FAULT_CONFIGURE] > 0)
+        if (f->weights[FAULT_CONFIGURE] > 0 || w->o.mode == WORLD_DUEL)
                 f->weights[FAULT_ROT] = f->weights[FAULT_WIPE] = 0;
         if (w->o.mode == WORLD_WILD) {
                 w->net.loss = world_chance(w, 600) ? world_random(w, 100) : 0;

@@ -18,7 +18,8 @@ typedef struct options {
         uint64_t seconds;
 } options;
 
-static const char *const mode_names[] = { [WORLD_CALM] = "calm", [WORLD_FAULTS] = "faults", [WORLD_WILD] = "wild" };
+static const char *const mode_names[] = { [WORLD_CALM] = "calm", [WORLD_FAULTS] = "faults", [WORLD_WILD] = "wild",
+        [WORLD_DUEL] = "duel" };
 
 /* Of the seed that is running: for the report when an assertion fails. */
 static world_options current;
@@ -43,7 +44,7 @@ static void on_crash(int number) {
 
 static int usage(void) {
         (void) fprintf(stderr,
-                       "usage: rq-sim [--seed N | --seeds A-B | --forever [--from N]] [--mode faults|wild|calm|all]\n"
+                       "usage: rq-sim [--seed N | --seeds A-B | --forever [--from N]] [--mode faults|wild|duel|calm|all]\n"
                        "              [--nodes 3|5|random] [--steps N] [--seconds N] [--trace] [--twice]\n"
                        "              [--last LINES]\n");
         return 2;
@@ -59,7 +60,7 @@ static bool parse_number(const char *text, uint64_t *ret_value) {
 
 static bool parse_mode(const char *text, options *o) {
         o->all_modes = text != NULL && strcmp(text, "all") == 0;
-        for (int i = WORLD_CALM; i <= WORLD_WILD && text != NULL; i++)
+        for (int i = WORLD_CALM; i <= WORLD_DUEL && text != NULL; i++)
                 if (strcmp(text, mode_names[i]) == 0) {
                         o->world.mode = (world_mode) i;
                         return true;
@@ -182,6 +183,13 @@ static void count(totals *t, const world_result *r) {
         t->restarts += r->restarts;
 }
 
+/* A tenth calm, a fifth duels, the rest halves. */
+static world_mode mode_of_seed(uint64_t seed) {
+        static const world_mode modes[] = { WORLD_CALM, WORLD_WILD, WORLD_FAULTS, WORLD_WILD, WORLD_FAULTS, WORLD_DUEL, WORLD_FAULTS,
+                WORLD_DUEL, WORLD_FAULTS, WORLD_WILD };
+        return modes[seed % 10];
+}
+
 int main(int argc, char **argv) {
         options o = { .first = 1, .last = 100, .world = { .steps = 20000, .mode = WORLD_FAULTS }, .lines = 40 };
         if (!parse(argc, argv, &o))
@@ -199,7 +207,7 @@ int main(int argc, char **argv) {
                 world_result result;
                 one.seed = seed;
                 if (o.all_modes)
-                        one.mode = seed % 10 == 0 ? WORLD_CALM : seed % 2 == 0 ? WORLD_FAULTS : WORLD_WILD;
+                        one.mode = mode_of_seed(seed);
                 if (o.trace)
                         one.trace_out = stdout;
                 if (!run_one(&o, &one, &result))

@@ -168,6 +168,10 @@ static raft_index released(const world *w, const sim_node *n) {
                 raft_index held = w->nodes[i]->broken ? released : held_by(w, w->nodes[i]);
                 if (held < released)
                         released = held;
+                /* Nor what this one believes that they need: acknowledgements get lost, too. */
+                raft_progress_view view;
+                if (raft_progress_of(driver_raft(n->driver), w->nodes[i]->id, &view) && view.match < released)
+                        released = view.match;
         }
         return released;
 }

@@ -73,6 +73,23 @@ static void tune(world *w) {
         t->clients = 1 + (unsigned) world_random(w, 12);
         t->body_bytes = (unsigned) one_of(w, (const uint64_t[]) { 1, 1, 200, 200, 3000, 30000 }, 6);
         t->compaction = world_chance(w, 500);
+        if (w->o.mode != WORLD_DUEL)
+                return;
+        t->heartbeat_us = one_of(w, heartbeats, 2);
+        t->election_us = t->heartbeat_us * (6 + world_random(w, 6));
+        t->lease_us = t->election_us * 3 / 4;
+        t->latency_us = one_of(w, latencies, 2);
+        t->latency_more_us = t->latency_us;
+        t->disk_us = one_of(w, disks, 2);
+        t->disk_stall_us = t->election_us * 6;
+        t->think_us = thinks[0];
+        t->drift_ppm = one_of(w, (const uint64_t[]) { 0, 200 }, 2);
+        if (world_chance(w, 300)) { /* what one leader has for itself takes several appends */
+                t->clients = 40 + (unsigned) world_random(w, 60);
+                t->body_bytes = 30000;
+                t->timeout_us = 100000 + world_random(w, 200000);
+                t->segment_bytes = 1048576;
+        }
 }
 
 static void found_cluster(world *w) {
@@ -110,7 +127,11 @@ static void build(world *w) {
         if (world_chance(w, 700)) /* much of what goes wrong goes wrong early */
                 w->o.steps = w->o.steps / 10 + world_random(w, w->o.steps / 3 + 1);
         w->founder_count = w->o.nodes != 0 ? w->o.nodes : counts[world_random(w, 3)];
-        w->node_count = w->founder_count + (w->faults.weights[FAULT_CONFIGURE] > 0 ? (unsigned) world_random(w, 3) : 0);
+        w->node_count = w->founder_count;
+        if (w->o.mode == WORLD_DUEL)
+                w->node_count++;
+        else if (w->faults.weights[FAULT_CONFIGURE] > 0)
+                w->node_count += (unsigned) world_random(w, 3);
         rq_put_u64(w->database_id.bytes, rq_rng_next(&w->rng) | 1);
         for (unsigned i = 0; i < w->node_count; i++)
                 w->nodes[i] = node_new(w, i);
@@ -121,6 +142,8 @@ static void build(world *w) {
         }
         clients_start(w);
         faults_start(w);
+        if (w->o.mode == WORLD_DUEL)
+                duels_start(w);
 }
 
 static void tear_down(world *w) {
@@ -180,6 +203,7 @@ static void handle(world *w, const event *e) {
         case EVENT_CLIENT: clients_on_client(w, e); break;
         case EVENT_OVERDUE: clients_on_overdue(w, e); break;
         case EVENT_FAULT: faults_on_fault(w); break;
+        case EVENT_DUEL: duels_on_duel(w); break;
         case EVENT_HEAL_CUT: faults_on_heal_cut(w, e); break;
         case EVENT_HEAL_DISK: faults_on_heal_disk(w, e); break;
         default: {

@@ -7,6 +7,7 @@
 
 #include "checks.h"
 #include "clients.h"
+#include "duels.h"
 #include "events.h"
 #include "faults.h"
 #include "net.h"
@@ -20,6 +21,7 @@ typedef enum world_mode {
         /* connections break, machines die; what can be repaired is, so progress is required at the end */
         WORLD_FAULTS,
         WORLD_WILD,    /* also single messages get lost, doubled, late by any time; disks rot without a limit */
+        WORLD_DUEL,    /* few faults by chance, many that are aimed at who leads: duels.h */
 } world_mode;
 
 typedef struct world_options {
@@ -58,6 +60,7 @@ typedef struct world {
         net net;
         clients clients;
         faults faults;
+        duels duels;
         checks checks;
         bool healed;             /* no more faults: everything gets better */
         bool failed;

@@ -69,6 +69,7 @@ static rq_err build(driver *d, const driver_options *options) {
         d->heartbeat_us = options->heartbeat_us;
         d->wait_us = options->election_us * DRIVER_WAIT_ELECTIONS;
         d->recovered_last = options->last_index;
+        d->members_known = options->members_known;
         return build_raft(d, options);
 }
 
@@ -109,6 +110,8 @@ rq_err driver_restore(driver *d, raft_term term, raft_index last, uint64_t uncom
 
 rq_err driver_restore_membership(driver *d, raft_index index, rq_bytes body) {
         raft_configuration configuration;
+        if (index <= d->members_known)
+                return RQ_OK;
         rq_err r = add_membership(d, index, body, &configuration);
         if (r < 0)
                 return r;

@@ -36,6 +36,8 @@ typedef struct driver_options {
         raft_term base_term;
         rq_bytes base_membership;  /* encoded (core/membership.h); holds at base_index; borrowed during the call; empty: none */
         raft_index base_membership_index;
+        raft_index members_known;  /* configuration entries up to this index count for nothing: base_membership is
+                                    * what they came to, or what a recovery put in their place. 0: each counts */
         raft_index last_index;     /* of the recovered log */
         rq_uuid database_id;
         uint64_t clock_us;         /* entry clock at last_index */

@@ -51,23 +51,23 @@ static rq_err check_records(driver *d, const raft_message *m, append *a) {
                         return r == RQ_ECORRUPT ? r : RQ_EPROTO;
                 a->term_count += header.term != term;
                 term = header.term;
-                a->configuration_count += header.kind == RECORD_CONFIGURATION;
+                a->configuration_count += header.kind == RECORD_CONFIGURATION && header.index > d->members_known;
                 d->events[i] = (raft_entry) { .term = term, .bytes = (uint32_t) (RECORD_HEADER_BYTES + body.size) };
                 at += RECORD_HEADER_BYTES + body.size;
         }
         return at == a->records.size ? RQ_OK : RQ_EPROTO;
 }
 
-static rq_err read_configurations(driver *d, uint32_t count, append *a) {
+static rq_err read_configurations(driver *d, const raft_message *m, append *a) {
         size_t at = 0;
         if (a->configuration_count == 0)
                 return RQ_OK;
         a->arrivals = calloc(a->configuration_count, sizeof *a->arrivals);
         if (a->arrivals == NULL)
                 return RQ_ENOMEM;
-        for (uint32_t i = 0, found = 0; i < count; at += record_peek_bytes(a->records.data + at), i++) {
+        for (uint32_t i = 0, found = 0; i < m->append.count; at += record_peek_bytes(a->records.data + at), i++) {
                 const uint8_t *record = a->records.data + at;
-                if (record_peek_kind(record) != RECORD_CONFIGURATION)
+                if (record_peek_kind(record) != RECORD_CONFIGURATION || m->append.previous_index + 1 + i <= d->members_known)
                         continue;
                 arrival *one = &a->arrivals[found++];
                 one->place = i;
@@ -116,7 +116,7 @@ static rq_err receive_append(driver *d, const raft_message *m, rq_bytes records)
         RQ_CLEANUP(append_done) append a = { .records = records };
         rq_err r = check_records(d, m, &a);
         if (r >= 0)
-                r = read_configurations(d, m->append.count, &a);
+                r = read_configurations(d, m, &a);
         if (r < 0)
                 return r;
         /* What a disk that lags behind makes us hold has a limit, too. */

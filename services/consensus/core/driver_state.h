@@ -52,6 +52,7 @@ struct driver {
         raft_term read_term;        /* of the last one that was asked for */
         raft_index appliable;       /* worked through */
         raft_index recovered_last;
+        raft_index members_known;   /* configuration entries up to it are known by what they came to */
 
         /* Room made before a step, for what the core may append itself. */
         membership *spare;

@@ -1,6 +1,6 @@
 #include "core/membership.h"
 
-enum { HEAD_BYTES = 4, MEMBER_BYTES = 20, JOINT = 1, VOTER = 1, OUTGOING = 2 };
+enum { HEAD_BYTES = 4, MEMBER_BYTES = 20, JOINT = 1, VOTER = 1, OUTGOING = 2, STAYS = 4 };
 
 raft_id membership_raft_id(const rq_uuid *disk_uuid) { return rq_get_u64(disk_uuid->bytes) | 1; }
 
@@ -10,7 +10,7 @@ static rq_err encoded_bytes(const membership *m, size_t *ret_bytes) {
                 return RQ_EINVAL;
         for (uint32_t i = 0; i < m->count; i++) {
                 const member *one = &m->members[i];
-                if (one->node_id[0] == '\0' || (one->outgoing && !m->joint))
+                if (one->node_id[0] == '\0' || (one->outgoing && !m->joint) || (one->voter && one->stays))
                         return RQ_EINVAL;
                 size += MEMBER_BYTES + strlen(one->node_id) + strlen(one->raft_addr);
         }
@@ -33,7 +33,7 @@ rq_err membership_encode(const membership *m, rq_buf *out) {
                 const member *one = &m->members[i];
                 size_t node_bytes = strlen(one->node_id), address_bytes = strlen(one->raft_addr);
                 memcpy(to, one->disk_uuid.bytes, RQ_UUID_BYTES);
-                to[16] = (uint8_t) ((one->voter ? VOTER : 0) | (one->outgoing ? OUTGOING : 0));
+                to[16] = (uint8_t) ((one->voter ? VOTER : 0) | (one->outgoing ? OUTGOING : 0) | (one->stays ? STAYS : 0));
                 to[17] = (uint8_t) node_bytes;
                 rq_put_u16(to + 18, (uint16_t) address_bytes);
                 memcpy(to + MEMBER_BYTES, one->node_id, node_bytes);
@@ -53,12 +53,13 @@ static rq_err decode_member(rq_bytes in, bool joint, member *ret_member, size_t 
             in.size - MEMBER_BYTES < node_bytes + address_bytes ||
             memchr(in.data + MEMBER_BYTES, '\0', node_bytes + address_bytes) != NULL)
                 return RQ_ECORRUPT;
-        if ((flags & ~(VOTER | OUTGOING)) != 0)
+        if ((flags & ~(VOTER | OUTGOING | STAYS)) != 0)
                 return RQ_EVERSION;
-        if ((flags & OUTGOING) != 0 && !joint)
+        if (((flags & OUTGOING) != 0 && !joint) || ((flags & VOTER) != 0 && (flags & STAYS) != 0))
                 return RQ_ECORRUPT;
         ret_member->voter = (flags & VOTER) != 0;
         ret_member->outgoing = (flags & OUTGOING) != 0;
+        ret_member->stays = (flags & STAYS) != 0;
         memcpy(ret_member->disk_uuid.bytes, in.data, RQ_UUID_BYTES);
         memcpy(ret_member->node_id, in.data + MEMBER_BYTES, node_bytes);
         memcpy(ret_member->raft_addr, in.data + MEMBER_BYTES + node_bytes, address_bytes);
@@ -89,6 +90,13 @@ rq_err membership_decode(rq_bytes body, membership *ret_membership) {
                 return RQ_ECORRUPT;
         *ret_membership = m;
         return RQ_OK;
+}
+
+uint32_t membership_voter_count(const membership *m) {
+        uint32_t count = 0;
+        for (uint32_t i = 0; i < m->count; i++)
+                count += m->members[i].voter;
+        return count;
 }
 
 const member *membership_find(const membership *m, raft_id id) {
@@ -122,6 +130,7 @@ rq_err membership_of_configuration(const raft_configuration *configuration, cons
                 ret_membership->members[i] = *found;
                 ret_membership->members[i].voter = wanted->voter;
                 ret_membership->members[i].outgoing = wanted->outgoing;
+                ret_membership->members[i].stays = found->stays && !wanted->voter;
         }
         return RQ_OK;
 }

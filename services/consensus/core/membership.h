@@ -3,8 +3,8 @@
  *
  *   0  u16 members    2  u16 flags (bit 0: joint, thesis 4.3)
  *   each: 16 bytes disk uuid, u8 flags (bit 0: voter; bit 1: outgoing, a voter of
- *         the old majority, only while joint), u8 bytes of the node id,
- *         u16 bytes of the raft address, node id, raft address
+ *         the old majority, only while joint; bit 2: a learner that stays one), u8 bytes
+ *         of the node id, u16 bytes of the raft address, node id, raft address
  * All little-endian; nothing behind the last member. */
 #ifndef RQ_CONSENSUS_CORE_MEMBERSHIP_H
 #define RQ_CONSENSUS_CORE_MEMBERSHIP_H
@@ -27,6 +27,7 @@ typedef struct member {
         rq_uuid disk_uuid;
         bool voter;     /* neither: a learner */
         bool outgoing;
+        bool stays;     /* a learner that isn't to become a voter (-raft-non-voter) */
         char node_id[MEMBERSHIP_NODE_MAX + 1];
         char raft_addr[MEMBERSHIP_ADDRESS_MAX + 1];
 } member;
@@ -41,12 +42,15 @@ typedef struct membership {
 raft_id membership_raft_id(const rq_uuid *disk_uuid);
 
 /* Appends. Errors: RQ_ETOOBIG (more than MEMBERSHIP_BYTES_MAX), RQ_EINVAL (no
- * member, an empty node id, outgoing members of one that isn't joint), RQ_ENOMEM;
+ * member, an empty node id, outgoing members of one that isn't joint, a voter that stays a learner), RQ_ENOMEM;
  * nothing is appended. */
 rq_err membership_encode(const membership *m, rq_buf *out);
 
 /* Errors: RQ_ECORRUPT; RQ_EVERSION (flags that this build doesn't know). */
 rq_err membership_decode(rq_bytes body, membership *ret_membership);
+
+/* Of the new majority. */
+uint32_t membership_voter_count(const membership *m);
 
 /* The member of this id; NULL: none. */
 const member *membership_find(const membership *m, raft_id id);

@@ -20,15 +20,15 @@
 enum {
         PEER_MAGIC             = 0x31507172, /* "rqP1" */
         PEER_VERSION           = 1,
-        PEER_PROTOCOL_MINOR    = 1, /* what is new can be ignored by who doesn't know it */
+        PEER_PROTOCOL_MINOR    = 2, /* what is new can be ignored by who doesn't know it */
         PEER_FEATURE_LEVEL     = 1, /* what all members must know before it is used */
         PEER_HEADER_BYTES      = 28,
         PEER_BODY_BYTES_MAX    = 1024 * 1024,      /* of any type, also of one to come */
         PEER_PAYLOAD_BYTES_MAX = 80 * 1024 * 1024, /* one log entry of 64 MiB fits, with its frame */
 };
 
-/* Numbers are never reused. Reserved: 80-95 snapshots, 96-111 joining and
- * changes of membership. */
+/* Numbers are never reused. Reserved: 80-95 snapshots, 101-111 changes of
+ * membership. */
 typedef enum peer_type {
         PEER_HELLO           = 1,  /* first, from both sides */
         PEER_FOUND           = 2,  /* to a member that isn't in the cluster yet */
@@ -36,6 +36,11 @@ typedef enum peer_type {
         PEER_RAFT_LAST       = 63,
         PEER_FORWARD         = 64, /* to the leader; payload: body of the record to be */
         PEER_FORWARD_REFUSED = 65,
+        PEER_JOIN            = 96, /* a node that wants to be a member; answered on the same connection (minor 2) */
+        PEER_JOIN_REPLY      = 97,
+        PEER_REMOVE          = 98, /* to the leader: this node is to leave the cluster (minor 2) */
+        PEER_REMOVE_REPLY    = 99,
+        PEER_REMOVED         = 100, /* to who isn't a member any more, on the connection that it has made (minor 2) */
 } peer_type;
 
 typedef struct peer_header {

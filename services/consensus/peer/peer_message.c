@@ -3,7 +3,8 @@
 enum {
         RAFT_HEAD_BYTES = 24,                   /* from, to, term */
         FLAG_0 = 1, FLAG_1 = 2,
-        HELLO_VIRGIN = 1,
+        HELLO_VIRGIN = 1, HELLO_VISITOR = 2, HELLO_TAIL_BYTES = 8,
+        JOIN_STAYS = 1,
         FOUND_VIRGIN = 1,
         FOUND_RECORD_BYTES_MAX = RECORD_HEADER_BYTES + MEMBERSHIP_BYTES_MAX,
 };
@@ -32,6 +33,11 @@ bool peer_type_limits(uint16_t type, uint32_t *ret_body_bytes_max, uint32_t *ret
         case PEER_FOUND: body = PEER_FOUND_BYTES; payload = FOUND_RECORD_BYTES_MAX; break;
         case PEER_FORWARD: body = PEER_FORWARD_BYTES; payload = RECORD_BODY_BYTES_MAX; break;
         case PEER_FORWARD_REFUSED: body = PEER_REFUSED_BYTES; break;
+        case PEER_JOIN: body = PEER_JOIN_BYTES; break;
+        case PEER_JOIN_REPLY: body = PEER_JOIN_REPLY_BYTES; payload = MEMBERSHIP_BYTES_MAX; break;
+        case PEER_REMOVE: body = PEER_REMOVE_BYTES; payload = MEMBERSHIP_NODE_MAX; break;
+        case PEER_REMOVE_REPLY: body = PEER_REMOVE_REPLY_BYTES; payload = PEER_TEXT_MAX; break;
+        case PEER_REMOVED: body = PEER_REMOVED_BYTES; break;
         case PEER_RAFT_FIRST + RAFT_MSG_APPEND: payload = PEER_PAYLOAD_BYTES_MAX; break;
         default: break;
         }
@@ -48,14 +54,15 @@ bool peer_type_limits(uint16_t type, uint32_t *ret_body_bytes_max, uint32_t *ret
 
 rq_err peer_hello_encode(const peer_hello *hello, rq_buf *out) {
         const size_t node = strlen(hello->node_id), address = strlen(hello->raft_addr), api = strlen(hello->api_addr);
-        rq_err r = rq_buf_reserve(out, PEER_HELLO_FIXED_BYTES + node + address + api);
+        const size_t size = PEER_HELLO_FIXED_BYTES + node + address + api + HELLO_TAIL_BYTES;
+        rq_err r = rq_buf_reserve(out, size);
         if (r < 0)
                 return r;
         uint8_t *to = out->data + out->size;
         memcpy(to, hello->cluster_id.bytes, RQ_UUID_BYTES);
         memcpy(to + 16, hello->disk_uuid.bytes, RQ_UUID_BYTES);
         to[32] = (uint8_t) hello->class;
-        to[33] = hello->virgin ? HELLO_VIRGIN : 0;
+        to[33] = (uint8_t) ((hello->virgin ? HELLO_VIRGIN : 0) | (hello->visitor ? HELLO_VISITOR : 0));
         rq_put_u16(to + 34, hello->expect);
         rq_put_u16(to + 36, hello->protocol_minor);
         rq_put_u16(to + 38, 0);
@@ -67,7 +74,8 @@ rq_err peer_hello_encode(const peer_hello *hello, rq_buf *out) {
         memcpy(to + PEER_HELLO_FIXED_BYTES, hello->node_id, node);
         memcpy(to + PEER_HELLO_FIXED_BYTES + node, hello->raft_addr, address);
         memcpy(to + PEER_HELLO_FIXED_BYTES + node + address, hello->api_addr, api);
-        out->size += PEER_HELLO_FIXED_BYTES + node + address + api;
+        rq_put_u64(to + size - HELLO_TAIL_BYTES, hello->configuration);
+        out->size += size;
         return RQ_OK;
 }
 
@@ -93,6 +101,7 @@ rq_err peer_hello_decode(rq_bytes body, peer_hello *ret_hello) {
         peer_hello hello = {
                 .class = (peer_class) in[32],
                 .virgin = (in[33] & HELLO_VIRGIN) != 0,
+                .visitor = (in[33] & HELLO_VISITOR) != 0,
                 .expect = rq_get_u16(in + 34),
                 .protocol_minor = rq_get_u16(in + 36),
                 .feature_level = rq_get_u32(in + 40),
@@ -104,6 +113,9 @@ rq_err peer_hello_decode(rq_bytes body, peer_hello *ret_hello) {
         memcpy(hello.node_id, in + PEER_HELLO_FIXED_BYTES, node);
         memcpy(hello.raft_addr, in + PEER_HELLO_FIXED_BYTES + node, address);
         memcpy(hello.api_addr, in + PEER_HELLO_FIXED_BYTES + node + address, api);
+        const size_t tail = PEER_HELLO_FIXED_BYTES + node + address + api;
+        if (body.size - tail >= HELLO_TAIL_BYTES) /* since minor 2 */
+                hello.configuration = rq_get_u64(in + tail);
         *ret_hello = hello;
         return RQ_OK;
 }
@@ -336,5 +348,84 @@ rq_err peer_refusal_decode(rq_bytes body, peer_refusal *ret_refusal) {
                 .from = rq_get_u64(in), .to = rq_get_u64(in + 8), .term = rq_get_u64(in + 16),
                 .seed = rq_get_u64(in + 24), .err = err_of(rq_get_u32(in + 32)),
         };
+        return RQ_OK;
+}
+
+/* --- joining and leaving ---------------------------------------------------- */
+
+void peer_join_encode(bool stays, uint8_t out[static PEER_JOIN_BYTES]) {
+        rq_put_u32(out, stays ? JOIN_STAYS : 0);
+        rq_put_u32(out + 4, 0);
+}
+
+rq_err peer_join_decode(rq_bytes body, bool *ret_stays) {
+        if (body.size != PEER_JOIN_BYTES || (rq_get_u32(body.data) & ~(uint32_t) JOIN_STAYS) != 0)
+                return RQ_EPROTO;
+        *ret_stays = rq_get_u32(body.data) == JOIN_STAYS;
+        return RQ_OK;
+}
+
+void peer_join_reply_encode(const peer_join_reply *reply, uint8_t out[static PEER_JOIN_REPLY_BYTES]) {
+        rq_put_u32(out, (uint32_t) reply->result);
+        rq_put_u32(out + 4, 0);
+        memcpy(out + 8, reply->database_id.bytes, RQ_UUID_BYTES);
+        memcpy(out + 8 + RQ_UUID_BYTES, reply->cluster_id.bytes, RQ_UUID_BYTES);
+        rq_put_u64(out + 40, reply->configuration);
+}
+
+rq_err peer_join_reply_decode(rq_bytes body, rq_bytes payload, peer_join_reply *ret_reply) {
+        if (body.size != PEER_JOIN_REPLY_BYTES)
+                return RQ_EPROTO;
+        const uint32_t result = rq_get_u32(body.data);
+        if (result < PEER_JOIN_ACCEPTED || result > PEER_JOIN_REFUSED)
+                return RQ_EPROTO;
+        if (result != PEER_JOIN_ACCEPTED && (payload.size > PEER_TEXT_MAX || !is_text(payload.data, payload.size)))
+                return RQ_EPROTO;
+        *ret_reply = (peer_join_reply) { .result = (peer_join_result) result, .configuration = rq_get_u64(body.data + 40) };
+        memcpy(ret_reply->database_id.bytes, body.data + 8, RQ_UUID_BYTES);
+        memcpy(ret_reply->cluster_id.bytes, body.data + 8 + RQ_UUID_BYTES, RQ_UUID_BYTES);
+        const bool known = !rq_uuid_is_zero(&ret_reply->database_id) && !rq_uuid_is_zero(&ret_reply->cluster_id);
+        return result == PEER_JOIN_ACCEPTED && !known ? RQ_EPROTO : RQ_OK;
+}
+
+void peer_remove_encode(const peer_remove *remove, uint8_t out[static PEER_REMOVE_BYTES]) {
+        rq_put_u64(out, remove->from);
+        rq_put_u64(out + 8, remove->to);
+        rq_put_u64(out + 16, remove->number);
+}
+
+static peer_remove remove_of(const uint8_t *in) {
+        return (peer_remove) { .from = rq_get_u64(in), .to = rq_get_u64(in + 8), .number = rq_get_u64(in + 16) };
+}
+
+rq_err peer_remove_decode(rq_bytes body, rq_bytes payload, peer_remove *ret_remove) {
+        if (body.size != PEER_REMOVE_BYTES || payload.size == 0 || payload.size > MEMBERSHIP_NODE_MAX || !is_text(payload.data, payload.size))
+                return RQ_EPROTO;
+        *ret_remove = remove_of(body.data);
+        return RQ_OK;
+}
+
+void peer_remove_reply_encode(const peer_remove_reply *reply, uint8_t out[static PEER_REMOVE_REPLY_BYTES]) {
+        peer_remove_encode(&reply->is, out);
+        rq_put_u32(out + PEER_REMOVE_BYTES, (uint32_t) reply->result);
+        rq_put_u32(out + PEER_REMOVE_BYTES + 4, 0);
+}
+
+rq_err peer_remove_reply_decode(rq_bytes body, rq_bytes payload, peer_remove_reply *ret_reply) {
+        if (body.size != PEER_REMOVE_REPLY_BYTES || payload.size > PEER_TEXT_MAX || !is_text(payload.data, payload.size))
+                return RQ_EPROTO;
+        const uint32_t result = rq_get_u32(body.data + PEER_REMOVE_BYTES);
+        if (result < PEER_REMOVE_DONE || result > PEER_REMOVE_NOT_LEADER)
+                return RQ_EPROTO;
+        *ret_reply = (peer_remove_reply) { .is = remove_of(body.data), .result = (peer_remove_result) result };
+        return RQ_OK;
+}
+
+void peer_removed_encode(raft_index configuration, uint8_t out[static PEER_REMOVED_BYTES]) { rq_put_u64(out, configuration); }
+
+rq_err peer_removed_decode(rq_bytes body, raft_index *ret_configuration) {
+        if (body.size != PEER_REMOVED_BYTES)
+                return RQ_EPROTO;
+        *ret_configuration = rq_get_u64(body.data);
         return RQ_OK;
 }

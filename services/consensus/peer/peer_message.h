@@ -18,6 +18,12 @@ enum {
         PEER_RAFT_BYTES_MAX   = 64,
         PEER_FORWARD_BYTES    = 48,
         PEER_REFUSED_BYTES    = 40,
+        PEER_JOIN_BYTES       = 8,
+        PEER_JOIN_REPLY_BYTES = 48,
+        PEER_REMOVE_BYTES     = 24,
+        PEER_REMOVE_REPLY_BYTES = 32,
+        PEER_REMOVED_BYTES    = 8,
+        PEER_TEXT_MAX         = 1024, /* of a reason */
 };
 
 /* Votes must not wait behind a megabyte of records. */
@@ -33,12 +39,14 @@ typedef struct peer_hello {
         rq_uuid disk_uuid;
         peer_class class;          /* of this connection */
         bool virgin;               /* founded, and has promised nothing yet (founding.h) */
+        bool visitor;              /* this connection is for looking and joining, not for a member's messages */
         uint16_t expect;           /* -bootstrap-expect, as long as it is in no cluster */
         uint16_t protocol_minor;
         uint32_t feature_level;
         char node_id[MEMBERSHIP_NODE_MAX + 1];
         char raft_addr[MEMBERSHIP_ADDRESS_MAX + 1];
         char api_addr[PEER_API_ADDRESS_MAX + 1];
+        raft_index configuration;  /* index of the entry that says who the members are, as far as its node knows; 0: none */
 } peer_hello;
 
 /* Largest body and payload that this type may have. False: unknown, to be skipped. */
@@ -72,5 +80,43 @@ rq_err peer_refusal_decode(rq_bytes body, peer_refusal *ret_refusal);
 /* FOUND: the record is the payload. */
 void peer_found_encode(bool virgin, uint8_t out[static PEER_FOUND_BYTES]);
 rq_err peer_found_decode(rq_bytes body, bool *ret_virgin);
+
+/* JOIN. stays: as a learner (-raft-non-voter). Who it is, HELLO has said. */
+void peer_join_encode(bool stays, uint8_t out[static PEER_JOIN_BYTES]);
+rq_err peer_join_decode(rq_bytes body, bool *ret_stays);
+
+typedef enum peer_join_result {
+        PEER_JOIN_ACCEPTED = 1,    /* it is a member; payload: all of them (core/membership.h) */
+        PEER_JOIN_NOT_LEADER = 2,  /* payload: the leader's address; empty: none is known */
+        PEER_JOIN_WAIT = 3,        /* ask again; payload: what is waited for */
+        PEER_JOIN_REFUSED = 4,     /* payload: why */
+} peer_join_result;
+typedef struct peer_join_reply {
+        peer_join_result result;
+        rq_uuid database_id, cluster_id; /* with ACCEPTED, like ... */
+        raft_index configuration;        /* ... the index of the entry that says who the members are */
+} peer_join_reply;
+void peer_join_reply_encode(const peer_join_reply *reply, uint8_t out[static PEER_JOIN_REPLY_BYTES]);
+/* payload: checked, too: text is text. */
+rq_err peer_join_reply_decode(rq_bytes body, rq_bytes payload, peer_join_reply *ret_reply);
+
+/* REMOVE; payload: the node id. number: the asking node's, comes back with the reply. */
+typedef struct peer_remove { raft_id from, to; uint64_t number; } peer_remove;
+void peer_remove_encode(const peer_remove *remove, uint8_t out[static PEER_REMOVE_BYTES]);
+rq_err peer_remove_decode(rq_bytes body, rq_bytes payload, peer_remove *ret_remove);
+
+typedef enum peer_remove_result {
+        PEER_REMOVE_DONE = 1,      /* no such member any more */
+        PEER_REMOVE_WAIT = 2,      /* under way: ask again */
+        PEER_REMOVE_REFUSED = 3,   /* payload: why */
+        PEER_REMOVE_NOT_LEADER = 4,
+} peer_remove_result;
+typedef struct peer_remove_reply { peer_remove is; peer_remove_result result; } peer_remove_reply;
+void peer_remove_reply_encode(const peer_remove_reply *reply, uint8_t out[static PEER_REMOVE_REPLY_BYTES]);
+rq_err peer_remove_reply_decode(rq_bytes body, rq_bytes payload, peer_remove_reply *ret_reply);
+
+/* REMOVED. configuration: index of the entry by which the other node isn't a member. */
+void peer_removed_encode(raft_index configuration, uint8_t out[static PEER_REMOVED_BYTES]);
+rq_err peer_removed_decode(rq_bytes body, raft_index *ret_configuration);
 
 #endif

@@ -27,6 +27,8 @@ bool peers_is_formed(const peers *p) { return !rq_uuid_is_zero(&p->o.self.cluste
 peer_hello peers_hello_for(const peers *p, peer_class class) {
         peer_hello hello = p->o.self;
         hello.class = class;
+        if (p->o.changes.configuration != NULL && peers_is_formed(p))
+                hello.configuration = p->o.changes.configuration(p->o.changes.arg);
         hello.virgin = peers_is_formed(p) && p->o.callbacks.is_virgin(p->o.callbacks.arg);
         hello.protocol_minor = PEER_PROTOCOL_MINOR;
         hello.feature_level = PEER_FEATURE_LEVEL;
@@ -162,6 +164,7 @@ static remote *remote_new(peers *p, const char *address, const member *of) {
                 memcpy(r->node_id, of->node_id, sizeof r->node_id);
         }
         memcpy(r->address, address, strlen(address) + 1);
+        memcpy(r->listed, address, strlen(address) + 1);
         rq_err err = peers_out_begin(p, r, PEER_CONTROL, &r->out[PEER_CONTROL]);
         if (err >= 0 && of != NULL)
                 err = peers_out_begin(p, r, PEER_BULK, &r->out[PEER_BULK]);
@@ -189,9 +192,56 @@ rq_err peers_set_seeds(peers *p, const char *const *addresses, size_t count) {
         return RQ_OK;
 }
 
+rq_err peers_add_seed(peers *p, const char *address) {
+        for (size_t i = 0; i < p->seed_count; i++)
+                if (strcmp(p->seeds[i]->address, address) == 0)
+                        return RQ_EEXIST;
+        if (p->seed_count == PEERS_SEEDS_MAX || strlen(address) > MEMBERSHIP_ADDRESS_MAX)
+                return RQ_ETOOBIG;
+        remote *r = remote_new(p, address, NULL);
+        if (r == NULL)
+                return RQ_ENOMEM;
+        p->seeds[p->seed_count++] = r;
+        return RQ_OK;
+}
+
+/* Also one that was moved by its node's own word, which the membership has followed, or not yet. */
 static remote *find_unchanged(const peers *p, const member *m) {
         remote *r = peers_member(p, membership_raft_id(&m->disk_uuid));
-        return r != NULL && strcmp(r->address, m->raft_addr) == 0 && strcmp(r->node_id, m->node_id) == 0 ? r : NULL;
+        const bool stays = r != NULL && strcmp(r->node_id, m->node_id) == 0 &&
+                           (strcmp(r->listed, m->raft_addr) == 0 || strcmp(r->address, m->raft_addr) == 0);
+        return stays ? r : NULL;
+}
+
+void peers_learn_address(peers *p, remote *r, const peer_hello *hello) {
+        char peer[MEMBERSHIP_ADDRESS_MAX + 32];
+        memcpy(r->said, hello->raft_addr, sizeof r->said);
+        r->protocol_minor = hello->protocol_minor;
+        if (r->said[0] == '\0' || strcmp(r->said, r->address) == 0 || r->out[PEER_CONTROL].up || r->out[PEER_BULK].up)
+                return;
+        const char *fields[] = { rq_log_field_text(peer, sizeof peer, RQ_FIELD_PEER, r->said), NULL };
+        rq_log_write(LOG_NOTICE, fields, "Node \"%s\" has moved from %s to %s", r->node_id, r->address, r->said);
+        for (size_t i = 0; i < PEER_CLASSES; i++)
+                peers_out_end(&r->out[i]);
+        memcpy(r->address, r->said, sizeof r->address);
+        for (size_t i = 0; i < PEER_CLASSES; i++)
+                if (peers_out_begin(p, r, (peer_class) i, &r->out[i]) < 0)
+                        r->problem = "its address is not host:port";
+}
+
+remote *peers_admit(peers *p, const peer_hello *hello) {
+        member m = { .disk_uuid = hello->disk_uuid };
+        if (p->member_count == sizeof p->members / sizeof p->members[0] || hello->raft_addr[0] == '\0')
+                return NULL;
+        memcpy(m.node_id, hello->node_id, sizeof m.node_id);
+        memcpy(m.raft_addr, hello->raft_addr, sizeof m.raft_addr);
+        remote *r = remote_new(p, m.raft_addr, &m);
+        if (r == NULL)
+                return NULL;
+        r->admitted = true;
+        p->members[p->member_count++] = r;
+        rq_log_info("Node \"%s\" at %s knows of members that this node doesn't know yet: listening to it", r->node_id, r->address);
+        return r;
 }
 
 static bool contains(remote *const *list, size_t count, const remote *r) {
@@ -211,7 +261,10 @@ rq_err peers_set_members(peers *p, const membership *members) {
                 remote *r = find_unchanged(p, m);
                 if (r == NULL)
                         r = remote_new(p, m->raft_addr, m);
-                if (r == NULL) {
+                if (r != NULL) {
+                        r->admitted = false;
+                        memcpy(r->listed, m->raft_addr, sizeof r->listed);
+                } else {
                         for (size_t k = 0; k < count; k++)
                                 if (!contains(p->members, p->member_count, list[k]))
                                         (void) remote_free(p, list[k]);
@@ -289,6 +342,34 @@ rq_err peers_send_forward_refused(peers *p, raft_id to, raft_term term, uint64_t
         return send_frame(p, to, PEER_CONTROL, PEER_FORWARD_REFUSED, rq_bytes_of(body, sizeof body), NULL, 0);
 }
 
+rq_err peers_send_remove(peers *p, raft_id to, uint64_t number, const char *node_id) {
+        uint8_t body[PEER_REMOVE_BYTES];
+        const rq_bytes text = rq_bytes_text(node_id);
+        peer_remove_encode(&(peer_remove) { .from = p->id, .to = to, .number = number }, body);
+        return send_frame(p, to, PEER_CONTROL, PEER_REMOVE, rq_bytes_of(body, sizeof body), &text, 1);
+}
+
+rq_err peers_send_remove_reply(peers *p, const peer_remove *remove, peer_remove_result result, const char *text) {
+        uint8_t body[PEER_REMOVE_REPLY_BYTES];
+        const rq_bytes words = rq_bytes_of(text, strnlen(text, PEER_TEXT_MAX));
+        const peer_remove_reply reply = { .is = { .from = p->id, .to = remove->from, .number = remove->number }, .result = result };
+        peer_remove_reply_encode(&reply, body);
+        return send_frame(p, remove->from, PEER_CONTROL, PEER_REMOVE_REPLY, rq_bytes_of(body, sizeof body), &words, 1);
+}
+
+void peers_send_join(peers *p, bool stays) {
+        uint8_t body[PEER_JOIN_BYTES];
+        peer_join_encode(stays, body);
+        for (size_t i = 0; i < p->seed_count; i++) {
+                remote *r = p->seeds[i];
+                peer_link *link = r->out[PEER_CONTROL].link;
+                const peer_hello *hello = link != NULL && !peer_link_is_closing(link) ? peer_link_hello(link) : NULL;
+                if (hello == NULL || r->asked || rq_uuid_is_zero(&hello->cluster_id) || hello->protocol_minor < 2)
+                        continue;
+                r->asked = peer_link_send(link, PEER_JOIN, rq_bytes_of(body, sizeof body), NULL, 0) >= 0;
+        }
+}
+
 size_t peers_bulk_room(peers *p, raft_id to) {
         remote *r = peers_member(p, to);
         if (r == NULL || !r->out[PEER_BULK].up || peer_link_is_closing(r->out[PEER_BULK].link))
@@ -313,6 +394,7 @@ bool peers_view_of(const peers *p, raft_id id, peers_view *ret_view) {
                 return false;
         *ret_view = (peers_view) {
                 .id = r->id, .node_id = r->node_id, .raft_addr = r->address, .api_addr = r->api_addr, .up = r->up,
+                .said_addr = r->said, .protocol_minor = r->protocol_minor,
                 .since_us = r->since_us, .problem = r->up ? "" : r->problem,
         };
         for (size_t i = 0; i < PEER_CLASSES; i++)

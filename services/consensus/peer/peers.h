@@ -42,11 +42,32 @@ typedef struct peers_callbacks {
         void *arg;
 } peers_callbacks;
 
+/* What to do with a node of our cluster that isn't a member as far as we know. */
+typedef enum peers_stranger {
+        PEERS_STRANGER_REFUSE,
+        PEERS_STRANGER_REMOVED, /* it knows less than we do: tell it that it isn't one any more */
+        PEERS_STRANGER_ADMIT,   /* it knows more than we do: listen to it, until the list of members is set anew */
+} peers_stranger;
+
+/* Joining, leaving, and who comes from outside. Borrowed arguments until return. */
+typedef struct peers_changes {
+        /* Fill the reply; payload: appended to ret_payload. */
+        void (*on_join)(void *arg, const peer_hello *from, bool stays, peer_join_reply *ret_reply, rq_buf *ret_payload);
+        void (*on_join_reply)(void *arg, const peer_hello *from, const peer_join_reply *reply, rq_bytes payload);
+        void (*on_remove)(void *arg, const peer_remove *remove, rq_bytes node_id); /* answer with peers_send_remove_reply() */
+        void (*on_remove_reply)(void *arg, const peer_remove_reply *reply, rq_bytes text);
+        peers_stranger (*on_stranger)(void *arg, const peer_hello *from);
+        void (*on_removed)(void *arg, const peer_hello *from, raft_index configuration);
+        raft_index (*configuration)(void *arg); /* for HELLO */
+        void *arg;
+} peers_changes;
+
 typedef struct peers_options {
         rq_loop *loop;
         const char *listen_addr;   /* host:port to bind; copied */
         peer_hello self;           /* class, virgin, minor and level are set by peers */
         peers_callbacks callbacks; /* on_hello may be NULL; no other */
+        peers_changes changes;     /* {0}: nobody joins, no stranger is admitted; else all of them */
 } peers_options;
 
 /* Doesn't listen and connect yet. Errors: RQ_ENOMEM. */
@@ -58,10 +79,16 @@ peers *peers_free(peers *p);
 rq_err peers_listen(peers *p);
 uint16_t peers_port(const peers *p); /* that it listens on, also when asked for 0 */
 
-/* Forming: connects (control) to addresses whose nodes it doesn't know yet, and
- * goes on until they are set anew; count 0: none. Its own address may be among them. Copied. Not from a
+/* Forming, joining, looking for members that have moved: connects (control, as a visitor) to addresses whose nodes it
+ * doesn't know yet, and goes on until they are set anew; count 0: none. Its own address may be among them. Copied. Not from a
  * callback but on_turn_end and on_hello. Errors: RQ_ETOOBIG (PEERS_SEEDS_MAX), RQ_ENOMEM. */
 rq_err peers_set_seeds(peers *p, const char *const *addresses, size_t count);
+
+/* One more, also from any callback. Errors: RQ_EEXIST, RQ_ETOOBIG (PEERS_SEEDS_MAX, or its length), RQ_ENOMEM. */
+rq_err peers_add_seed(peers *p, const char *address);
+
+/* JOIN to all seeds that are connected and in a cluster, but for those that were asked to and didn't answer yet. */
+void peers_send_join(peers *p, bool stays);
 
 /* HELLOs of nodes that are connected now, this one's not among them; one node may come
  * twice. Start with *cursor = 0; NULL at the end. Borrowed until the loop goes on. */
@@ -76,12 +103,14 @@ rq_err peers_set_cluster(peers *p, const rq_uuid *cluster_id, rq_bytes record);
  * and on_hello. Errors: RQ_ENOMEM (as before). */
 rq_err peers_set_members(peers *p, const membership *members);
 
-/* Errors of all three: RQ_EPIPE (not connected: lost), RQ_EFULL (likewise),
+/* Errors of all of them: RQ_EPIPE (not connected: lost), RQ_EFULL (likewise),
  * RQ_ENOMEM. Everything is copied, and leaves at the end of the turn. */
 rq_err peers_send(peers *p, const raft_message *message);            /* to message->to, control */
 rq_err peers_send_append(peers *p, const raft_message *message, const rq_bytes *pieces, size_t piece_count); /* bulk */
 rq_err peers_send_forward(peers *p, const driver_forward *forward);  /* to forward->to, bulk */
 rq_err peers_send_forward_refused(peers *p, raft_id to, raft_term term, uint64_t seed, rq_err err);
+rq_err peers_send_remove(peers *p, raft_id to, uint64_t number, const char *node_id);
+rq_err peers_send_remove_reply(peers *p, const peer_remove *remove, peer_remove_result result, const char *text);
 
 /* Bytes that may still be queued for this member; 0: not connected, or full. When
  * it is small, on_room() follows. One append or forward may be larger if all room is there. */
@@ -93,6 +122,8 @@ typedef struct peers_view {
         raft_id id;
         const char *node_id, *raft_addr; /* by the membership */
         const char *api_addr;            /* by its last HELLO */
+        const char *said_addr;           /* the Raft address that its last HELLO named */
+        uint16_t protocol_minor;         /* likewise */
         bool up;                         /* both ways: we reach it, it reaches us */
         uint64_t since_us;               /* monotonic: of that state; 0: since the start */
         uint32_t rtt_us;                 /* smoothed, by the kernel; 0: not up */

@@ -36,6 +36,7 @@ static rq_err refuse_stranger(inbound *in, const peer_hello *hello) {
 
 static void attach(inbound *in, remote *r, peer_class class) {
         inbound *older = r->in[class];
+        peers_learn_address(in->p, r, peer_link_hello(in->link));
         if (older != NULL) {
                 /* It has noticed what we haven't: the older one is dead. */
                 older->remote->in[class] = NULL;
@@ -50,6 +51,37 @@ static void attach(inbound *in, remote *r, peer_class class) {
         peers_touch(in->p, false);
 }
 
+/* A visitor wants to join, or to know who is here. */
+static rq_err receive_visitor(inbound *in, remote *r, const peer_hello *hello) {
+        if (r != NULL) {
+                peers_learn_address(in->p, r, hello);
+                peers_out_nudge(r); /* also so that it hears of our founding */
+        }
+        peers_touch(in->p, true);
+        return RQ_OK;
+}
+
+/* One of our cluster that isn't a member as far as we know. */
+static rq_err receive_stranger(inbound *in, const peer_hello *hello) {
+        peers *p = in->p;
+        uint8_t body[PEER_REMOVED_BYTES];
+        remote *r;
+        switch (p->o.changes.on_stranger != NULL ? p->o.changes.on_stranger(p->o.changes.arg, hello) : PEERS_STRANGER_REFUSE) {
+        case PEERS_STRANGER_REMOVED:
+                peer_removed_encode(p->o.changes.configuration(p->o.changes.arg), body);
+                return peer_link_send(in->link, PEER_REMOVED, rq_bytes_of(body, sizeof body), NULL, 0); /* it closes */
+        case PEERS_STRANGER_ADMIT:
+                r = peers_admit(p, hello);
+                if (r == NULL)
+                        break;
+                attach(in, r, hello->class);
+                return RQ_OK;
+        case PEERS_STRANGER_REFUSE:
+                break;
+        }
+        return refuse_stranger(in, hello);
+}
+
 static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {
         inbound *in = owner;
         peers *p = in->p;
@@ -61,7 +93,11 @@ static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {
                 return RQ_OK;
         }
         remote *r = peers_member_of_disk(p, &hello->disk_uuid);
-        if (r != NULL && rq_uuid_equal(&hello->cluster_id, &p->o.self.cluster_id)) {
+        if (hello->visitor)
+                return receive_visitor(in, r, hello);
+        if (rq_uuid_equal(&hello->cluster_id, &p->o.self.cluster_id)) {
+                if (r == NULL)
+                        return receive_stranger(in, hello);
                 attach(in, r, hello->class);
                 return RQ_OK;
         }
@@ -124,6 +160,47 @@ static rq_err take_found(inbound *in, rq_bytes body, rq_bytes payload) {
         return callbacks->on_found(callbacks->arg, peer_link_hello(in->link), virgin, payload);
 }
 
+static rq_err take_join(inbound *in, rq_bytes body) {
+        const peers_changes *changes = &in->p->o.changes;
+        RQ_CLEANUP(rq_buf_done) rq_buf payload = {0};
+        uint8_t encoded[PEER_JOIN_REPLY_BYTES];
+        peer_join_reply reply = { .result = PEER_JOIN_REFUSED };
+        bool stays;
+        rq_err r = peer_join_decode(body, &stays);
+        if (r < 0)
+                return r;
+        if (changes->on_join == NULL || in->remote != NULL)
+                return RQ_EPROTO;
+        changes->on_join(changes->arg, peer_link_hello(in->link), stays, &reply, &payload);
+        peer_join_reply_encode(&reply, encoded);
+        const rq_bytes piece = rq_buf_bytes(&payload);
+        return peer_link_send(in->link, PEER_JOIN_REPLY, rq_bytes_of(encoded, sizeof encoded), &piece, 1);
+}
+
+static rq_err take_remove(inbound *in, rq_bytes body, rq_bytes payload) {
+        const peers_changes *changes = &in->p->o.changes;
+        peer_remove remove;
+        rq_err r = peer_remove_decode(body, payload, &remove);
+        if (r < 0)
+                return r;
+        if (remove.from != in->remote->id || remove.to != in->p->id || changes->on_remove == NULL)
+                return RQ_EPROTO;
+        changes->on_remove(changes->arg, &remove, payload);
+        return RQ_OK;
+}
+
+static rq_err take_remove_reply(inbound *in, rq_bytes body, rq_bytes payload) {
+        const peers_changes *changes = &in->p->o.changes;
+        peer_remove_reply reply;
+        rq_err r = peer_remove_reply_decode(body, payload, &reply);
+        if (r < 0)
+                return r;
+        if (reply.is.from != in->remote->id || reply.is.to != in->p->id || changes->on_remove_reply == NULL)
+                return RQ_EPROTO;
+        changes->on_remove_reply(changes->arg, &reply, payload);
+        return RQ_OK;
+}
+
 static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, rq_bytes body, rq_bytes payload) {
         inbound *in = owner;
         peers *p = in->p;
@@ -133,8 +210,14 @@ static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, 
         peers_touch(p, false);
         if (header->type == PEER_FOUND)
                 return take_found(in, body, payload);
+        if (header->type == PEER_JOIN)
+                return take_join(in, body);
         if (in->remote == NULL)
                 return RQ_EPROTO;
+        if (header->type == PEER_REMOVE)
+                return take_remove(in, body, payload);
+        if (header->type == PEER_REMOVE_REPLY)
+                return take_remove_reply(in, body, payload);
         if (header->type == PEER_FORWARD)
                 return take_forward(in, body, payload);
         if (header->type == PEER_FORWARD_REFUSED)
@@ -199,14 +282,15 @@ static void on_end(void *owner, peer_link *link, rq_err reason) {
         free(in);
 }
 
-/* The oldest one that has said nothing makes room: else a few silent connections would
+/* The oldest one that has said nothing makes room, or a visitor: else a few such connections would
  * lock the members out. */
 static bool make_room(peers *p) {
         if (p->guest_count < PEERS_HALF_OPEN_MAX)
                 return true;
         for (rq_list *node = p->guests.next; node != &p->guests; node = node->next) {
                 inbound *in = RQ_LIST_ENTRY(node, inbound, node);
-                if (peer_link_hello(in->link) != NULL || peer_link_is_closing(in->link))
+                const peer_hello *hello = peer_link_hello(in->link);
+                if ((hello != NULL && !hello->visitor) || peer_link_is_closing(in->link))
                         continue;
                 peer_link_close(in->link, RQ_EFULL);
                 return p->guest_count < 2 * PEERS_HALF_OPEN_MAX;

@@ -58,10 +58,25 @@ static void come_up(outbound *out, const peer_hello *hello) {
         r->refusal_told = false;
         r->problem = "";
         memcpy(r->api_addr, hello->api_addr, sizeof r->api_addr);
+        memcpy(r->said, hello->raft_addr, sizeof r->said);
+        r->protocol_minor = hello->protocol_minor;
         peers_update_up(out->p, r);
         if (out->class == PEER_BULK)
                 out->p->o.callbacks.on_room(out->p->o.callbacks.arg, r->id);
         peers_touch(out->p, true);
+}
+
+/* A member that is found by a seed's address is a member like the others: its own connections are
+ * what counts. */
+static rq_err meet_seed(outbound *out, const peer_hello *hello) {
+        peers *p = out->p;
+        remote *m = peers_member_of_disk(p, &hello->disk_uuid);
+        out->remote->problem = "";
+        out->remote->asked = false;
+        if (m != NULL && rq_uuid_equal(&hello->cluster_id, &p->o.self.cluster_id))
+                peers_learn_address(p, m, hello);
+        peers_touch(p, true);
+        return RQ_OK;
 }
 
 static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {
@@ -72,11 +87,8 @@ static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {
         (void) link;
         if (rq_uuid_equal(&hello->disk_uuid, &p->o.self.disk_uuid))
                 return found_myself(out, hello);
-        if (r->id == 0) {
-                r->problem = "";
-                peers_touch(p, true);
-                return RQ_OK;
-        }
+        if (r->id == 0)
+                return meet_seed(out, hello);
         if (!rq_uuid_equal(&hello->disk_uuid, &r->disk_uuid)) {
                 r->problem = "another node, or one with an empty folder, answers at its address";
                 if (rq_log_allowed(&p->limit_foreign, &more))
@@ -90,14 +102,29 @@ static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {
         return RQ_OK;
 }
 
-/* Nobody answers on the connection that the other side has made. */
+/* Hardly anything is answered on the connection that the other side has made. */
 static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, rq_bytes body, rq_bytes payload) {
-        (void) owner;
-        (void) link;
-        (void) header;
-        (void) body;
-        (void) payload;
-        return RQ_EPROTO;
+        outbound *out = owner;
+        const peers_changes *changes = &out->p->o.changes;
+        peer_join_reply reply;
+        raft_index configuration;
+        rq_err r = RQ_EPROTO;
+        if (header->type == PEER_JOIN_REPLY && out->remote->asked) {
+                out->remote->asked = false;
+                r = peer_join_reply_decode(body, payload, &reply);
+                if (r >= 0)
+                        changes->on_join_reply(changes->arg, peer_link_hello(link), &reply, payload);
+                peers_touch(out->p, false);
+        } else if (header->type == PEER_REMOVED && changes->on_removed != NULL) {
+                r = peer_removed_decode(body, &configuration);
+                if (r < 0)
+                        return r;
+                out->remote->problem = "it says that this node is not a member any more";
+                changes->on_removed(changes->arg, peer_link_hello(link), configuration);
+                peers_touch(out->p, false);
+                r = RQ_ECONFIG; /* again later, slowly: it may be taken in again */
+        }
+        return r;
 }
 
 static void on_drained(void *owner, peer_link *link) {
@@ -125,7 +152,7 @@ static void dial_again(outbound *out, rq_err reason, bool was_up) {
         const uint64_t now_us = rq_clock_mono_us();
         if (out->remote->myself)
                 return;
-        if (was_up && (out->at_once_us == 0 || now_us - out->at_once_us >= AT_ONCE_INTERVAL_US)) {
+        if (was_up && reason != RQ_ECONFIG && (out->at_once_us == 0 || now_us - out->at_once_us >= AT_ONCE_INTERVAL_US)) {
                 out->at_once_us = now_us;
                 peer_dial_reset(out->dial);
                 peer_dial_at_once(out->dial);
@@ -143,7 +170,8 @@ static void on_end(void *owner, peer_link *link, rq_err reason) {
         out->link = NULL;
         out->up = false;
         if (was_up) {
-                out->remote->problem = reason == RQ_OK ? "it has closed the connection" : "the connection broke";
+                if (reason != RQ_ECONFIG) /* it has said why */
+                        out->remote->problem = reason == RQ_OK ? "it has closed the connection" : "the connection broke";
                 peers_update_up(p, out->remote);
                 p->o.callbacks.on_down(p->o.callbacks.arg, out->remote->id, false);
         }
@@ -154,7 +182,8 @@ static void on_end(void *owner, peer_link *link, rq_err reason) {
 static void on_connected(void *owner, int fd) {
         static const peer_link_handlers handlers = { on_hello, on_frame, on_drained, on_end };
         outbound *out = owner;
-        const peer_hello self = peers_hello_for(out->p, out->class);
+        peer_hello self = peers_hello_for(out->p, out->class);
+        self.visitor = out->remote->id == 0;
         const size_t queue = out->class == PEER_BULK ? PEERS_BULK_QUEUE_BYTES : PEERS_CONTROL_QUEUE_BYTES;
         if (peer_link_new(out->p->o.loop, fd, &self, &handlers, out, queue, &out->link) < 0)
                 peer_dial_later(out->dial, false);

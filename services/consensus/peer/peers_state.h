@@ -10,6 +10,7 @@
 
 enum {
         PEERS_LISTENERS_MAX = PEER_ADDRESSES_MAX,
+        PEERS_ADMITTED_MAX = 4,
         PEERS_BULK_QUEUE_BYTES = PEERS_BULK_WINDOW_BYTES + 2 * DRIVER_APPEND_BYTES_MAX,
 };
 
@@ -39,12 +40,17 @@ struct remote {
         raft_id id;                 /* 0: a seed */
         rq_uuid disk_uuid;
         char node_id[MEMBERSHIP_NODE_MAX + 1];
-        char address[MEMBERSHIP_ADDRESS_MAX + 1];
+        char address[MEMBERSHIP_ADDRESS_MAX + 1]; /* where it is dialled */
+        char listed[MEMBERSHIP_ADDRESS_MAX + 1];  /* by the membership: the same, unless its node has said another */
+        char said[MEMBERSHIP_ADDRESS_MAX + 1];    /* by its last HELLO; "" */
+        uint16_t protocol_minor;    /* likewise */
         char api_addr[PEER_API_ADDRESS_MAX + 1];
         outbound out[PEER_CLASSES];
         inbound *in[PEER_CLASSES];
         bool up;
         bool myself;                /* a seed that turned out to be this node */
+        bool asked;                 /* a seed: JOIN is on its way */
+        bool admitted;              /* no member as far as this node knows */
         bool refusal_told;
         uint64_t since_us, nudged_us;
         const char *problem;
@@ -58,7 +64,7 @@ struct peers {
         peer_resolver *resolver;
         struct evconnlistener *listeners[PEERS_LISTENERS_MAX];
         size_t listener_count;
-        remote *members[MEMBERSHIP_COUNT_MAX];
+        remote *members[MEMBERSHIP_COUNT_MAX + PEERS_ADMITTED_MAX];
         size_t member_count;
         remote *seeds[PEERS_SEEDS_MAX];
         size_t seed_count;
@@ -77,6 +83,9 @@ bool peers_is_formed(const peers *p);
 remote *peers_member(const peers *p, raft_id id);                    /* NULL: none */
 remote *peers_member_of_disk(const peers *p, const rq_uuid *disk_uuid);
 void peers_update_up(peers *p, remote *r);
+/* The node of this member says where it is; what isn't connected is dialled there. */
+void peers_learn_address(peers *p, remote *r, const peer_hello *hello);
+remote *peers_admit(peers *p, const peer_hello *hello); /* NULL: no room, no memory */
 void peers_count_link(peers *p, const peer_link *link); /* it ends */
 
 /* peers_out.c */

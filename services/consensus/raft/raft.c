@@ -87,11 +87,6 @@ rq_err raft_restore_configuration(raft *r, raft_index index, const raft_configur
                 return RQ_EINVAL;
         if (!raft_members_are_valid(configuration))
                 return RQ_EINVAL;
-        raft_history_committed(r);
-        /* The hint of what is committed may be old, but none was proposed before the one before it was
-         * committed: the oldest of so many needn't be rolled back. */
-        if (!raft_history_has_room(r, r->commit, 1))
-                raft_history_forget_oldest(r);
         raft_history_add(r, index, configuration);
         raft_history_committed(r);
         return RQ_OK;

@@ -82,17 +82,13 @@ static bool is_there_room(const raft *r, const raft_message *m, const raft_entry
         raft_index commit = raft_max(r->commit, raft_min(m->append.commit, m->append.previous_index + m->append.count));
         if (v->first <= after.last)
                 raft_trail_truncate(&after, v->first - 1);
-        uint32_t runs = 0, configurations = 0;
+        uint32_t runs = 0;
         raft_term term = raft_trail_last_term(&after);
         for (uint32_t i = v->skip; i < m->append.count; i++) {
                 runs += entries[i].term > term || (i == v->skip && after.run_count == 0) ? 1 : 0;
-                /* Of those that are committed with this append only the last one stays. */
-                if (entries[i].configuration != NULL && (configurations == 0 || m->append.previous_index + 1 + i > commit))
-                        configurations++;
                 term = entries[i].term;
         }
-        return raft_trail_has_room(&after, commit, m->append.count - v->skip, runs)
-            && raft_history_has_room(r, raft_min(commit, v->first - 1), configurations);
+        return raft_trail_has_room(&after, commit, m->append.count - v->skip, runs);
 }
 
 static void take(raft *r, const raft_message *m, const raft_entry *entries, const raft_append_verdict *v) {
@@ -108,12 +104,8 @@ static void take(raft *r, const raft_message *m, const raft_entry *entries, cons
                 rq_err e = raft_trail_append(&r->trail, entries[i].term, entries[i].bytes, committed);
                 assert(e == RQ_OK);
                 (void) e;
-                if (entries[i].configuration == NULL)
-                        continue;
-                /* This leader's up to here: more than the history holds may come at once, to who joins late. */
-                r->verified = raft_max(r->verified, r->trail.last - 1);
-                learn_commit(r, m->append.commit);
-                raft_history_add(r, r->trail.last, entries[i].configuration);
+                if (entries[i].configuration != NULL)
+                        raft_history_add(r, r->trail.last, entries[i].configuration);
         }
         r->accepted_term = r->term;
         r->out->accepted_first = v->first;

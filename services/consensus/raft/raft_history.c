@@ -1,6 +1,7 @@
 /* Configurations in the log. One is in use from the moment it is appended (thesis
- * 4.1), so those that aren't known to be committed are all kept: truncation may
- * take several of them back at once. */
+ * 4.1), so one that may be truncated needs the one before it. Whoever proposed a
+ * configuration had committed the one before: of those in one log only the newest can
+ * be rolled back, known to be committed or not. */
 #include <assert.h>
 #include <string.h>
 
@@ -61,12 +62,9 @@ static void drop_front(raft *r, uint32_t gone) {
         r->history_count -= gone;
 }
 
-bool raft_history_has_room(const raft *r, raft_index commit, uint32_t more) {
-        return r->history_count - settled(r, commit) + more <= RAFT_HISTORY_MAX;
-}
-
 void raft_history_add(raft *r, raft_index index, const raft_configuration *c) {
-        assert(r->history_count < RAFT_HISTORY_MAX);
+        if (r->history_count == RAFT_HISTORY_MAX)
+                drop_front(r, 1);
         r->history[r->history_count].index = index;
         r->history[r->history_count].configuration = *c;
         r->history_count++;
@@ -84,8 +82,6 @@ void raft_history_truncate(raft *r, raft_index last) {
 void raft_history_committed(raft *r) {
         drop_front(r, settled(r, r->commit));
 }
-
-void raft_history_forget_oldest(raft *r) { drop_front(r, 1); }
 
 void raft_history_installed(raft *r, raft_index index, const raft_configuration *c) {
         uint32_t gone = 0;

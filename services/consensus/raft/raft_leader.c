@@ -10,8 +10,6 @@
 static uint32_t reserve(const raft *r) { return r->o.tail_entries_max / 16; }
 
 static rq_err append_own(raft *r, const raft_configuration *c) {
-        if (c != NULL && !raft_history_has_room(r, r->commit, 1))
-                return RQ_EFULL;
         rq_err e = raft_trail_append(&r->trail, r->term, 0, r->commit);
         if (e < 0)
                 return e;

@@ -5,7 +5,7 @@
 #include "raft/raft.h"
 
 enum {
-        RAFT_HISTORY_MAX = 16,  /* configurations that may have to be rolled back, and the committed one before them */
+        RAFT_HISTORY_MAX = 16,  /* configurations: the newest may have to be rolled back, and some are kept for whom asks */
         RAFT_ROUNDS_KEPT = 16,  /* power of two: rounds whose send time is remembered */
         RAFT_WINDOW_MAX = 4096, /* messages */
 };
@@ -112,11 +112,9 @@ raft_message *raft_send(raft *r, raft_message_type type, raft_id to); /* the cal
 
 /* raft_history.c: configurations in the log, and the peers that follow from them. */
 const raft_configuration *raft_configuration_in_use(const raft *r); /* NULL: none */
-bool raft_history_has_room(const raft *r, raft_index commit, uint32_t more);
 void raft_history_add(raft *r, raft_index index, const raft_configuration *c);
 void raft_history_truncate(raft *r, raft_index last);
 void raft_history_committed(raft *r);
-void raft_history_forget_oldest(raft *r);
 void raft_history_installed(raft *r, raft_index index, const raft_configuration *c);
 raft_peer *raft_peer_of(raft *r, raft_id id); /* NULL: not a member, or ourselves */
 bool raft_is_alone(const raft *r);            /* we decide without anybody */

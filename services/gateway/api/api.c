@@ -85,9 +85,6 @@ bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, const params
                 gw->metrics.http.user_reaps++;
                 answer_later(conn, "reap");
                 return true;
-        case OP_REMOVE:
-                answer_later(conn, "remove");
-                return true;
         case OP_EXECUTE:
                 if (!p->queue)
                         return false;
@@ -104,6 +101,7 @@ bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, const params
         case OP_NODES:
         case OP_READYZ:
         case OP_LEADER:
+        case OP_REMOVE:
         case OP_VARS:
                 return false;
         }
@@ -125,7 +123,7 @@ void api_begin(exchange *ex) {
                 load_begin(ex);
                 return;
         default:
-                ex->wants_body = ex->route->op == OP_LEADER && http_conn_request(ex->conn)->method == METHOD_POST;
+                ex->wants_body = ex->route->op == OP_REMOVE || (ex->route->op == OP_LEADER && http_conn_request(ex->conn)->method == METHOD_POST);
                 return;
         }
 }
@@ -137,6 +135,8 @@ void api_body(exchange *ex, rq_bytes piece) {
                 stepdown_body(ex, piece);
         else if (ex->load != NULL)
                 load_body(ex, piece);
+        else if (ex->route->op == OP_REMOVE)
+                remove_body(ex, piece);
         else
                 data_body(ex, piece);
 }
@@ -172,6 +172,9 @@ void api_complete(exchange *ex) {
                         stepdown_complete(ex);
                 else
                         leader_complete(ex);
+                return;
+        case OP_REMOVE:
+                remove_complete(ex);
                 return;
         case OP_READYZ:
                 gw->metrics.http.num_readyz++;

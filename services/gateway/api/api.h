@@ -63,6 +63,13 @@ void stepdown_on_failed(exchange *ex, const failure *f);
 void stepdown_on_link_down(gateway *gw);
 void stepdown_on_deadline(exchange *ex);
 
+/* remove.c: DELETE /remove */
+void remove_body(exchange *ex, rq_bytes piece);
+void remove_complete(exchange *ex);
+void remove_on_done(exchange *ex, unsigned outcome, const char *text); /* of RemoveDone */
+void remove_on_link_down(gateway *gw);
+void remove_on_deadline(exchange *ex);
+
 /* readiness.c */
 void readiness_begin(exchange *ex);
 void readiness_on_node_state(gateway *gw);

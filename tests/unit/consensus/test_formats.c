@@ -5,6 +5,7 @@
 
 #include "base/checksum.h"
 #include "fault_io.h"
+#include "io/cluster_file.h"
 #include "io/identity.h"
 #include "records.h"
 
@@ -191,6 +192,33 @@ static void test_golden_identity(void **state) {
         rq_buf_done(&frozen);
 }
 
+static void test_golden_cluster(void **state) {
+        cluster_file file = { .cluster_id = test_database, .previous_id = disk, .index = 57 }, found = {0};
+        (void) state;
+        assert_int_equal(cluster_file_load(log_io_kernel(), dir_fd, &found), RQ_ENOENT);
+        assert_int_equal(rq_buf_append_text(&file.members, "members"), RQ_OK);
+        assert_int_equal(cluster_file_store(log_io_kernel(), dir_fd, &file), RQ_OK);
+        rq_buf written = load(CLUSTER_FILE_NAME), frozen = golden("cluster.v1", &written);
+        assert_int_equal(cluster_file_decode(rq_buf_bytes(&frozen), &found), RQ_OK);
+        assert_true(rq_uuid_equal(&found.cluster_id, &test_database) && rq_uuid_equal(&found.previous_id, &disk) && found.index == 57);
+        assert_int_equal(found.members.size, 7);
+        assert_int_equal(written.size, frozen.size);
+        assert_memory_equal(written.data, frozen.data, frozen.size);
+        cluster_file_done(&found);
+        for (size_t i = 0; i < written.size; i++) {
+                written.data[i] ^= 1;
+                assert_int_equal(cluster_file_decode(rq_buf_bytes(&written), &found), RQ_ECORRUPT);
+                assert_int_equal(cluster_file_decode(rq_bytes_of(frozen.data, i), &found), RQ_ECORRUPT);
+                written.data[i] ^= 1;
+        }
+        assert_int_equal(cluster_file_remove(log_io_kernel(), dir_fd), RQ_OK);
+        assert_int_equal(cluster_file_remove(log_io_kernel(), dir_fd), RQ_OK);
+        assert_int_equal(cluster_file_load(log_io_kernel(), dir_fd, &found), RQ_ENOENT);
+        cluster_file_done(&file);
+        rq_buf_done(&written);
+        rq_buf_done(&frozen);
+}
+
 static void test_golden_hardstate(void **state) {
         hardstate_file file;
         hardstate found;
@@ -349,6 +377,7 @@ int main(void) {
                 cmocka_unit_test(test_segment_headers),
                 cmocka_unit_test_setup_teardown(test_identity, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_golden_identity, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_golden_cluster, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_golden_hardstate, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_golden_segment, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_remains_of_another_life_are_nothing, set_up, tear_down),

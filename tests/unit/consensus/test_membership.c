@@ -46,7 +46,12 @@ static void test_every_cut_and_unknown_flags_are_refused(void **state) {
         assert_int_equal(membership_encode(&in, &body), RQ_OK);
         for (size_t size = 0; size < body.size; size++)
                 assert_int_equal(membership_decode(rq_bytes_of(body.data, size), &out), RQ_ECORRUPT);
-        body.data[4 + 16] |= 4;
+        body.data[4 + 16] = 4; /* a learner that stays one */
+        assert_int_equal(membership_decode(rq_buf_bytes(&body), &out), RQ_OK);
+        assert_true(out.members[0].stays && !out.members[0].voter);
+        body.data[4 + 16] = 1 | 4; /* a voter can't be that */
+        assert_int_equal(membership_decode(rq_buf_bytes(&body), &out), RQ_ECORRUPT);
+        body.data[4 + 16] = 1 | 8;
         assert_int_equal(membership_decode(rq_buf_bytes(&body), &out), RQ_EVERSION);
         body.data[4 + 16] = 1 | 2; /* outgoing, and not joint */
         assert_int_equal(membership_decode(rq_buf_bytes(&body), &out), RQ_ECORRUPT);

@@ -46,7 +46,7 @@ static raft_message sample(int i) {
 static peer_hello sample_hello(void) {
         return (peer_hello) {
                 .cluster_id = { .bytes = "cluster id 0123" }, .disk_uuid = { .bytes = "disk uuid 01234" }, .class = PEER_BULK, .virgin = true,
-                .expect = 3, .protocol_minor = 1, .feature_level = 1, .node_id = "node-1", .raft_addr = "db1.example:4002",
+                .visitor = true, .configuration = 77, .expect = 3, .protocol_minor = 1, .feature_level = 1, .node_id = "node-1", .raft_addr = "db1.example:4002",
                 .api_addr = "db1.example:4001",
         };
 }
@@ -93,6 +93,25 @@ static void add_frame(rq_buf *out, uint16_t type, rq_bytes body, rq_bytes payloa
 static const driver_forward sample_forward = { .to = 0x2222222222222203, .term = 7, .seed = 0xfeed, .kind = RECORD_SQL, .step_budget = 12345 };
 static const peer_refusal sample_refusal = { .from = 0x1111111111111101, .to = 0x2222222222222203, .term = 7, .seed = 0xfeed, .err = RQ_EFULL };
 
+static const peer_join_reply sample_accepted = {
+        .result = PEER_JOIN_ACCEPTED, .database_id = { { 1, 2 } }, .cluster_id = { { 3, 4 } }, .configuration = 57,
+};
+static const peer_remove_reply sample_removal = { .is = { .from = 3, .to = 5, .number = 99 }, .result = PEER_REMOVE_REFUSED };
+
+static void add_changes(rq_buf *out) {
+        uint8_t join[PEER_JOIN_BYTES], reply[PEER_JOIN_REPLY_BYTES], remove[PEER_REMOVE_BYTES], removal[PEER_REMOVE_REPLY_BYTES], removed[PEER_REMOVED_BYTES];
+        peer_join_encode(true, join);
+        add_frame(out, PEER_JOIN, rq_bytes_of(join, sizeof join), (rq_bytes) {0});
+        peer_join_reply_encode(&sample_accepted, reply);
+        add_frame(out, PEER_JOIN_REPLY, rq_bytes_of(reply, sizeof reply), rq_bytes_text("members"));
+        peer_remove_encode(&sample_removal.is, remove);
+        add_frame(out, PEER_REMOVE, rq_bytes_of(remove, sizeof remove), rq_bytes_text("n2"));
+        peer_remove_reply_encode(&sample_removal, removal);
+        add_frame(out, PEER_REMOVE_REPLY, rq_bytes_of(removal, sizeof removal), rq_bytes_text("why"));
+        peer_removed_encode(1234, removed);
+        add_frame(out, PEER_REMOVED, rq_bytes_of(removed, sizeof removed), (rq_bytes) {0});
+}
+
 static void all_frames(rq_buf *out) {
         RQ_CLEANUP(rq_buf_done) rq_buf body = {0};
         uint8_t bytes[PEER_RAFT_BYTES_MAX], forward[PEER_FORWARD_BYTES], refusal[PEER_REFUSED_BYTES], found[PEER_FOUND_BYTES];
@@ -110,6 +129,7 @@ static void all_frames(rq_buf *out) {
         add_frame(out, PEER_FORWARD, rq_bytes_of(forward, sizeof forward), rq_bytes_text("sql"));
         peer_refusal_encode(&sample_refusal, refusal);
         add_frame(out, PEER_FORWARD_REFUSED, rq_bytes_of(refusal, sizeof refusal), (rq_bytes) {0});
+        add_changes(out);
 }
 
 static void test_golden(void **state) {
@@ -149,7 +169,7 @@ static void test_golden_is_read(void **state) {
                 at += PEER_HEADER_BYTES + header.body_bytes + header.payload_bytes;
         }
         assert_int_equal(messages, MESSAGES);
-        assert_int_equal(others, 4);
+        assert_int_equal(others, 9);
 }
 
 static void test_hello(void **state) {
@@ -165,8 +185,11 @@ static void test_hello(void **state) {
         assert_string_equal(got.raft_addr, hello.raft_addr);
         assert_string_equal(got.api_addr, hello.api_addr);
         assert_true(got.class == PEER_BULK && got.virgin && got.expect == 3 && got.protocol_minor == 1 && got.feature_level == 1);
-        for (size_t size = 0; size < body.size; size++)
+        assert_true(got.visitor && got.configuration == 77);
+        for (size_t size = 0; size + 8 < body.size; size++)
                 assert_int_equal(peer_hello_decode(rq_bytes_of(body.data, size), &got), RQ_EPROTO);
+        assert_int_equal(peer_hello_decode(rq_bytes_of(body.data, body.size - 8), &got), RQ_OK); /* a build of minor 1 */
+        assert_true(got.configuration == 0);
         /* A newer build says more. */
         assert_int_equal(rq_buf_append_text(&body, "more"), RQ_OK);
         assert_int_equal(peer_hello_decode(rq_buf_bytes(&body), &got), RQ_OK);
@@ -183,6 +206,49 @@ static void test_hello(void **state) {
         rq_put_u16(body.data + 44, 6);
         memset(body.data + 16, 0, RQ_UUID_BYTES); /* no disk */
         assert_int_equal(peer_hello_decode(rq_buf_bytes(&body), &got), RQ_EPROTO);
+}
+
+static void test_changes_are_strict(void **state) {
+        uint8_t body[64] = {0};
+        const rq_bytes none = {0}, text = rq_bytes_text("some words"), control = rq_bytes_text("a\nb");
+        peer_join_reply reply;
+        peer_remove remove;
+        peer_remove_reply removal;
+        raft_index index;
+        bool stays;
+        (void) state;
+        peer_join_encode(false, body);
+        assert_true(peer_join_decode(rq_bytes_of(body, PEER_JOIN_BYTES), &stays) == RQ_OK && !stays);
+        body[0] = 2;
+        assert_int_equal(peer_join_decode(rq_bytes_of(body, PEER_JOIN_BYTES), &stays), RQ_EPROTO);
+        assert_int_equal(peer_join_decode(rq_bytes_of(body, PEER_JOIN_BYTES - 1), &stays), RQ_EPROTO);
+
+        peer_join_reply_encode(&sample_accepted, body);
+        const rq_bytes whole = rq_bytes_of(body, PEER_JOIN_REPLY_BYTES);
+        assert_int_equal(peer_join_reply_decode(whole, text, &reply), RQ_OK);
+        assert_true(reply.result == PEER_JOIN_ACCEPTED && reply.configuration == 57 && reply.cluster_id.bytes[1] == 4 && reply.database_id.bytes[0] == 1);
+        assert_int_equal(peer_join_reply_decode(rq_bytes_of(body, PEER_JOIN_REPLY_BYTES - 1), text, &reply), RQ_EPROTO);
+        memset(body + 8, 0, RQ_UUID_BYTES); /* accepted by no cluster */
+        assert_int_equal(peer_join_reply_decode(whole, text, &reply), RQ_EPROTO);
+        rq_put_u32(body, PEER_JOIN_REFUSED);
+        assert_int_equal(peer_join_reply_decode(whole, text, &reply), RQ_OK);
+        assert_int_equal(peer_join_reply_decode(whole, control, &reply), RQ_EPROTO); /* it is logged */
+        rq_put_u32(body, PEER_JOIN_REFUSED + 1);
+        assert_int_equal(peer_join_reply_decode(whole, text, &reply), RQ_EPROTO);
+
+        peer_remove_encode(&sample_removal.is, body);
+        assert_int_equal(peer_remove_decode(rq_bytes_of(body, PEER_REMOVE_BYTES), text, &remove), RQ_OK);
+        assert_true(remove.from == 3 && remove.to == 5 && remove.number == 99);
+        assert_int_equal(peer_remove_decode(rq_bytes_of(body, PEER_REMOVE_BYTES), none, &remove), RQ_EPROTO);
+        assert_int_equal(peer_remove_decode(rq_bytes_of(body, PEER_REMOVE_BYTES), control, &remove), RQ_EPROTO);
+        peer_remove_reply_encode(&sample_removal, body);
+        assert_int_equal(peer_remove_reply_decode(rq_bytes_of(body, PEER_REMOVE_REPLY_BYTES), text, &removal), RQ_OK);
+        assert_true(removal.is.number == 99 && removal.result == PEER_REMOVE_REFUSED);
+        rq_put_u32(body + PEER_REMOVE_BYTES, 0);
+        assert_int_equal(peer_remove_reply_decode(rq_bytes_of(body, PEER_REMOVE_REPLY_BYTES), text, &removal), RQ_EPROTO);
+        peer_removed_encode(1234, body);
+        assert_true(peer_removed_decode(rq_bytes_of(body, PEER_REMOVED_BYTES), &index) == RQ_OK && index == 1234);
+        assert_int_equal(peer_removed_decode(rq_bytes_of(body, PEER_REMOVED_BYTES - 1), &index), RQ_EPROTO);
 }
 
 static void test_raft_bodies_are_strict(void **state) {
@@ -286,7 +352,8 @@ static void test_limits(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_golden), cmocka_unit_test(test_golden_is_read), cmocka_unit_test(test_hello),
-                cmocka_unit_test(test_raft_bodies_are_strict), cmocka_unit_test(test_forwards), cmocka_unit_test(test_refusals),
+                cmocka_unit_test(test_raft_bodies_are_strict),
+                cmocka_unit_test(test_changes_are_strict), cmocka_unit_test(test_forwards), cmocka_unit_test(test_refusals),
                 cmocka_unit_test(test_headers), cmocka_unit_test(test_limits),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

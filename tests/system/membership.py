@@ -1,0 +1,633 @@
+#!/usr/bin/env python3
+"""The life of a cluster: nodes join, are promoted, move, are replaced, removed and reaped, and a lost
+quorum is recovered. Real processes; each test has a cluster of its own.
+
+The commands of docs/operations.md (forming, growing, repairing, moving) are those that are run here.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from cluster_nodes import Refused, ask, dump, execute, query, raft_state, wait_for
+from rqnode import HOST, HttpFailure, Node, NodeError, Tally, exit_on_sigterm, free_port
+
+TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)"
+FAST = ("-join-interval", "500ms", "-join-attempts", "60")
+LONG = 30.0
+
+
+class Unfit(Exception):
+    """The test can't go on; what was wrong has been counted."""
+
+
+class Case:
+    def __init__(self, name, args, tally):
+        self.name = name
+        self.args = args
+        self.tally = tally
+        self.nodes = []
+
+    def check(self, ok, text):
+        return self.tally.check(ok, "%s: %s" % (self.name, text))
+
+    def need(self, ok, text):
+        if not self.check(ok, text):
+            raise Unfit
+
+    def node(self, name, *flags, start=True, **more):
+        node = Node(self.args.rqd, self.args.dir, [*self.args.flag, *flags], name, **more)
+        self.nodes.append(node)
+        if start:
+            node.start()
+        return node
+
+    def first(self, name="n1", *flags):
+        node = self.node(name, *flags)
+        node.wait_ready(LONG)
+        execute(node, TABLE)
+        return node
+
+    def joined(self, name, *to, flags=()):
+        """A fresh node that joins, is ready, and is a voter."""
+        node = self.node(name, "-join", join_list(to), *FAST, *flags)
+        node.wait_ready(LONG)
+        if "-raft-non-voter" not in flags:
+            wait_for("%s is a voter" % name, LONG, lambda: members(to[0]).get(name, {}).get("voter"), 0.05)
+        return node
+
+    def grown(self, size, flags=()):
+        """A cluster of this size, grown from one node."""
+        nodes = [self.first("n1", *flags)]
+        for i in range(1, size):
+            nodes.append(self.joined("n%d" % (i + 1), nodes[0], flags=flags))
+        return nodes
+
+    def same_everywhere(self, nodes, expected=None):
+        def rows():
+            found = [dump(node, ("t",))["t"] for node in nodes]
+            return found[:1] if all(f == found[0] for f in found) else None
+        values = [row[2] for row in wait_for("the same content everywhere", LONG, rows, 0.05)[0]]
+        self.check(expected is None or values == expected, "content is %s, expected %s" % (values[:10], expected and expected[:10]))
+        return values
+
+    def end(self, keep):
+        for node in self.nodes:
+            node.kill_tree()
+            if keep:
+                node.dump_log(30)
+            else:
+                node.remove()
+        if keep:
+            print("data of %s: %s" % (self.name, " ".join(n.work_dir for n in self.nodes)))
+
+
+def join_list(nodes):
+    return ",".join(n.raft_address() for n in nodes)
+
+
+def members(node, nonvoters=True):
+    """/nodes, by id."""
+    response = ask(node, "GET", "/nodes?ver=2" + ("&nonvoters" if nonvoters else ""))
+    return {n["id"]: n for n in json.loads(response.body)["nodes"]}
+
+
+def write(node, value, timeout=LONG, params="timeout=20s"):
+    return execute(node, ["INSERT INTO t(v) VALUES(?)", value], params="raft_index&" + params, timeout=timeout)
+
+
+def remove(node, name, timeout=LONG, **more):
+    """(status, text) of DELETE /remove."""
+    response = ask(node, "DELETE", "/remove", {"id": name}, timeout, **more)
+    return response.status, response.body.decode().strip()
+
+
+def log_of(node):
+    with open(node.log_path, encoding="utf-8", errors="replace") as f:
+        return f.read()
+
+
+def exits(node, seconds=15.0):
+    """Its exit code once it has ended by itself; None: it hasn't."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        code = node.root.poll()
+        if code is not None:
+            return code
+        time.sleep(0.05)
+    return None
+
+
+def leader_of(nodes, seconds=15.0):
+    def look():
+        found = [n for n in nodes if (raft_state(n) or {}).get("state") == "Leader"]
+        return found[-1] if found else None
+    return wait_for("a leader", seconds, look, 0.02)
+
+
+class Load:
+    """Writes without a pause to one node; what was acknowledged must be there at the end."""
+
+    def __init__(self, node):
+        self.node = node
+        self.acknowledged, self.failed = [], []
+        self.ending = False
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        i = 0
+        while not self.ending:
+            i += 1
+            value = "load %d" % i
+            try:
+                write(self.node, value, 10.0, "timeout=8s")
+                self.acknowledged.append(value)
+            except (HttpFailure, Refused, ValueError) as e:
+                self.failed.append("%s: %s" % (value, e))
+
+    def end(self):
+        self.ending = True
+        self.thread.join()
+        return self.acknowledged
+
+
+# ---------------------------------------------------------------------------- growing
+
+def joins_under_load(c):
+    n1 = c.first()
+    for i in range(50):
+        write(n1, "before %d" % i)
+    load = Load(n1)
+    try:
+        n2 = c.joined("n2", n1)
+        n3 = c.joined("n3", n2)             # by a node that doesn't lead
+    finally:
+        acknowledged = load.end()
+    c.check(not load.failed, "writes failed while nodes joined: %s" % load.failed[:3])
+    c.check(len(acknowledged) > 0, "no write while nodes joined")
+    found = c.same_everywhere([n1, n2, n3])
+    c.check(set(acknowledged) <= set(found), "acknowledged writes are missing")
+    for node in (n1, n2, n3):
+        seen = members(node)
+        c.check(sorted(seen) == ["n1", "n2", "n3"] and all(m["voter"] and m["reachable"] for m in seen.values()),
+                "%s sees %s" % (node.node_id, seen))
+    n1.kill_tree()
+    write(n2, "without the first")          # two of three: they are voters indeed
+    n1.start()
+    n1.wait_ready(LONG)
+    c.same_everywhere([n1, n2, n3])
+    # The same command line serves every later start.
+    c.check(n3.stop() == 0, "n3 doesn't stop cleanly")
+    n3.start()
+    n3.wait_ready(LONG)
+    c.same_everywhere([n1, n2, n3])
+
+
+def refuses_what_cannot_be(c):
+    """Who is not taken in is told why; who can't be one is ended."""
+    n1 = c.first()
+    n2 = c.joined("n2", n1)
+    # A node id that is taken by a living disk.
+    thief = c.node("n2", "-join", join_list([n1]), "-join-interval", "200ms", "-join-attempts", "5")
+    wait_for("the thief is told", LONG, lambda: 'node id "n2" belongs to another data directory' in log_of(thief))
+    wait_for("it gives up, and says so", LONG, lambda: "Failed to join the cluster at %s, after 5 attempts" % n1.raft_address() in log_of(thief))
+    thief.kill_tree()
+    # Another cluster's data: two clusters never merge.
+    other = c.first("m1")
+    write(other, "theirs")
+    other.stop()
+    other.command[-1:-1] = ["-join", join_list([n1, n2]), *FAST]
+    other.start()
+    c.check(exits(other) == 78, "a single node's data is let into a cluster")
+    c.check("node is the only node in a single-node cluster, joining other clusters not supported" in log_of(other),
+            "a single node isn't told why it can't join")
+    # A replica without a cluster, a node that joins itself.
+    alone = c.node("n5", "-raft-non-voter")
+    c.check(exits(alone) == 78 and "without a cluster to join" in log_of(alone), "a replica founded a cluster")
+    # Nobody there: HTTP answers meanwhile, ready is false.
+    lonely = c.node("n6", "-join", "http://nonsense", "-join-interval", "1s")
+    wait_for("HTTP while joining", LONG, lambda: ask(lonely, "GET", "/readyz?noleader").status == 200)
+    c.check(ask(lonely, "GET", "/readyz").status == 503, "ready although it is in no cluster")
+    wait_for("its status tells of joining", LONG, lambda: "joining" in raft_state(lonely))
+    c.check(sorted(members(n1)) == ["n1", "n2"], "members: %s" % members(n1))
+
+
+
+def foreign_clusters(c):
+    """Two clusters that are given each other's addresses stay two."""
+    a = c.grown(2)
+    b1 = c.first("b1")
+    b2 = c.joined("b2", b1)
+    write(a[0], "ours")
+    write(b1, "theirs")
+    b2.stop()
+    b2.command = [join_list(a) if w == join_list([b1]) else w for w in b2.command]
+    b2.start()
+    b2.wait_ready(LONG)         # it knows where its own are
+    lost = c.node("x", "-join", join_list([a[0], b1]), "-join-interval", "500ms", "-join-attempts", "4")
+    wait_for("a node between two clusters is told", LONG, lambda: "are of different clusters" in log_of(lost))
+    write(a[1], "ours again")
+    write(b2, "theirs again")
+    c.same_everywhere(a, ["ours", "ours again"])
+    c.same_everywhere([b1, b2], ["theirs", "theirs again"])
+    c.check(sorted(members(a[0])) == ["n1", "n2"] and sorted(members(b1)) == ["b1", "b2"], "the clusters mixed")
+
+
+def read_replica(c):
+    n1 = c.first()
+    write(n1, "a")
+    replica = c.joined("r1", n1, flags=("-raft-non-voter",))
+    c.check(query(replica, "SELECT v FROM t", "none") == [("a",)] or
+            wait_for("the replica has it", LONG, lambda: query(replica, "SELECT v FROM t", "none") == [("a",)]), "replica")
+    write(replica, "by the replica")
+    time.sleep(1.5)             # longer than any round of catching up
+    for node in (n1, replica):
+        c.check(sorted(members(node, False)) == ["n1"], "%s shows replicas as members: %s" % (node.node_id, members(node, False)))
+        seen = members(node).get("r1", {})
+        c.check(seen.get("voter") is False and seen.get("reachable"), "%s of the replica: %s" % (node.node_id, seen))
+    c.check((raft_state(replica) or {}).get("state") == "Learner", "state: %s" % raft_state(replica))
+    replica.kill_tree()
+    write(n1, "without it")     # it doesn't count
+    replica.start()
+    replica.wait_ready(LONG)
+    c.same_everywhere([n1, replica], ["a", "by the replica", "without it"])
+    status, text = remove(replica, "r1")
+    c.check(status == 200, "a replica removes itself: %d %s" % (status, text))
+    c.check(sorted(members(n1)) == ["n1"], "members: %s" % members(n1))
+
+
+def seven(c):
+    """From one to seven, all at once, and back to three."""
+    n1 = c.first()
+    for i in range(20):
+        write(n1, "v %d" % i)
+    others = [c.node("n%d" % i, "-join", n1.raft_address(), *FAST) for i in range(2, 8)]
+    wait_for("seven voters", 60, lambda: sum(m["voter"] and m["reachable"] for m in members(n1).values()) == 7, 0.1)
+    nodes = [n1, *others]
+    values = c.same_everywhere(nodes)
+    c.check(len(values) == 20, "content: %d rows" % len(values))
+    for name in ("n7", "n6", "n5", "n4"):
+        status, text = remove(others[0], name)
+        c.check(status == 200, "removing %s: %d %s" % (name, status, text))
+    wait_for("three", LONG, lambda: sorted(members(n1)) == ["n1", "n2", "n3"])
+    write(n1, "as three")
+    c.same_everywhere(nodes[:3])
+
+
+# ---------------------------------------------------------------------------- removing
+
+def removing(c):
+    nodes = c.grown(3)
+    n1, n2, n3 = nodes
+    write(n1, "a")
+    for body in ("{}", "", '{"id":1}', '["n1"]', '{"id":"n1","x":1}'):
+        client = n1.client()
+        response = client.request("DELETE", "/remove", body, {"Content-Type": "application/json"})
+        client.close()
+        c.check(response.status == 400 and response.body == b"", "DELETE /remove %s: %d %r" % (body, response.status, response.body))
+    c.check(remove(n1, "nobody") == (200, ""), "an unknown node: %s" % (remove(n1, "nobody"),))
+    # One is down: the quorum of the rest would be lost.
+    leader = leader_of(nodes)
+    down, up = [n for n in nodes if n is not leader]
+    down.kill_tree()
+    wait_for("it is seen", LONG, lambda: not members(leader)[down.node_id]["reachable"])
+    status, text = remove(leader, up.node_id)
+    c.check(status == 500 and "lose its quorum" in text and down.node_id in text, "refusal: %d %s" % (status, text))
+    c.check(sorted(members(leader)) == ["n1", "n2", "n3"], "a refused removal changed something")
+    status, text = remove(up, down.node_id)         # any node may be asked
+    c.check(status == 200, "removing the dead one: %d %s" % (status, text))
+    wait_for("two", LONG, lambda: len(members(leader)) == 2 and len(members(up)) == 2)
+    write(up, "as two")
+    # The dead one comes back with its old data, and without -join: it is told, and disturbs nobody.
+    before = raft_state(leader)["term"]
+    command = list(down.command)
+    if "-join" in command:
+        del command[command.index("-join"):command.index("-join") + 2]
+    down.command, rejoin = command, down.command
+    down.start()
+    wait_for("it is told", LONG, lambda: "was removed from the cluster" in log_of(down))
+    time.sleep(3)
+    c.check(raft_state(leader)["term"] == before and leader_of([leader, up]) is leader, "a removed node made an election")
+    c.check((raft_state(down) or {}).get("removed") is True, "its status doesn't say so")
+    try:
+        write(down, "wrong", 10.0, "timeout=1s")
+        c.check(False, "a removed node takes writes")
+    except Refused as e:
+        c.check(e.status == 503 and "removed" in e.text or "leader not found" in e.text, "a removed node's refusal: %s" % e)
+    # With -join it comes back, as it was: the data that it has is not sent again.
+    down.stop()
+    down.command = rejoin if "-join" in rejoin else rejoin[:-1] + ["-join", join_list([leader, up]), *FAST] + rejoin[-1:]
+    down.start()
+    wait_for("it is a voter again", LONG, lambda: members(leader).get(down.node_id, {}).get("voter"))
+    write(down, "as three again")
+    c.same_everywhere(nodes, ["a", "as two", "as three again"])
+
+
+def leader_removes_itself(c):
+    nodes = c.grown(3)
+    leader = leader_of(nodes)
+    rest = [n for n in nodes if n is not leader]
+    load = Load(rest[0])
+    try:
+        time.sleep(0.5)
+        status, text = remove(leader, leader.node_id)
+        c.check(status == 200, "the leader removes itself: %d %s" % (status, text))
+        wait_for("two", LONG, lambda: len(members(rest[0])) == 2)
+        time.sleep(0.5)
+    finally:
+        acknowledged = load.end()
+    c.check(not load.failed, "writes failed: %s" % load.failed[:3])
+    found = c.same_everywhere(rest)
+    c.check(set(acknowledged) <= set(found), "acknowledged writes are missing")
+    # The last two: one more can go, then nobody.
+    for node in rest:
+        status, text = remove(node, node.node_id)
+        want = 200 if node is rest[0] else 500
+        c.check(status == want, "removing %s: %d %s" % (node.node_id, status, text))
+    c.check("only voter" in text, "the last voter: %s" % text)
+    write(rest[1], "alone")
+
+
+def leaves_when_it_stops(c):
+    nodes = c.grown(3, ("-raft-cluster-remove-shutdown",))
+    n1 = nodes[0]
+    follower = next(n for n in nodes if n is not leader_of(nodes))
+    c.check(follower.stop() == 0, "it doesn't stop cleanly")
+    rest = [n for n in nodes if n is not follower]
+    wait_for("two", LONG, lambda: len(members(rest[0])) == 2)
+    leader = leader_of(rest)
+    other = next(n for n in rest if n is not leader)
+    c.check(leader.stop() == 0, "the leader doesn't stop cleanly")
+    wait_for("one", LONG, lambda: len(members(other)) == 1)
+    write(other, "alone")
+    # The same command line brings it back (the one that was first has no -join: it is told).
+    back = follower if follower is not n1 else leader
+    if back is n1:
+        return
+    back.command = [other.raft_address() if w == n1.raft_address() and other is not n1 and back.command[i - 1] == "-join" else w
+                    for i, w in enumerate(back.command)]
+    back.start()
+    wait_for("it is back", LONG, lambda: members(other).get(back.node_id, {}).get("voter"))
+    c.same_everywhere([other, back], ["alone"])
+
+
+def reaping(c):
+    flags = ("-raft-reap-node-timeout", "2s", "-raft-reap-read-only-node-timeout", "1s")
+    nodes = c.grown(3, flags)
+    replica = c.joined("r1", nodes[0], flags=("-raft-non-voter", *flags))
+    leader = leader_of(nodes)
+    dead = next(n for n in nodes if n is not leader)
+    replica.kill_tree()
+    wait_for("the replica is reaped", LONG, lambda: "r1" not in members(leader))
+    c.check(len(members(leader)) == 3, "more than the replica was reaped")
+    dead.kill_tree()
+    wait_for("the voter is reaped", LONG, lambda: dead.node_id not in members(leader))
+    time.sleep(2.5)
+    c.check(len(members(leader)) == 2, "a living node was reaped: %s" % members(leader))
+    write(leader, "as two")
+    c.check("is removed (-raft-reap-node-timeout)" in log_of(leader), "no word of it in the log")
+
+
+# ---------------------------------------------------------------------------- repairing, moving
+
+def wiped_disk(c):
+    """Its folder is lost; the same command line brings it back as a new disk under the old id."""
+    nodes = c.grown(3)
+    for i in range(10):
+        write(nodes[0], "v %d" % i)
+    leader = leader_of(nodes)
+    wiped = next(n for n in nodes if n is not leader)
+    first = [n for n in nodes if n is not wiped]
+    if "-join" not in wiped.command:
+        wiped.command[-1:-1] = ["-join", join_list(first), *FAST]
+    before = raft_state(wiped)["disk_uuid"]
+    wiped.kill_tree()
+    shutil.rmtree(wiped.data_dir)
+    wiped.start()
+    wait_for("it is a voter again", LONG, lambda: (lambda m: len(m) == 3 and m[wiped.node_id]["voter"] and m[wiped.node_id]["reachable"])(members(leader)))
+    c.check(raft_state(wiped)["disk_uuid"] != before, "the disk uuid is the old one")
+    listed = raft_state(leader)["latest_configuration"]
+    c.check(listed.count("ID:" + wiped.node_id) == 1, "both disks are members: %s" % listed)
+    write(wiped, "again")
+    c.same_everywhere(nodes)
+    # It counts: with one of the others away there is a majority.
+    other = next(n for n in first if n is not leader)
+    other.kill_tree()
+    write(leader, "with the new disk")
+
+
+def moved(c, nodes, all_at_once):
+    for node in nodes:
+        if all_at_once or node is nodes[0]:
+            c.check(node.stop() == 0, "it doesn't stop cleanly")
+    moving = nodes if all_at_once else nodes[:1]
+    for node in moving:
+        old_http, old_raft = node.address(), node.raft_address()
+        node.http_port, node.raft_port = free_port(), free_port()
+        node.command = [node.address() if w == old_http else node.raft_address() if w == old_raft else w for w in node.command]
+    for node in moving:
+        command = node.command
+        others = join_list(n for n in nodes if n is not node)
+        if "-join" in command:
+            command[command.index("-join") + 1] = others
+        else:
+            command[-1:-1] = ["-join", others]
+        node.start()
+    for node in nodes:
+        node.wait_ready(LONG)
+    wait_for("the new addresses are known", LONG, lambda: all(
+        members(n).get(m.node_id, {}).get("addr") == m.raft_address() and members(n)[m.node_id]["api_addr"].endswith(m.address())
+        for n in nodes for m in nodes), 0.05)
+
+
+def addresses_change(c):
+    nodes = c.grown(3)
+    write(nodes[0], "a")
+    moved(c, nodes, False)
+    write(nodes[0], "one has moved")
+    moved(c, nodes, True)
+    write(nodes[1], "all have moved")
+    c.same_everywhere(nodes, ["a", "one has moved", "all have moved"])
+    # And without -join: the new addresses are in the log.
+    for node in nodes:
+        node.stop()
+        at = node.command.index("-join")
+        del node.command[at:at + 2]
+    for node in nodes:
+        node.start()
+    for node in nodes:
+        node.wait_ready(LONG)
+    write(nodes[2], "again")
+
+
+# ---------------------------------------------------------------------------- recovery
+
+def recover(c, node, *flags):
+    """rqd recover: (exit code, output)."""
+    found = subprocess.run([node.binary, "recover", *flags, node.data_dir], capture_output=True, text=True, timeout=60)
+    return found.returncode, found.stdout + found.stderr
+
+
+def recover_one_of_three(c):
+    nodes = c.grown(3)
+    for i in range(5):
+        write(nodes[0], "v %d" % i)
+    values = c.same_everywhere(nodes)
+    survivor, others = nodes[1], [nodes[0], nodes[2]]
+    code, text = recover(c, survivor)
+    c.check(code == 1 and "in use by another process" in text, "recover on a running node: %d %s" % (code, text))
+    for node in nodes:
+        node.kill_tree()
+    survivor.start()
+    time.sleep(1.5)
+    c.check(ask(survivor, "GET", "/readyz?timeout=300ms").status == 503, "ready without a majority")
+    before = raft_state(survivor)
+    survivor.stop()
+    code, text = recover(c, survivor)
+    c.check(code == 0 and "Nothing was changed" in text and "up to index %d" % before["last_log_index"] in text and "May be lost" in text,
+            "the dry run: %d %s" % (code, text))
+    survivor.start()
+    time.sleep(1)
+    c.check(ask(survivor, "GET", "/readyz?timeout=300ms").status == 503, "the dry run changed something")
+    survivor.stop()
+    code, text = recover(c, survivor, "--yes")
+    c.check(code == 0 and "Done: cluster" in text, "recover: %d %s" % (code, text))
+    code, text = recover(c, survivor, "--yes")
+    c.check(code == 0 and "Nothing to do" in text, "a second time: %d %s" % (code, text))
+    survivor.start()
+    survivor.wait_ready(LONG)
+    c.check([r[0] for r in query(survivor, "SELECT v FROM t ORDER BY id")] == values, "content after the recovery")
+    write(survivor, "recovered")
+    after = raft_state(survivor)
+    c.check(after["cluster_id"] != before["cluster_id"] and after["database_id"] == before["database_id"], "ids: %s" % after)
+    # The old members are fenced: the two of them are a majority of the old cluster, and stay it.
+    for node in others:
+        node.start()
+    for node in others:
+        node.wait_ready(LONG)
+    write(others[0], "old world")
+    time.sleep(1)
+    c.check(sorted(members(survivor)) == [survivor.node_id], "members after the recovery: %s" % members(survivor))
+    rows = [r[0] for r in query(survivor, "SELECT v FROM t ORDER BY id")]
+    c.check(rows == values + ["recovered"], "the old members reached the new cluster: %s" % rows)
+    # Emptied, they join.
+    for node in others:
+        node.kill_tree()
+        shutil.rmtree(node.data_dir)
+        if "-join" in node.command:
+            node.command[node.command.index("-join") + 1] = survivor.raft_address()
+        else:
+            node.command[-1:-1] = ["-join", survivor.raft_address(), *FAST]
+        node.start()
+    wait_for("three voters", LONG, lambda: sum(m["voter"] for m in members(survivor).values()) == 3)
+    c.same_everywhere(nodes, values + ["recovered"])
+    survivor.stop()
+    survivor.start()
+    survivor.wait_ready(LONG)
+    c.check(len(members(survivor)) == 3, "after a restart: %s" % members(survivor))
+    write(others[0], "three again")
+
+
+def peers_json(c):
+    """As rqlite has it: the same file on each survivor, here with all addresses new."""
+    nodes = c.grown(3)
+    write(nodes[0], "a")
+    values = c.same_everywhere(nodes)
+    for node in nodes:
+        node.kill_tree()
+    survivors = nodes[:2]
+    for node in survivors:
+        old_http, old_raft = node.address(), node.raft_address()
+        node.http_port, node.raft_port = free_port(), free_port()
+        node.command = [node.address() if w == old_http else node.raft_address() if w == old_raft else w for w in node.command]
+        if "-join" in node.command:
+            at = node.command.index("-join")
+            del node.command[at:at + 2]
+
+    def put(content):
+        for node in survivors:
+            folder = os.path.join(node.data_dir, "raft")
+            os.makedirs(folder, exist_ok=True)
+            with open(os.path.join(folder, "peers.json"), "w") as f:
+                f.write(content)
+
+    good = [{"id": n.node_id, "address": n.raft_address()} for n in survivors]
+    for wrong, words in (("[", "line 1"), ("{}", "must be an array"), (json.dumps(good + good[:1]), "found duplicate ID in configuration"),
+                         (json.dumps([dict(g, non_voter=True) for g in good]), "need at least one voter"),
+                         (json.dumps(good + [{"id": "zz", "address": "h:1"}]), "was not a member"),
+                         (json.dumps(good[1:]), "doesn't name this node")):
+        put(wrong)
+        survivors[0].start()
+        c.check(exits(survivors[0]) == 78 and words in log_of(survivors[0]), "peers.json %s: not refused with \"%s\"" % (wrong, words))
+        survivors[0].kill_tree()
+    put(json.dumps(good))
+    for node in survivors:
+        node.start()
+    for node in survivors:
+        node.wait_ready(LONG)
+        names = os.listdir(os.path.join(node.data_dir, "raft"))
+        c.check(names == ["peers.info"], "files: %s" % names)
+    write(survivors[1], "as two")
+    c.same_everywhere(survivors, values + ["as two"])
+    c.check(sorted(members(survivors[0])) == ["n1", "n2"], "members: %s" % members(survivors[0]))
+    states = [raft_state(n) for n in survivors]
+    c.check(states[0]["cluster_id"] == states[1]["cluster_id"] != states[0]["database_id"], "cluster ids: %s" % [s["cluster_id"] for s in states])
+    for node in survivors:      # the file is gone, the members stay
+        node.stop()
+    for node in survivors:
+        node.start()
+    for node in survivors:
+        node.wait_ready(LONG)
+    n4 = c.joined("n4", survivors[0])
+    write(n4, "as three")
+    c.same_everywhere([*survivors, n4])
+
+
+TESTS = [joins_under_load, refuses_what_cannot_be, foreign_clusters, read_replica, seven, removing, leader_removes_itself,
+         leaves_when_it_stops, reaping, wiped_disk, addresses_change, recover_one_of_three, peers_json]
+
+
+def run(test, args, tally):
+    name = test.__name__.replace("_", " ")
+    case = Case(name, args, tally)
+    failed = tally.failed
+    begin = time.monotonic()
+    try:
+        test(case)
+    except Unfit:
+        pass
+    except (NodeError, HttpFailure, Refused, OSError, KeyError, ValueError, TypeError,
+            IndexError) as e:
+        case.check(False, "stopped: %s: %s" % (type(e).__name__, e))
+    finally:
+        case.end(tally.failed > failed)
+    print("%-6s %5.1f s %s" % ("ok" if tally.failed == failed else "FAILED",
+                              time.monotonic() - begin, name), flush=True)
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rqd", default=os.path.join(here, "../../build/bin/rqd"))
+    parser.add_argument("--only", action="append", default=[], help="tests with this in their names")
+    parser.add_argument("--dir", help="parent of the data directories (default: temporary)")
+    parser.add_argument("--flag", action="append", default=[], help="passed to the servers")
+    args = parser.parse_args()
+    exit_on_sigterm()
+    tally = Tally()
+    wanted = [t for t in TESTS if not args.only or any(o.replace(" ", "_") in t.__name__ for o in args.only)]
+    for test in wanted:
+        run(test, args, tally)
+    tally.check(wanted, "no such test")
+    return tally.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
