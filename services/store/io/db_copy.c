@@ -1,9 +1,11 @@
 #include "io/db_copy.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +19,8 @@ enum {
         PIECE_BYTES     = 64 * 1024,
         REPLACE_CACHE_KIB = 2048,
 };
+
+#define COPY_MARK ".copy-"
 
 /* A copy needs no journal: a half-made one is thrown away. */
 static const char pragmas_of_copy[] =
@@ -35,7 +39,7 @@ static bool is_stopped(const atomic_bool *stop) { return stop != NULL && atomic_
 /* A new file beside the database; it has its name only until SQLite has opened it. */
 static rq_err make_file(const char *database, char **ret_path, int *ret_fd) {
         char *path;
-        if (database == NULL || asprintf(&path, "%s.copy-XXXXXX", database) < 0)
+        if (database == NULL || asprintf(&path, "%s" COPY_MARK "XXXXXX", database) < 0)
                 return RQ_ENOMEM;
         int fd = mkostemp(path, O_CLOEXEC);
         if (fd < 0) {
@@ -46,6 +50,23 @@ static rq_err make_file(const char *database, char **ret_path, int *ret_fd) {
         *ret_path = path;
         *ret_fd = fd;
         return RQ_OK;
+}
+
+void db_copy_clean(const char *database_path) {
+        RQ_CLEANUP(free_text) char *folder = strdup(database_path);
+        char *slash = folder != NULL ? strrchr(folder, '/') : NULL;
+        if (slash == NULL)
+                return;
+        *slash = '\0';
+        const char *name = slash + 1;
+        size_t size = strlen(name);
+        DIR *dir = opendir(folder);
+        if (dir == NULL)
+                return;
+        for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+                if (strncmp(entry->d_name, name, size) == 0 && strncmp(entry->d_name + size, COPY_MARK, strlen(COPY_MARK)) == 0)
+                        (void) unlinkat(dirfd(dir), entry->d_name, 0);
+        (void) closedir(dir);
 }
 
 static rq_err open_copy(const char *path, sqlite3 **ret_db) {

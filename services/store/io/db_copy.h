@@ -39,6 +39,9 @@ rq_err db_copy_in(sqlite3 *to, const char *path, char ret_problem[static DB_COPY
 /* VACUUM of the writer's database by a vacuumed copy that replaces it, likewise. */
 rq_err db_copy_vacuum(sqlite3 *writer, char ret_problem[static DB_COPY_PROBLEM_BYTES]);
 
+/* Deletes the files that a killed process has left beside the database; none may be in use. */
+void db_copy_clean(const char *database_path);
+
 /* The mark of the journal, in place. Errors: RQ_EIO, RQ_ENOSPC. */
 rq_err db_copy_set_journal(int fd, db_journal journal);
 

@@ -27,6 +27,7 @@ rq_err load_staging_new(const char *database_path, load_staging **ret_staging) {
                 return RQ_ENOMEM;
         }
         (void) unlink(s->path);
+        db_copy_clean(database_path);
         *ret_staging = s;
         return RQ_OK;
 }
