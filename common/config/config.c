@@ -413,10 +413,13 @@ static uint32_t flags_of_program(const char *program) {
 
 static void print_help(const char *program) {
         uint32_t users = flags_of_program(program);
-        (void) printf("Usage: %s [flags] DATA_DIR\n\n"
+        (void) printf("Usage: %s [flags] DATA_DIR\n", program);
+        if (strcmp(program, "rqd") == 0)
+                (void) printf("       rqd doctor [--json] [--quick] [flags] [DATA_DIR]    check the host and the node\n");
+        (void) printf("\n"
                       "Every flag can also stand in a file (-config FILE: 'http-addr = localhost:4001') or in the\n"
                       "environment (RQ_HTTP_ADDR). The command line counts more than the environment, and that more\n"
-                      "than the file. Times are written 300ms, 5s, 1h30m; sizes 4096, 512KiB, 64MiB.\n", program);
+                      "than the file. Times are written 300ms, 5s, 1h30m; sizes 4096, 512KiB, 64MiB.\n");
         if (users != 0)
                 (void) printf("All programs of a node take the same flags; these are the ones that %s uses.\n", program);
         rq_flag_print_help(stdout, users);

@@ -36,7 +36,7 @@ enum {
 static struct {
         const char *program;
         rq_log_format format;
-        int level;
+        _Atomic int level; /* may change while other threads log */
         bool to_journal;
         char node_field[NODE_BYTES_MAX]; /* "RQ_NODE=n1"; "": not known */
         pthread_mutex_t flood_mutex;
@@ -64,8 +64,12 @@ void rq_log_open(const char *program, rq_log_format format, int level) {
         log_state.format = format;
         log_state.level = level;
         log_state.to_journal = stderr_is_journal();
+        (void) pthread_mutex_lock(&log_state.flood_mutex); /* also when the level is read again */
         log_state.flood = (log_flood) {0};
+        (void) pthread_mutex_unlock(&log_state.flood_mutex);
 }
+
+void rq_log_set_level(int level) { log_state.level = level; }
 
 void rq_log_set_node(const char *node_id) {
         (void) snprintf(log_state.node_field, sizeof log_state.node_field, "%s=%s", RQ_FIELD_NODE, node_id);
@@ -316,6 +320,7 @@ void rq_log_write(int priority, const char *const *fields, const char *format, .
 }
 
 rq_err rq_log_error_(rq_err err, const char *const *fields, const char *format, ...) {
+        static const char *const bad_config[] = { RQ_MSG_BAD_CONFIG, NULL };
         int saved_errno = errno;
         char message[MESSAGE_BYTES_MAX];
         uint32_t suppressed;
@@ -329,7 +334,7 @@ rq_err rq_log_error_(rq_err err, const char *const *fields, const char *format, 
                 size = 0;
         if ((size_t) size < sizeof message)
                 (void) snprintf(message + size, sizeof message - (size_t) size, ": %s", rq_err_text(err));
-        write_record(LOG_ERR, fields, suppressed, message);
+        write_record(LOG_ERR, fields == NULL && err == RQ_ECONFIG ? bad_config : fields, suppressed, message);
         errno = saved_errno;
         return err;
 }

@@ -28,6 +28,9 @@ typedef enum rq_log_format { RQ_LOG_PLAIN, RQ_LOG_JSON } rq_log_format;
 /* program: static string. level: LOG_ERR .. LOG_DEBUG, the least urgent shown. */
 void rq_log_open(const char *program, rq_log_format format, int level);
 
+/* From any thread. */
+void rq_log_set_level(int level);
+
 /* This node's id, for the field RQ_NODE of every record in the journal and in
  * JSON (a plain line has no room for what is always the same). Copied. */
 void rq_log_set_node(const char *node_id);
@@ -46,7 +49,8 @@ void rq_log_write(int priority, const char *const *fields, const char *format, .
 #define rq_log_event(priority, id, ...) rq_log_write(priority, (const char *const[]) { id, NULL }, __VA_ARGS__)
 
 /* Logs "text: error text" at LOG_ERR and returns err, so that an error path
- * is one line: return rq_log_error(r, "Cannot open %s", path). */
+ * is one line: return rq_log_error(r, "Cannot open %s", path). RQ_ECONFIG without
+ * fields is the event RQ_MSG_BAD_CONFIG. */
 #define rq_log_error(err, ...) rq_log_error_(err, NULL, __VA_ARGS__)
 #define rq_log_error_event(err, id, ...) rq_log_error_(err, (const char *const[]) { id, NULL }, __VA_ARGS__)
 rq_err rq_log_error_(rq_err err, const char *const *fields, const char *format, ...)

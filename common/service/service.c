@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "log/log.h"
 #include "log/log_fields.h"
+#include "service/startup.h"
 
 enum {
         LOCK_WAIT_MS  = 2000, /* the instance before us may still be dying */
@@ -46,6 +47,9 @@ struct rq_service {
 
         bool ready_sent, stopping, finished;
         int exit_code;
+
+        int argc; /* for reading the configuration again */
+        char **argv;
 };
 
 /* --- notifications ---------------------------------------------------------- */
@@ -116,14 +120,40 @@ static void stop_asked(rq_service *s, int signal_number) {
                 rq_service_stopped(s);
 }
 
+/* How much the log shows is taken from the file as it is now. All other values were
+ * handed out at the start and stay: the new ones are checked, and wait for a restart. */
+static void reload_log_level(rq_service *s) {
+        RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
+        rq_config_action action = RQ_CONFIG_RUN;
+        rq_config *config = NULL;
+        rq_err r = rq_config_load(s->def->name, s->argc, s->argv, &config, &action, &problem);
+        if (r < 0) {
+                rq_log_error(r, "The configuration stays as it was: %.*s", (int) problem.size, (const char *) problem.data);
+                return;
+        }
+        if (config == NULL)
+                return;
+        rq_log_set_level(rq_config_log_level(config));
+        rq_log_info("Configuration read again: log level %s", rq_config_string(config, "log-level"));
+        (void) rq_config_free(config);
+}
+
+static void reload(rq_service *s) {
+        (void) sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long) rq_clock_mono_us());
+        reload_log_level(s);
+        if (s->def->reload != NULL)
+                s->def->reload(s->state);
+        (void) sd_notify(0, "READY=1");
+}
+
 static void on_signal(evutil_socket_t fd, short what, void *arg) {
         rq_service *s = arg;
         struct signalfd_siginfo info;
         (void) what;
         while (read(fd, &info, sizeof info) == (ssize_t) sizeof info) {
                 if (info.ssi_signo == SIGHUP) {
-                        if (s->def->reload != NULL && !s->stopping)
-                                s->def->reload(s->state);
+                        if (!s->stopping)
+                                reload(s);
                 } else {
                         stop_asked(s, (int) info.ssi_signo);
                 }
@@ -324,7 +354,10 @@ static rq_err run(rq_service *s) {
         char text[RQ_UUID_TEXT_BYTES];
         s->incarnation = rq_uuid_random();
         rq_log_debug("Starting %s, incarnation %s", RQ_VERSION, rq_uuid_text(&s->incarnation, text));
+        rq_startup startup;
+        rq_startup_begin(&startup);
         r = s->def->start(s, &s->state);
+        rq_startup_end(&startup);
         if (r < 0)
                 return r;
         if (!s->finished) /* start() may have ended it; the loop would not notice */
@@ -392,7 +425,7 @@ bool rq_program_configure(const char *name, int argc, char **argv, rq_config **r
 
 int rq_service_main(int argc, char **argv, const rq_service_def *def) {
         RQ_CLEANUP(service_done) rq_service s = {
-                .def = def, .folder_fd = -1, .run_dir_fd = -1, .lock_fd = -1, .signal_fd = -1, .launcher_fd = -1,
+                .def = def, .argc = argc, .argv = argv, .folder_fd = -1, .run_dir_fd = -1, .lock_fd = -1, .signal_fd = -1, .launcher_fd = -1,
         };
         int exit_code;
         if (!rq_program_configure(def->name, argc, argv, &s.config, &exit_code))

@@ -21,7 +21,7 @@ typedef struct rq_service_def {
         /* SIGTERM: finish what is under way, then call rq_service_stopped().
          * NULL: stop at once. */
         void (*shutdown)(void *state);
-        void (*reload)(void *state);  /* SIGHUP; may be NULL */
+        void (*reload)(void *state);  /* SIGHUP, after the log's level was taken from the file; may be NULL */
         void (*free)(void *state);    /* accepts what start() built */
 } rq_service_def;
 

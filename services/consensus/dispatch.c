@@ -313,7 +313,7 @@ static rq_err on_remove(void *arg, ipc_link *link, const ipc_frame *frame) {
         if (body == NULL)
                 return RQ_EPROTO;
         const bool fits = strlen(body->node_id) <= MEMBERSHIP_NODE_MAX && body->node_id[0] != '\0';
-        (void) snprintf(node_id, sizeof node_id, "%s", body->node_id);
+        (void) snprintf(node_id, sizeof node_id, "%.*s", MEMBERSHIP_NODE_MAX, body->node_id);
         const uint64_t deadline_us = deadline_of(body->timeout_us);
         rq_arena_reset(c->arena);
         if (fits)

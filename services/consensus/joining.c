@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "config/config.h"
 #include "log/log.h"
+#include "log/log_fields.h"
 
 enum { TEXT_BYTES_MAX = PEER_TEXT_MAX + 256, ASK_INTERVAL_US = 250000 };
 
@@ -98,11 +99,11 @@ static void on_round(void *arg) {
         if (j->o.patience_us > 0)
                 return; /* others say what is missing */
         if (j->o.attempts > 0 && j->rounds >= j->o.attempts) {
-                finish_with(j, rq_log_error(RQ_ETIMEOUT, "Failed to join the cluster at %s, after %" PRIu32 " attempts (-join-attempts): %s", j->list,
+                finish_with(j, rq_log_error_event(RQ_ETIMEOUT, RQ_MSG_NOT_JOINED, "Failed to join the cluster at %s, after %" PRIu32 " attempts (-join-attempts): %s", j->list,
                                             j->rounds, j->text));
                 return;
         }
-        rq_log_warning("Failed to join the cluster at %s so far, trying on: %s", j->list, j->text);
+        rq_log_event(LOG_WARNING, RQ_MSG_NOT_JOINED, "Failed to join the cluster at %s so far, trying on: %s", j->list, j->text);
         rq_timer_set(&j->round, j->o.interval_us);
 }
 
@@ -139,7 +140,7 @@ void joining_reply(joining *j, const peer_hello *from, const peer_join_reply *re
         case PEER_JOIN_ACCEPTED:
                 j->reply = *reply;
                 j->members.size = 0;
-                rq_log_notice("Node \"%s\" was taken into the cluster by node \"%s\" at %s", j->o.node_id, from->node_id, from->raft_addr);
+                rq_log_event(LOG_NOTICE, RQ_MSG_MEMBERS_CHANGED, "Node \"%s\" was taken into the cluster by node \"%s\" at %s", j->o.node_id, from->node_id, from->raft_addr);
                 finish_with(j, rq_buf_append_bytes(&j->members, payload));
                 break;
         case PEER_JOIN_NOT_LEADER:

@@ -1,36 +1,85 @@
 /* rq-consensus: the log. */
-#include "service/service.h"
+#include <stdlib.h>
+#include <string.h>
 
+#include "condition.h"
 #include "log/log.h"
 #include "recovery.h"
 #include "service.h"
+#include "service/service.h"
 
-static void on_stopped(void *arg) { rq_service_stopped(arg); }
+enum { STATUS_INTERVAL_US = 2000000 };
 
-static void on_failed(void *arg) { rq_service_fail(arg, RQ_EXIT_FAILURE); }
+typedef struct state {
+        rq_service *service;
+        consensus *consensus;
+        rq_timer tick;
+        char told[CONDITION_BYTES];
+} state;
+
+static void tell_status(state *s) {
+        char text[CONDITION_BYTES];
+        if (strcmp(consensus_condition(s->consensus, text), s->told) == 0)
+                return;
+        memcpy(s->told, text, sizeof text);
+        rq_service_ready(s->service, "%s", text);
+}
+
+static void on_tick(void *arg) {
+        state *s = arg;
+        tell_status(s);
+        rq_timer_set(&s->tick, STATUS_INTERVAL_US);
+}
+
+static void on_stopped(void *arg) {
+        state *s = arg;
+        rq_service_stopped(s->service);
+}
+
+static void on_failed(void *arg) {
+        state *s = arg;
+        rq_service_fail(s->service, RQ_EXIT_FAILURE);
+}
+
+static void free_service(void *arg) {
+        state *s = arg;
+        (void) consensus_free(s->consensus);
+        if (s->tick.event != NULL)
+                rq_timer_done(&s->tick);
+        free(s);
+}
 
 static rq_err start(rq_service *service, void **ret_state) {
+        state *s = calloc(1, sizeof *s);
+        if (s == NULL)
+                return rq_log_error(RQ_ENOMEM, "Cannot start");
+        s->service = service;
         consensus_options options = {
                 .loop = rq_service_loop(service), .io = log_io_kernel(),
                 .dir_fd = rq_service_folder_fd(service), .run_dir_fd = rq_service_run_dir_fd(service),
                 .dir_path = rq_service_folder_path(service), .incarnation = *rq_service_incarnation(service),
-                .on_stopped = on_stopped, .on_failed = on_failed, .arg = service,
+                .on_stopped = on_stopped, .on_failed = on_failed, .arg = s,
         };
         rq_err r = consensus_config_read(rq_service_config(service), &options.config);
-        if (r < 0)
+        if (r >= 0)
+                r = rq_timer_init(&s->tick, options.loop, on_tick, s);
+        if (r >= 0)
+                r = consensus_new(&options, &s->consensus);
+        if (r < 0) {
+                free_service(s);
                 return r;
-        consensus *c;
-        r = consensus_new(&options, &c);
-        if (r < 0)
-                return r;
-        *ret_state = c;
-        rq_service_ready(service, "Node %s, log up to index %llu", c->identity.node_id,
-                         (unsigned long long) raft_trail_of(driver_raft(c->driver))->last);
+        }
+        *ret_state = s;
+        tell_status(s); /* READY: it serves its status, whether or not there is a quorum */
+        rq_timer_set(&s->tick, STATUS_INTERVAL_US);
         return RQ_OK;
 }
 
-static void shutdown_service(void *state) { consensus_stop(state); }
-static void free_service(void *state) { (void) consensus_free(state); }
+static void shutdown_service(void *arg) {
+        state *s = arg;
+        consensus_stop(s->consensus);
+        tell_status(s);
+}
 
 int main(int argc, char **argv) {
         if (argc > 1 && strcmp(argv[1], "recover") == 0)

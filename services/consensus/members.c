@@ -139,7 +139,7 @@ static void on_removed(void *arg, const peer_hello *from, raft_index configurati
         if (c->unformed || raft_role_of(driver_raft(c->driver)) == RAFT_LEADER || configuration < steering_configuration_index(c))
                 return;
         if (!c->removed) {
-                rq_log_warning("This node \"%s\" was removed from the cluster, says node \"%s\" at %s (entry %" PRIu64 " of the log): it takes no part in it "
+                rq_log_event(LOG_WARNING, RQ_MSG_REMOVED, "This node \"%s\" was removed from the cluster, says node \"%s\" at %s (entry %" PRIu64 " of the log): it takes no part in it "
                                "any more. To bring it back, start it again with -join", c->identity.node_id, from->node_id, from->raft_addr, configuration);
                 c->removed = c->state_dirty = true;
         }
@@ -164,7 +164,7 @@ void members_look(consensus *c) {
         if (raft_leader_of(driver_raft(c->driver)) != 0) {
                 c->was_led = true;
                 if (c->removed)
-                        rq_log_notice("This node is a member of the cluster again");
+                        rq_log_event(LOG_NOTICE, RQ_MSG_MEMBERS_CHANGED, "This node is a member of the cluster again");
                 c->state_dirty |= c->removed;
                 c->removed = false;
         }

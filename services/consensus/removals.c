@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "dispatch.h"
+#include "log/log_fields.h"
 #include "steering.h"
 
 enum { ASK_INTERVAL_US = 100000 };
@@ -17,7 +18,7 @@ static void end(consensus *c, consensus_removal *one, rq_remove_outcome outcome,
         }
         c->leaving = false;
         if (outcome == REMOVE_OUTCOME_DONE)
-                rq_log_notice("This node has left the cluster (-raft-cluster-remove-shutdown)");
+                rq_log_event(LOG_NOTICE, RQ_MSG_REMOVED, "This node has left the cluster (-raft-cluster-remove-shutdown)");
         else
                 (void) rq_log_error(RQ_ETIMEOUT, "This node stops without having left the cluster: %s", text[0] != '\0' ? text : "no leader has answered in time");
 }

@@ -212,7 +212,7 @@ static void log_state(consensus *c) {
         raft_id leader = raft_leader_of(r);
         raft_term term_now = raft_term_of(r);
         bool leads = leader == c->raft_id;
-        leaderless_set(&c->leaderless, leader != 0 || c->unformed || c->stopping);
+        leaderless_set(&c->leaderless, leader != 0 || c->unformed || c->removed || c->stopping);
         if ((leader == c->said_leader && (leader == 0 || term_now == c->said_term)) || (leads && !raft_commit_is_current(r)))
                 return;
         const member *m = members_find(c, leader);

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "core/member_change.h"
+#include "log/log_fields.h"
 
 enum { LOOK_INTERVAL_US = 20000, ROUNDS_WARN = 10 };
 
@@ -132,7 +133,7 @@ static void take_in(consensus *c, const peer_hello *from, const membership *now,
         else
                 reply_with(reply, payload, PEER_JOIN_WAIT, "it is being added");
         if (r >= 0)
-                rq_log_notice("Node \"%s\" at %s joins as a %s", who.node_id, who.raft_addr, stays ? "read replica" : "learner, to become a voter");
+                rq_log_event(LOG_NOTICE, RQ_MSG_MEMBERS_CHANGED, "Node \"%s\" at %s joins as a %s", who.node_id, who.raft_addr, stays ? "read replica" : "learner, to become a voter");
         consensus_wake(c);
 }
 
@@ -182,7 +183,7 @@ peer_remove_result steering_remove(consensus *c, const char *node_id, char *text
                 return PEER_REMOVE_WAIT;
         }
         if (driver_configure(c->driver, &change->wanted) >= 0)
-                rq_log_notice("Node \"%s\" is being removed from the cluster", node_id);
+                rq_log_event(LOG_NOTICE, RQ_MSG_MEMBERS_CHANGED, "Node \"%s\" is being removed from the cluster", node_id);
         consensus_wake(c);
         return PEER_REMOVE_WAIT;
 }
@@ -202,7 +203,7 @@ static bool settle_recovery(consensus *c, const membership *now) {
         if (c->members_known == 0 || index > c->members_known)
                 return false;
         if (propose(c, now))
-                rq_log_notice("The members after the recovery become part of the log");
+                rq_log_event(LOG_NOTICE, RQ_MSG_MEMBERS_CHANGED, "The members after the recovery become part of the log");
         return true;
 }
 
@@ -217,7 +218,7 @@ static bool follow_addresses(consensus *c, const membership *now, member_change 
                 if (change->verdict != MEMBER_CHANGE_WANTED)
                         continue;
                 if (propose(c, &change->wanted))
-                        rq_log_notice("Node \"%s\" has moved from %s to %s", m->node_id, m->raft_addr, id == c->raft_id ? c->o.config.raft_addr : view.said_addr);
+                        rq_log_event(LOG_NOTICE, RQ_MSG_MEMBERS_CHANGED, "Node \"%s\" has moved from %s to %s", m->node_id, m->raft_addr, id == c->raft_id ? c->o.config.raft_addr : view.said_addr);
                 return true;
         }
         return false;
@@ -243,7 +244,7 @@ static bool promote(consensus *c, const membership *now, const bool *alive, uint
                 }
                 member_change_promote(now, alive, id, change);
                 if (change->verdict == MEMBER_CHANGE_WANTED && propose(c, &change->wanted)) {
-                        rq_log_notice("Node \"%s\" at %s has caught up and becomes a voter", m->node_id, m->raft_addr);
+                        rq_log_event(LOG_NOTICE, RQ_MSG_MEMBERS_CHANGED, "Node \"%s\" at %s has caught up and becomes a voter", m->node_id, m->raft_addr);
                         return true;
                 }
         }
@@ -283,8 +284,8 @@ static bool reap(consensus *c, const membership *now, const bool *alive, uint64_
                 if (change->verdict == MEMBER_CHANGE_REFUSED && rq_log_allowed(&c->steering.limit, &more))
                         rq_log_warning("Node \"%s\" should be reaped, but: %s (%u more)", m->node_id, change->text, more);
                 if (change->verdict == MEMBER_CHANGE_WANTED && propose(c, &change->wanted)) {
-                        rq_log_notice("Node \"%s\" at %s was silent for %" PRIu64 " s and is removed (-raft-reap-%snode-timeout)", m->node_id, m->raft_addr,
-                                      silent_us[i] / 1000000, m->voter ? "" : "read-only-");
+                        rq_log_event(LOG_WARNING, RQ_MSG_MEMBERS_CHANGED, "Node \"%s\" at %s was silent for %" PRIu64 " s and is removed "
+                                     "(-raft-reap-%snode-timeout)", m->node_id, m->raft_addr, silent_us[i] / 1000000, m->voter ? "" : "read-only-");
                         return true;
                 }
         }

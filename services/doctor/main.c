@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -11,9 +12,7 @@
 #include "io/print.h"
 #include "log/log.h"
 
-static const char default_file[] = "/etc/rq/rq.conf"; /* of the packages */
-
-typedef struct wishes { bool json, quick, help; } wishes;
+typedef struct wishes { bool json, quick, help; const char *credentials; } wishes;
 
 static void config_freep(rq_config **config) { *config = rq_config_free(*config); }
 
@@ -21,11 +20,25 @@ static bool is_flag(const char *word, const char *name) {
         return word[0] == '-' && (strcmp(word + 1, name) == 0 || (word[1] == '-' && strcmp(word + 2, name) == 0));
 }
 
+/* "--name VALUE" or "--name=VALUE"; *i moves behind the value. */
+static const char *value_of(char **argv, int *i, const char *name) {
+        const char *word = argv[*i] + (argv[*i][0] == '-') + (argv[*i][0] == '-' && argv[*i][1] == '-');
+        size_t size = strlen(name);
+        if (word == argv[*i] || strncmp(word, name, size) != 0)
+                return NULL;
+        if (word[size] == '=')
+                return word + size + 1;
+        return word[size] == '\0' && argv[*i + 1] != NULL ? argv[++*i] : NULL;
+}
+
 /* Takes our own flags out of argv. */
 static void take_wishes(int *argc, char **argv, wishes *w) {
         int kept = 1;
         for (int i = 1; i < *argc; i++) {
-                if (is_flag(argv[i], "json"))
+                const char *value = value_of(argv, &i, "credentials");
+                if (value != NULL)
+                        w->credentials = value;
+                else if (is_flag(argv[i], "json"))
                         w->json = true;
                 else if (is_flag(argv[i], "quick"))
                         w->quick = true;
@@ -39,12 +52,15 @@ static void take_wishes(int *argc, char **argv, wishes *w) {
 }
 
 static void print_help(void) {
-        (void) printf("Usage: rqd doctor [--json] [--quick] [flags] [DATA_DIR]\n\n"
+        (void) printf("Usage: rqd doctor [--json] [--quick] [--credentials FILE] [flags] [DATA_DIR]\n\n"
                       "Checks configuration, folders, disk, clock, limits, ports, the cluster's nodes and certificates.\n"
-                      "Takes the flags, file and environment of the node (rqd --help); without any, %s.\n\n"
+                      "Takes the flags, file and environment of the node (rqd --help). Without any: the node of the package,\n"
+                      "with /etc/rq/rq.conf, /run/rq and /var/lib/rq, if that file is there.\n\n"
                       "  --json    results as JSON\n"
-                      "  --quick   don't measure the disk\n\n"
-                      "Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN\n", default_file);
+                      "  --quick   don't measure the disk\n"
+                      "  --credentials FILE\n"
+                      "            name:password of a user who may \"status\", if the nodes want one (-auth)\n\n"
+                      "Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN\n");
 }
 
 static void check_config(findings *f, const rq_config *config) {
@@ -54,16 +70,38 @@ static void check_config(findings *f, const rq_config *config) {
                 (void) findings_add(f, "config", FINDING_WARNING, "without effect yet: %.*s", (int) names.size, (const char *) names.data);
 }
 
+/* A password on the command line would be in the list of processes. */
+static void read_credentials(findings *f, const char *file_name, http_user *user) {
+        struct stat st;
+        if (file_name == NULL)
+                return;
+        FILE *file = fopen(file_name, "re");
+        bool got = file != NULL && fgets(user->name_password, sizeof user->name_password, file) != NULL;
+        if (got && fstat(fileno(file), &st) == 0 && (st.st_mode & 077) != 0)
+                finding_remedy(findings_add(f, "files", FINDING_CRITICAL, "--credentials %s has mode %04o: others can read the password", file_name,
+                                            st.st_mode & 07777u), "chmod 0600 %s", file_name);
+        if (file != NULL)
+                (void) fclose(file);
+        user->name_password[strcspn(user->name_password, "\r\n")] = '\0';
+        if (!got || strchr(user->name_password, ':') == NULL) {
+                (void) findings_add(f, "files", FINDING_CRITICAL, "--credentials %s: there is no line name:password", file_name);
+                user->name_password[0] = '\0';
+        }
+}
+
 static void check_all(findings *f, const rq_config *config, const wishes *w) {
+        http_user user = { .ca_file = rq_config_string(config, "http-ca-cert") };
         bool running = false;
+        read_credentials(f, w->credentials, &user);
         check_config(f, config);
         check_folders(f, config);
         check_disk(f, config, w->quick);
         check_host(f, config);
         check_ports(f, config, &running);
         if (running)
-                check_nodes(f, config);
+                check_nodes(f, config, &user);
         check_certificates(f, config);
+        explicit_bzero(user.name_password, sizeof user.name_password);
 }
 
 /* Returns false if there is nothing more to do: an action was printed, or the
@@ -71,11 +109,13 @@ static void check_all(findings *f, const rq_config *config, const wishes *w) {
 static bool configure(int argc, char **argv, findings *f, rq_config **ret_config, bool *ret_done) {
         RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
         rq_config_action action = RQ_CONFIG_RUN;
-        char *with_file[] = { argv[0], (char *) (uintptr_t) "-config", (char *) (uintptr_t) default_file, NULL };
+        static char config_flag[] = "-config", run_flag[] = "-run-dir", run_dir[] = "/run/rq", data_dir[] = "/var/lib/rq";
+        static char file[] = "/etc/rq/rq.conf";
+        char *as_packaged[] = { argv[0], config_flag, file, run_flag, run_dir, data_dir, NULL }; /* what the units say */
         bool nothing_said = argc == 1 && getenv("RQ_CONFIG") == NULL && getenv("RQ_DATA_DIR") == NULL;
-        if (nothing_said && access(default_file, F_OK) == 0) {
-                argc = 3;
-                argv = with_file;
+        if (nothing_said && access(file, F_OK) == 0) {
+                argc = sizeof as_packaged / sizeof as_packaged[0] - 1;
+                argv = as_packaged;
         }
         rq_err r = rq_config_load("rqd doctor", argc, argv, ret_config, &action, &problem);
         *ret_done = r == RQ_OK && action == RQ_CONFIG_DONE;

@@ -12,7 +12,7 @@
 
 static const http_head result_head = { .status = 200, .content_type = "application/json; charset=utf-8", .served_by = true };
 
-enum { COLLECTED_BYTES_MAX = 64 * 1024, TAIL_BYTES_MAX = 128, ANSWER_MARGIN_US = 50 * 1000 };
+enum { COLLECTED_BYTES_MAX = 1024 * 1024, TAIL_BYTES_MAX = 128, ANSWER_MARGIN_US = 50 * 1000 };
 
 static bool is_write(const exchange *ex) { return ex->way == WAY_PROPOSE; }
 
@@ -24,7 +24,7 @@ static void finish_failed(exchange *ex, const failure_answer *answer) {
         gateway *gw = ex->gw;
         http_conn *conn = ex->conn;
         if (answer->server_error)
-                gateway_log_error(gw, answer->text);
+                gateway_log_request(ex, answer->text);
         if (answer->status == 504 && is_write(ex))
                 gw->metrics.gateway.answers_unknown++;
 
@@ -47,6 +47,7 @@ static void finish_failed(exchange *ex, const failure_answer *answer) {
 static void finish_with(exchange *ex, failure_outcome outcome, failure_reason reason, const char *text) {
         failure_answer answer;
         ex->failed_for = reason;
+        ex->failed_how = outcome;
         failure f = { .outcome = outcome, .reason = reason, .text = rq_bytes_text(text), .write = is_write(ex) };
         failure_answer_of(&f, &answer);
         finish_failed(ex, &answer);
@@ -97,6 +98,7 @@ static rq_err send_write(exchange *ex, ipc_link *link, uint64_t left_us) {
                 .transaction = ex->params.transaction,
                 .request_mode = ex->route->op == OP_REQUEST,
                 .render = render_of(&ex->params),
+                .groups = rq_buf_bytes(&ex->groups),
         };
         return message_send_propose(link, &entry);
 }
@@ -172,6 +174,7 @@ static void try_send(exchange *ex) {
         if (r == RQ_EPIPE) {
                 wait_for_link(ex, left_us);
         } else if (r == RQ_ETOOBIG) {
+                ex->failed_for = FAILED_INVALID;
                 finish_failed(ex, &(failure_answer) { .status = 413, .text = STATEMENTS_TOO_LARGE });
         } else if (r < 0) {
                 finish_with(ex, FAILED_REFUSED, FAILED_OVERLOADED, "");
@@ -204,7 +207,7 @@ void backend_start_internal(exchange *ex, exchange_way way, read_level level, co
         try_send(ex);
 }
 
-void backend_start_chunk(exchange *ex, exchange_done *done) {
+void backend_start_batch(exchange *ex, exchange_done *done) {
         ex->way = WAY_PROPOSE;
         ex->done = done;
         ex->text.size = 0;
@@ -248,6 +251,9 @@ static size_t write_tail(const exchange *ex, const message_result *result, char 
 static void collect(exchange *ex, const message_result *result, rq_bytes piece) {
         if (ex->text.size + piece.size <= COLLECTED_BYTES_MAX)
                 (void) rq_buf_append_bytes(&ex->text, piece); /* a lack of memory shows as a wrong result */
+        ipc_link *store = ipc_connector_link(ex->gw->store);
+        if (!result->last && store != NULL)
+                (void) message_send_credit(store, ex->id, piece.size);
         if (result->last)
                 ex->done(ex, 200, rq_buf_bytes(&ex->text));
 }
@@ -334,7 +340,23 @@ static void move_to_log(exchange *ex) {
         backend_start(ex);
 }
 
+/* Refused only because a service is being restarted: nothing happened, and the next process
+ * takes it. It waits for that one's link, as if it had come a moment later. */
+static bool can_wait_for_restart(const exchange *ex, const failure *f) {
+        return f->outcome == FAILED_REFUSED && f->reason == FAILED_STOPPING && ex->done == NULL && ex->state == EX_SENT && !ex->gw->stopping;
+}
+
+static void wait_for_restart(exchange *ex) {
+        uint64_t now = now_us();
+        exchange_renew_id(ex);
+        wait_for_link(ex, ex->deadline_us > now ? ex->deadline_us - now : 0);
+}
+
 void backend_on_failed(exchange *ex, const failure *f) {
+        if (can_wait_for_restart(ex, f)) {
+                wait_for_restart(ex);
+                return;
+        }
         if (f->reason == FAILED_NEEDS_LOG && ex->done == NULL && ex->route->op == OP_REQUEST && !is_write(ex) && !ex->tried_log &&
             ex->state == EX_SENT) {
                 move_to_log(ex);
@@ -350,6 +372,7 @@ void backend_on_failed(exchange *ex, const failure *f) {
 
         failure_answer answer;
         ex->failed_for = whole.reason;
+        ex->failed_how = whole.outcome;
         failure_answer_of(&whole, &answer);
         finish_failed(ex, &answer);
 }
@@ -494,6 +517,8 @@ void backend_on_deadline(exchange *ex) {
         case EX_STATUS:
         case EX_READINESS:
         case EX_TRANSFER:
+        case EX_PARKED:
+        case EX_QUEUED:
         case EX_REMOVE:
                 break;
         }

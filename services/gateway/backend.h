@@ -16,9 +16,9 @@ void backend_start(exchange *ex);
 /* A read of ours: done is called once with the whole (small) result. */
 void backend_start_internal(exchange *ex, exchange_way way, read_level level, const char *sql, exchange_done *done);
 
-/* A piece of a load: what api/load.c sends when the link is there; done is called
- * once with what the store said, or what went wrong. */
-void backend_start_chunk(exchange *ex, exchange_done *done);
+/* Writes of ours, in groups, or a piece of a load (ex->load): likewise, done is told
+ * what came of it (failed_how, failed_for). */
+void backend_start_batch(exchange *ex, exchange_done *done);
 
 /* From the links. */
 void backend_on_result(exchange *ex, const message_result *result, rq_bytes piece);

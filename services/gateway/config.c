@@ -34,6 +34,7 @@ rq_err gateway_config_read(const rq_config *config, gateway_config *ret_config) 
                 .http_allow_origin = rq_config_string(config, "http-allow-origin"),
                 .raft_adv_addr = rq_config_raft_adv_addr(config),
                 .node_id = rq_config_node_id(config),
+                .extensions_path = rq_config_string(config, "extensions-path"),
                 .http_idle_timeout_us = (uint64_t) rq_config_duration_us(config, "http-idle-timeout"),
                 .max_body_bytes = (uint64_t) rq_config_int(config, "max-body-size"),
                 .write_step_budget = (uint64_t) rq_config_int(config, "write-step-budget"),
@@ -41,6 +42,14 @@ rq_err gateway_config_read(const rq_config *config, gateway_config *ret_config) 
                 .max_answer_rows = (uint64_t) rq_config_int(config, "max-answer-rows"),
                 .max_answer_bytes = (uint64_t) rq_config_int(config, "max-answer-size"),
                 .max_connections = connections_max(config),
+                .heartbeat_timeout_us = (uint64_t) rq_config_duration_us(config, "raft-heartbeat-timeout"),
+                .commit_timeout_us = (uint64_t) rq_config_duration_us(config, "raft-commit-timeout"),
+                .checkpoint_interval_us = (uint64_t) rq_config_duration_us(config, "raft-snap-int"),
+                .checkpoint_entries = (uint64_t) rq_config_int(config, "raft-snap"),
+                .queue_capacity = (uint32_t) rq_config_int(config, "write-queue-capacity"),
+                .queue_batch_size = (uint32_t) rq_config_int(config, "write-queue-batch-size"),
+                .queue_timeout_us = (uint64_t) rq_config_duration_us(config, "write-queue-timeout"),
+                .queue_tx = rq_config_bool(config, "write-queue-tx"),
         };
         /* It becomes a line of every answer: a line break would become another. */
         if (strpbrk(c.http_allow_origin, "\r\n") != NULL || strpbrk(c.http_adv_addr, "\r\n") != NULL) {

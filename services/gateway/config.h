@@ -8,10 +8,14 @@
 #include "config/config.h"
 
 typedef struct gateway_config {
-        const char *http_addr, *http_adv_addr, *http_allow_origin, *raft_adv_addr, *node_id;
+        const char *http_addr, *http_adv_addr, *http_allow_origin, *raft_adv_addr, *node_id, *extensions_path;
         uint64_t http_idle_timeout_us, max_body_bytes, write_step_budget;
         uint64_t max_answer_rows, max_answer_bytes; /* of a read; 0: no limit */
         uint32_t max_inflight;
+        uint64_t heartbeat_timeout_us, commit_timeout_us, checkpoint_interval_us, checkpoint_entries; /* told in /status only */
+        uint32_t queue_capacity, queue_batch_size;
+        uint64_t queue_timeout_us;
+        bool queue_tx;              /* each queued request all or nothing */
         uint32_t max_connections;   /* -max-connections, and what the limit on open files allows */
 } gateway_config;
 

@@ -103,7 +103,7 @@ static void on_headers(void *arg, http_conn *conn) {
                 http_answer(conn, &(http_head) { .status = 404 }, (rq_bytes) {0}, (rq_bytes) {0});
         else if ((r->methods & request->method) == 0)
                 answer_method(conn, r);
-        else if (!api_answer_plain(gw, conn, r, &p))
+        else if (!api_answer_plain(gw, conn, r, rq_bytes_of(path, path_size)))
                 begin_exchange(gw, conn, r, &p, rq_buf_bytes(&location));
 }
 

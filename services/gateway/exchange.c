@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "core/write_queue.h"
 #include "gateway.h"
 #include "io/gzip.h"
 
@@ -90,6 +91,8 @@ void exchange_free(exchange *ex) {
                 http_conn_set_data(ex->conn, NULL);
         wheel_cancel(&gw->deadlines, &ex->deadline);
         rq_list_remove(&ex->waiting);
+        if (ex->queued != NULL)
+                ex->queued->waiter = NULL;
         give_back_body(gw, ex->body);
         for (int i = 0; i < 2; i++)
                 json_decref(ex->documents[i]);
@@ -97,10 +100,11 @@ void exchange_free(exchange *ex) {
         gw->body_bytes -= ex->charged_bytes;
         trim(&ex->text);
         trim(&ex->statements);
+        trim(&ex->groups);
         trim(&ex->location);
 
         /* All else begins anew; buffers and identity of the place stay. */
-        exchange kept = { .place = ex->place, .uses = ex->uses, .text = ex->text, .statements = ex->statements, .location = ex->location };
+        exchange kept = { .place = ex->place, .uses = ex->uses, .text = ex->text, .statements = ex->statements, .groups = ex->groups, .location = ex->location };
         *ex = kept;
         rq_list_init(&ex->waiting);
         pool->free_places[pool->free_count++] = ex->place;
@@ -115,6 +119,7 @@ void exchange_pool_done(exchange_pool *pool) {
                         continue;
                 rq_buf_done(&pool->places[i]->text);
                 rq_buf_done(&pool->places[i]->statements);
+                rq_buf_done(&pool->places[i]->groups);
                 rq_buf_done(&pool->places[i]->location);
                 free(pool->places[i]);
         }

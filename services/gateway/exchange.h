@@ -31,6 +31,8 @@ typedef enum exchange_state {
         EX_STATUS,      /* documents of the other services were asked for */
         EX_READINESS,   /* for the node's state to change */
         EX_TRANSFER,    /* for consensus to have handed leadership over */
+        EX_PARKED,      /* a queued write, for room in the queue */
+        EX_QUEUED,      /* for a queued write to be made (core/write_queue.h) */
         EX_REMOVE,      /* for consensus to have removed a member */
 } exchange_state;
 
@@ -54,13 +56,14 @@ struct exchange {
         exchange_way way;
         read_level level;
         wheel_entry deadline;
-        rq_list waiting;        /* of gw->waiting or gw->readiness */
+        rq_list waiting;        /* of gw->waiting, gw->readiness or gw->queue.parked */
         uint64_t started_ns;
         uint64_t deadline_us;   /* monotonic: the client's patience */
 
         json_body *body;        /* while it comes */
         rq_buf text;            /* a body that is SQL; any small body; a result that is collected */
         rq_buf statements;      /* io/statement.h */
+        rq_buf groups;          /* of a batch of queued writes: message_put_group() */
         rq_buf location;        /* target as sent, kept for a redirection */
         uint64_t body_bytes;    /* of the body, so far */
         uint64_t charged_bytes; /* its part of gateway.body_bytes */
@@ -82,6 +85,8 @@ struct exchange {
         uint64_t credit_due;    /* bytes passed on, not yet given back to the store */
         exchange_done *done;    /* not NULL: collect, don't answer */
         failure_reason failed_for; /* for done, with a status that isn't 200 */
+        failure_outcome failed_how; /* likewise */
+        struct queued_write *queued; /* EX_QUEUED; it knows this exchange as its waiter */
         void *documents[2];     /* EX_STATUS: json_t of consensus and store */
         bool document_asked[2];
 };

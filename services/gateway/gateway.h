@@ -12,6 +12,7 @@
 #include "core/consistency.h"
 #include "core/metrics.h"
 #include "core/wheel.h"
+#include "core/write_queue.h"
 #include "exchange.h"
 #include "io/http_server.h"
 #include "io/json_body.h"
@@ -31,6 +32,10 @@ enum {
         STATUS_WAIT_MS         = 1000,
         DEADLINE_TICK_MS       = 20,
         TIMEOUT_DEFAULT_S      = 30,
+        QUEUE_BYTES_MAX        = 64 * 1024 * 1024, /* of queued writes; */
+        QUEUE_BATCH_BYTES_MAX  = 4 * 1024 * 1024,  /* of those in one entry; a single one may be larger */
+        QUEUE_BATCH_WAIT_S     = 60,   /* for the outcome of a batch */
+        QUEUE_PAUSE_MS         = 250,  /* before a batch that was refused is tried again */
         STOP_WAIT_MS           = 10000,            /* for requests in work, at SIGTERM */
         NODE_TEXT_BYTES        = 256,
         GATEWAY_URL_BYTES      = NODE_TEXT_BYTES + 16,
@@ -47,6 +52,16 @@ typedef struct node_view {
         char node_id[NODE_TEXT_BYTES];
         char leader_id[NODE_TEXT_BYTES], leader_raft_addr[NODE_TEXT_BYTES], leader_api_addr[NODE_TEXT_BYTES];
 } node_view;
+
+/* Queued writes (api/queue.c). */
+typedef struct queue_state {
+        write_queue writes;
+        rq_timer timer;
+        bool timer_set;
+        exchange *batch;              /* on its way; NULL: none */
+        rq_list parked;               /* exchanges that wait for room */
+        uint64_t not_before_us;       /* the batch was refused: a pause */
+} queue_state;
 
 typedef struct gateway {
         rq_loop *loop;
@@ -66,6 +81,7 @@ typedef struct gateway {
         bool tick_set, stopping;
         rq_list waiting;              /* exchanges that wait for a link */
         rq_list readiness;            /* /readyz that wait for the node's state to change */
+        queue_state queue;
         uint64_t breaks;              /* of the link to consensus, so far */
         uint64_t barriers;            /* the last break that a barrier was sent for */
         uint64_t body_bytes;          /* of all requests in work */
@@ -79,6 +95,7 @@ typedef struct gateway {
         rq_timer stop_timer;
         void (*on_stopped)(void *arg);
         void *on_stopped_arg;
+        bool http_stopped, stopped;   /* no connection is left; on_stopped was called */
 } gateway;
 
 /* service.c */
@@ -93,6 +110,10 @@ void gateway_set_deadline(gateway *gw, exchange *ex, uint64_t after_us);
 const char *gateway_url(const char *address, char url[static GATEWAY_URL_BYTES]);
 /* At most a few lines a second, with how many were left out. */
 void gateway_log_error(gateway *gw, const char *text);
+void gateway_log_request(const exchange *ex, const char *text); /* with its id */
+
+/* Stopping: something has come to its end. */
+void gateway_look_stopped(gateway *gw);
 
 /* dispatch.c */
 extern const http_handlers gateway_http_handlers; /* without arg */

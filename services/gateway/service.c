@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "gateway.h"
+#include "log/log_fields.h"
 
 /* --- deadlines of exchanges ------------------------------------------------- */
 
@@ -29,6 +30,8 @@ static void on_deadline(exchange *ex) {
                 readiness_on_deadline(ex);
         else if (ex->state == EX_TRANSFER)
                 stepdown_on_deadline(ex);
+        else if (ex->state == EX_PARKED || ex->state == EX_QUEUED)
+                queue_on_deadline(ex);
         else if (ex->state == EX_REMOVE)
                 remove_on_deadline(ex);
         else
@@ -52,6 +55,7 @@ void gateway_watch_node(gateway *gw, void (*on_node)(void *arg), void *arg) {
 
 void gateway_node_changed(gateway *gw) {
         readiness_on_node_state(gw);
+        queue_on_node_state(gw);
         if (gw->on_node != NULL)
                 gw->on_node(gw->on_node_arg);
 }
@@ -61,14 +65,22 @@ const char *gateway_url(const char *address, char url[static GATEWAY_URL_BYTES])
         return url;
 }
 
-void gateway_log_error(gateway *gw, const char *text) {
+static void log_error(gateway *gw, const char *const *fields, const char *text) {
         uint32_t suppressed;
         if (!rq_log_allowed(&gw->error_log, &suppressed))
                 return;
         if (suppressed > 0)
-                rq_log_warning("%s (%u more errors not shown)", text, suppressed);
+                rq_log_write(LOG_WARNING, fields, "%s (%u more errors not shown)", text, suppressed);
         else
-                rq_log_warning("%s", text);
+                rq_log_write(LOG_WARNING, fields, "%s", text);
+}
+
+void gateway_log_error(gateway *gw, const char *text) { log_error(gw, NULL, text); }
+
+void gateway_log_request(const exchange *ex, const char *text) {
+        char request[48];
+        const char *fields[] = { rq_log_field_u64(request, sizeof request, RQ_FIELD_REQUEST, ex->id), NULL };
+        log_error(ex->gw, fields, text);
 }
 
 /* --- life ------------------------------------------------------------------- */
@@ -117,7 +129,9 @@ rq_err gateway_new(rq_loop *loop, const gateway_config *config, int run_dir_fd, 
         rq_list_init(&gw->readiness);
         wheel_init(&gw->deadlines, DEADLINE_TICK_MS * 1000, gw->started_mono_us);
 
-        rq_err r = rq_timer_init(&gw->tick, loop, on_tick, gw);
+        rq_err r = queue_init(gw);
+        if (r >= 0)
+                r = rq_timer_init(&gw->tick, loop, on_tick, gw);
         if (r >= 0)
                 r = rq_timer_init(&gw->stop_timer, loop, on_stop_timeout, gw);
         if (r >= 0)
@@ -136,7 +150,8 @@ gateway *gateway_free(gateway *gw) {
         if (gw == NULL)
                 return NULL;
         gw->stopping = true;
-        (void) http_server_free(gw->http); /* gives up every exchange */
+        (void) http_server_free(gw->http); /* gives up every exchange of a client */
+        queue_done(gw);
         (void) ipc_connector_free(gw->consensus);
         (void) ipc_connector_free(gw->store);
         exchange_pool_done(&gw->exchanges);
@@ -148,10 +163,25 @@ gateway *gateway_free(gateway *gw) {
         return NULL;
 }
 
+/* Nobody is left to answer, and what was answered before it was made has been made. */
+void gateway_look_stopped(gateway *gw) {
+        if (!gw->stopping || gw->stopped || !gw->http_stopped || !write_queue_empty(&gw->queue.writes))
+                return;
+        gw->stopped = true;
+        gw->on_stopped(gw->on_stopped_arg);
+}
+
+static void on_http_stopped(void *arg) {
+        gateway *gw = arg;
+        gw->http_stopped = true;
+        gateway_look_stopped(gw);
+}
+
 void gateway_stop(gateway *gw, void (*on_stopped)(void *arg), void *arg) {
         gw->stopping = true;
         gw->on_stopped = on_stopped;
         gw->on_stopped_arg = arg;
         rq_timer_set(&gw->stop_timer, STOP_WAIT_MS * 1000);
-        http_server_stop(gw->http, on_stopped, arg);
+        http_server_stop(gw->http, on_http_stopped, gw);
+        queue_stop(gw);
 }

@@ -234,13 +234,29 @@ static void on_stopped(void *arg) {
 
 /* --- life ------------------------------------------------------------------------------------ */
 
+static rq_err open_extensions(store *s) {
+        RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
+        const char *paths = rq_config_string(rq_service_config(s->service), "extensions-path");
+        uint32_t crc32c;
+        const char *name;
+        rq_err r = extensions_open(paths, &s->extensions, &problem);
+        if (r < 0)
+                return rq_log_error(r, "%.*s", (int) problem.size, (const char *) problem.data);
+        for (size_t i = 0; (name = extensions_at(s->extensions, i, &crc32c)) != NULL; i++)
+                rq_log_info("Extension %s, CRC-32C %08x", name, (unsigned) crc32c);
+        s->config.files.extensions = s->extensions;
+        return RQ_OK;
+}
+
 static rq_err open_files(store *s) {
         RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
         const char *path = rq_service_folder_path(s->service);
         rq_err r = files_open_with(&s->config.files, rq_service_folder_fd(s->service), path,
                                    rq_service_run_dir_fd(s->service), &s->files, &s->state, &problem);
-        if (r >= 0)
+        if (r >= 0) {
+                s->opened_index = s->state.index;
                 return RQ_OK;
+        }
         bool mismatch = r == RQ_EDIVERGED || r == RQ_ECORRUPT || r == RQ_EVERSION;
         const char *const fields[] = {
                 r == RQ_ENOSPC ? RQ_MSG_DISK_FULL : r == RQ_ECONFIG ? RQ_MSG_BAD_CONFIG : RQ_MSG_STORE_MISMATCH, NULL
@@ -297,6 +313,7 @@ static void store_free(void *state) {
         if (s->applied.event != NULL)
                 rq_wake_done(&s->applied);
         s->files = files_free(s->files);
+        s->extensions = extensions_free(s->extensions);
         free(s);
 }
 
@@ -313,7 +330,9 @@ static rq_err store_start(rq_service *service, void **ret_state) {
         gateways_init(&s->gateways);
         store_config_read(rq_service_config(service), &s->config);
         sqlite_memory_reads_max(s->config.read_memory_bytes, s->config.read_memory_bytes / 2);
-        rq_err r = open_files(s);
+        rq_err r = open_extensions(s);
+        if (r >= 0)
+                r = open_files(s);
         if (r >= 0)
                 r = start_parts(s);
         if (r < 0) {

@@ -5,6 +5,7 @@
 #include "config.h"
 #include "core/commit_stream.h"
 #include "gateways.h"
+#include "io/extensions.h"
 #include "io/apply_thread.h"
 #include "io/files.h"
 #include "ipc/ipc_endpoint.h"
@@ -17,6 +18,7 @@ extern const rq_service_def store_service;
 typedef struct store {
         rq_service *service;
         store_config config;
+        extensions *extensions;
         files *files;
         apply_thread *writer;
         reads *reads;
@@ -34,6 +36,7 @@ typedef struct store {
         store_state state;       /* as of the last output that was taken */
         uint64_t commit_index;   /* as consensus said last; 0: not yet */
         uint64_t told_checkpoint_index;
+        uint64_t opened_index;   /* where the files went on at this start */
         bool fetch_wanted;
         bool stopping, finished; /* finished: the writer's thread has ended */
         uint64_t stop_by_us;

@@ -134,6 +134,28 @@ static json_t *last_modified(const char *path) {
         return json_string(text);
 }
 
+static json_t *extension_names(const store *s) {
+        json_t *names = json_array();
+        const char *name;
+        uint32_t crc32c;
+        for (size_t i = 0; (name = extensions_at(s->extensions, i, &crc32c)) != NULL; i++)
+                (void) json_array_append_new(names, json_string(name));
+        return names;
+}
+
+/* For who compares nodes: the same name must have the same sum everywhere. */
+static json_t *extension_sums(const store *s) {
+        json_t *sums = json_object();
+        const char *name;
+        uint32_t crc32c;
+        char text[16];
+        for (size_t i = 0; (name = extensions_at(s->extensions, i, &crc32c)) != NULL; i++) {
+                (void) snprintf(text, sizeof text, "%08x", (unsigned) crc32c);
+                (void) json_object_set_new(sums, name, json_string(text));
+        }
+        return sums;
+}
+
 static json_t *sqlite_status(store *s, const reads_stats *reading, const files_stats *sizes, bool writing) {
         const char *path = sqlite3_db_filename(s->status_db, "main");
         json_t *o = json_object(), *pragmas = json_object(), *pool = json_object();
@@ -146,7 +168,8 @@ static json_t *sqlite_status(store *s, const reads_stats *reading, const files_s
         (void) json_object_set_new(o, "wal_size", number(sizes->wal_bytes));
         (void) json_object_set_new(o, "last_modified", last_modified(path));
         (void) json_object_set_new(o, "fk_constraints", json_string(files_foreign_keys(s->files) ? "enabled" : "disabled"));
-        (void) json_object_set_new(o, "extensions", json_array());
+        (void) json_object_set_new(o, "extensions", extension_names(s));
+        (void) json_object_set_new(o, "extension_crc32c", extension_sums(s));
         (void) json_object_set_new(o, "compile_options", compile_options());
         (void) json_object_set_new(o, "mem_stats", mem_stats(s->status_db));
         (void) json_object_set_new(pool, "ro", pool_of_readers(&reading->pool));
@@ -231,6 +254,7 @@ char *status_json(store *s) {
         (void) json_object_set_new(o, "applied_index", number(s->state.index));
         (void) json_object_set_new(o, "applied_term", number(s->state.term));
         (void) json_object_set_new(o, "commit_index", number(s->commit_index));
+        (void) json_object_set_new(o, "opened_index", number(s->opened_index));
         (void) json_object_set_new(o, "checkpoint_index", number(files_checkpoint_index(s->files)));
         (void) snprintf(text, sizeof text, "%016" PRIx64, s->state.outcome_hash);
         (void) json_object_set_new(o, "outcome_hash", json_string(text));

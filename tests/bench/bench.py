@@ -35,7 +35,7 @@ local n = 0
 function init(args) math.randomseed(os.time()) end
 local function body()
   n = n + 1
-  if kind == "insert" then
+  if kind == "insert" or kind == "queued" then
     return string.format('[["INSERT INTO bench(k, v, x) VALUES(?, ?, ?)", %%d, "value of row %%d", %%d.5]]', n, n, n)
   elseif kind == "tx100" then
     local t = {}
@@ -63,6 +63,7 @@ WRK_CASES = {
     "insert_c1": ("/db/execute", "insert", 1),
     "insert_c64": ("/db/execute", "insert", 64),
     "insert_c256": ("/db/execute", "insert", 256),
+    "queued_c64": ("/db/execute?queue", "queued", 64),
     "tx100_c16": ("/db/execute?transaction", "tx100", 16),
     "point_none_c1": ("/db/query?level=none", "point", 1),
     "point_none_c64": ("/db/query?level=none", "point", 64),
@@ -72,7 +73,7 @@ WRK_CASES = {
 }
 # idle is measured in the first round only, before any load; idle_after in the last one.
 CASES = ["idle", *WRK_CASES, "big_answer", "restart", "idle_after"]
-ROWS_PER_REQUEST = {"insert": 1, "tx100": 100}
+ROWS_PER_REQUEST = {"insert": 1, "queued": 1, "tx100": 100}
 
 # For the ratio columns: is a bigger number better?
 BIGGER_IS_BETTER = {"req/s"}
@@ -123,6 +124,12 @@ class Server:
     def clear(self):
         execute(self.client, ["DELETE FROM bench"])
 
+    def flush_queue(self):
+        """Returns when what was queued is made."""
+        response = self.client.request("POST", "/db/execute?queue&wait&timeout=60s", "[]", timeout=90)
+        if response.status != 200:
+            raise BenchError("a mark in the queue: %d %r" % (response.status, response.body[:300]))
+
     def count(self):
         return select(self.client, "SELECT count(*) FROM bench", "strong")[0][0][0]
 
@@ -162,7 +169,7 @@ def run_wrk(server, name, case, seconds, temp):
 
 def check_sample(server, path, kind):
     """One request of the kind by hand, its body compared. Returns the size of its answer."""
-    if kind == "insert":
+    if kind in ("insert", "queued"):
         body = [["INSERT INTO bench(k, v, x) VALUES(?, ?, ?)", 0, "sample", 0.5]]
     elif kind == "tx100":
         body = [["INSERT INTO bench(k, v, x) VALUES(?, ?, ?)", 0, "sample", 0.5]] * 100
@@ -173,7 +180,10 @@ def check_sample(server, path, kind):
     response = server.client.request("POST", path, json.dumps(body),
                                      {"Content-Type": "application/json"})
     results = json.loads(response.body).get("results") if response.status == 200 else None
-    if kind in ROWS_PER_REQUEST:
+    if kind == "queued":
+        good = results == [] and json.loads(response.body).get("sequence_number", 0) > 0
+        server.flush_queue()
+    elif kind in ROWS_PER_REQUEST:
         good = (results and len(results) == len(body)
                 and all(r.get("rows_affected") == 1 for r in results))
     else:
@@ -195,6 +205,8 @@ def verify_wrk(server, case, result, rows_before, sample_bytes):
     if bad or result["requests"] == 0:
         raise BenchError("wrk saw errors: %s of %d requests" % (bad, result["requests"]))
     if kind in ROWS_PER_REQUEST:
+        if kind == "queued":
+            server.flush_queue()    # answered isn't made
         time.sleep(0.2)     # wrk leaves requests unanswered at its end; they may still be applied
         rows = server.count() - rows_before
         least = result["requests"] * ROWS_PER_REQUEST[kind]

@@ -146,7 +146,7 @@ def flags_have_an_effect():
 
 
 # Named for what is being built; one that is used may be struck off here.
-LOG_RESERVED = {"RQ_FIELD_REQUEST", "RQ_FIELD_CLIENT", "RQ_FIELD_USER"}
+LOG_RESERVED = {"RQ_FIELD_CLIENT", "RQ_FIELD_USER"}
 
 
 def log_fields_are_documented():
@@ -181,6 +181,27 @@ def log_fields_are_documented():
               f"{rel(path)}: a MESSAGE_ID belongs into log_fields.h")
 
 
+def handbook_quotes_lines():
+    """The lines that docs/operations.md tells to look for are written by somebody, and its
+    short MESSAGE_IDs exist."""
+    doc = (ROOT / "docs/operations.md").read_text()
+    part = doc[doc.index("## 6. When something is wrong"):doc.index("## 7. Reference")]
+    ids = re.findall(r"MESSAGE_ID=[0-9a-f]{30}([0-9a-f]{2})", (ROOT / "common/log/log_fields.h").read_text())
+    source = re.sub(r'"\s*\n\s*"', "", "\n".join(path.read_text() for path in SOURCES))
+    rows = re.findall(r"^\| (.*?) \| (.*?) \|", part, re.M)
+    check(len(rows) > 20, "docs/operations.md: its tables look different now, lines can't be checked")
+    for first, second in rows:
+        if not re.fullmatch(r"[0-9a-f]{2}(, [0-9a-f]{2})*", second):
+            continue
+        for short in re.findall(r"\b[0-9a-f]{2}\b", second):
+            check(short in ids, f"docs/operations.md: there is no MESSAGE_ID …{short}")
+        for line in re.findall(r"`([^`]+)`", first):
+            # What a place holder stands for, and what an error says, is not in the format.
+            pieces = re.split(r"…|\"[^\"]*\"|\b(?:DIR|N|n\d|rq-\w+|SIG)\b|[:/]|\d+", line.replace("\u2019", "'"))
+            longest = max((piece.strip(" ()") for piece in pieces), key=len)
+            check(len(longest) < 8 or longest in source, f"docs/operations.md: nobody writes \"{longest}\" (of: {line})")
+
+
 def paths_of_one_machine():
     pattern = re.compile(r"(^|[\s\"'(=])/(work|farm|root|home/[a-z]+)/")
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
@@ -198,7 +219,7 @@ def paths_of_one_machine():
 
 def main():
     for rule in (include_direction, raft_is_pure, core_is_pure, file_names, no_dead_files, core_is_tested,
-                 raft_links_nothing, flags_have_an_effect, log_fields_are_documented, paths_of_one_machine):
+                 raft_links_nothing, flags_have_an_effect, log_fields_are_documented, handbook_quotes_lines, paths_of_one_machine):
         rule()
     for text in problems:
         print(text)

@@ -233,6 +233,10 @@ def has_raft_index(response):
     return None if good else "no raft_index at the end"
 
 
+LEFT_OPEN = ("the request left a transaction open, and it was rolled back: "
+             "end it in the same request, or use the parameter 'transaction'")
+
+
 def queued(response):
     document = json.loads(response.body)
     if document.get("results") != []:
@@ -549,17 +553,50 @@ def parameters():
               'SELECT count(*) FROM n","SELECT 1"]',
               J('{"results":[{"error":"query timeout"},{"error":"query timeout"}]}'),
               "?db_timeout=100ms"),
-        execute('["SELECT 1"]', queued, "?queue", later=True),
-        execute('["INSERT INTO m(v) VALUES(\'queued\')"]', queued, "?queue&wait",
-                lacks=("X-Rqlite-Served-By",), later=True),
-        bad("POST", "/db/execute?queue", "[]", "no statements", later=True),
-        bad("POST", "/db/execute?queue", "garbage", "invalid JSON body", deviates=True, later=True),
-        bad("POST", "/db/execute?queue", "{}", "invalid request", deviates=True, later=True),
-        Row("POST", "/db/execute?queue&wait&timeout=1ns", '["SELECT 1"]', 408,
-            "queue wait timeout\n", later=True),
         execute('["INSERT INTO m(v) VALUES(\'redirect\')"]',
                 R(r'\{"results":\[\{"last_insert_id":\d+,"rows_affected":1\}\]\}'), "?redirect",
                 name="redirect on the leader does nothing"),
+    ]
+
+
+def queue():
+    yield "queued writes", M, [
+        execute('["SELECT 1"]', queued, "?queue"),
+        execute('["INSERT INTO m(v) VALUES(\'queued\')"]', queued, "?queue&wait",
+                lacks=("X-Rqlite-Served-By",)),
+        count_is("m", 1, name="wait: it is made"),
+        execute('[["INSERT INTO m(v) VALUES(?)", "p"], ["INSERT INTO m(v) VALUES(:v)", {"v": "n"}]]', queued, "?queue&wait"),
+        execute("[]", queued, "?queue&wait", name="a mark"),
+        count_is("m", 3),
+        execute('["INSERT INTO m(v) VALUES(\'r\')"]', queued, "?queue&wait&redirect", name="redirect is ignored"),
+        execute('["INSERT INTO m(v) VALUES(\'t\')"]', R(r'\{"results":\[\],"time":[0-9.e-]+,"sequence_number":\d+\}'),
+                "?queue&wait&timings"),
+        execute('["INSERT INTO m(v) VALUES(\'pretty\')"]',
+                R(r'\{\n    "results": \[\],\n    "sequence_number": \d+\n\}'), "?queue&pretty"),
+        bad("POST", "/db/execute?queue", "[]", "no statements"),
+        bad("POST", "/db/execute?queue", "garbage", "invalid JSON body", deviates=True),
+        bad("POST", "/db/execute?queue", "", "invalid JSON body", deviates=True),
+        bad("POST", "/db/execute?queue", "{}", "invalid request", deviates=True),
+        bad("POST", "/db/execute?queue&wait", '[["S",[256]]]', "unsupported type 256", deviates=True),
+        Row("POST", "/db/execute?queue&wait&timeout=1ns", '["SELECT 1"]', 408, "queue wait timeout\n"),
+        execute('["PRAGMA journal_mode=DELETE"]', DISALLOWED, "?queue", deviates=True, name="refused at once"),
+        execute('["SELECT 1; PRAGMA journal_mode(DELETE)"]', queued, "?queue", deviates=True),
+        execute('["BEGIN","INSERT INTO m(v) VALUES(\'open\')"]', queued, "?queue", deviates=True),
+        execute('["INSERT INTO nope VALUES(1)","INSERT INTO m(v) VALUES(\'beside an error\')"]', queued, "?queue", deviates=True),
+        execute('["INSERT INTO m(v) VALUES(\'undone\')","INSERT INTO nope VALUES(1)"]', queued, "?queue&transaction", deviates=True),
+        execute('["INSERT INTO m(v) VALUES(\'last\')"]', queued, "?queue&wait",
+                name="one bad statement doesn't hold up the others"),
+        execute('["INSERT INTO m(v) VALUES(\'last\')"]',
+                R(r'\{"results":\[\{"error":"UNIQUE constraint failed: m.v"\}\],"sequence_number":\d+\}'), "?queue&wait",
+                deviates=True, name="wait tells of an error"),
+        query('["SELECT group_concat(v) AS v FROM m"]',
+              columns(["v"], ["text"], [["queued,p,n,r,t,pretty,beside an error,last"]]), deviates=True),
+        execute("INSERT INTO m(v) VALUES('text')", queued, "?queue&wait", headers={"Content-Type": "text/plain"}, deviates=True),
+        get("/status?key=http.queue._default.batch_size", "128"),
+        get("/status?key=http.queue._default", R(r".*\"sequence_number\":[1-9][0-9]+.*")),
+        get("/debug/vars?key=queue", R(r".*\"objects_rx\": [1-9].*")),
+        request('["INSERT INTO m(v) VALUES(\'request\')"]', R(r'\{"results":\[\{"last_insert_id":\d+,"rows_affected":1\}\]\}'), "?queue",
+                name="/db/request has no queue"),
     ]
 
 
@@ -809,24 +846,72 @@ def responses():
                 J('{"results":[{"error":"UNIQUE constraint failed: m.v"},'
                   '{"last_insert_id":6,"rows_affected":1}]}'), name="OR ROLLBACK harms nobody else",
                 deviates=True),
-    ] + [row for path in (execute, request) for word in (
-        "BEGIN", "BEGIN IMMEDIATE", "COMMIT", "END", "ROLLBACK", "SAVEPOINT s", "RELEASE s",
-        "ROLLBACK TO s", "/* c */ begin") for row in (
-            path(json.dumps([word]), per_statement_error(), deviates=True, name=word),)] + [
-        query('["BEGIN"]', per_statement_error(), deviates=True, name="BEGIN on query"),
-        query('["SAVEPOINT s"]', per_statement_error(), deviates=True, name="SAVEPOINT on query"),
-        execute('["BEGIN","INSERT INTO m(v) VALUES(\'bc\')","COMMIT"]',
-                R(r'\{"results":\[\{"error":"[^"]+"\},\{"last_insert_id":\d+,"rows_affected":1\},'
-                  r'\{"error":"[^"]+"\}\]\}'), deviates=True,
-                name="refused one by one, the rest runs"),
-        query('["SELECT count(*) AS n FROM m WHERE v=\'bc\'"]',
-              columns(["n"], ["integer"], [[1]]), deviates=True),
+    ]
+    yield "transactions of the request's own", M, [
+        path(json.dumps([word]), J(json.dumps({"results": [{}], "error": LEFT_OPEN})), deviates=True, name=word)
+        for path in (execute, request, query) for word in (
+            "BEGIN", "BEGIN IMMEDIATE", "SAVEPOINT s", "/* c */ begin; SAVEPOINT a")] + [
+        path(json.dumps([word]), J(json.dumps({"results": [{"error": text}]})), deviates=True, name=word)
+        for path in (execute, request, query) for word, text in (
+            ("COMMIT", "cannot commit - no transaction is active"),
+            ("END", "cannot commit - no transaction is active"),
+            ("ROLLBACK", "cannot rollback - no transaction is active"),
+            ("RELEASE s", "no such savepoint: s"), ("ROLLBACK TO s", "no such savepoint: s"))] + [
+        execute('["BEGIN","INSERT INTO m(v) VALUES(\'a\')","COMMIT"]',
+                J('{"results":[{},{"last_insert_id":1,"rows_affected":1},{}]}'), deviates=True, name="an array"),
+        execute('["BEGIN; INSERT INTO m(v) VALUES(\'b\'); INSERT INTO m(v) VALUES(\'c\'); COMMIT;"]', NOTHING,
+                deviates=True, name="a string"),
+        request('["BEGIN","INSERT INTO m(v) VALUES(\'d\') RETURNING v","SAVEPOINT s","DELETE FROM m",'
+                '"SELECT count(*) AS n FROM m","ROLLBACK TO s","SELECT count(*) AS n FROM m","COMMIT"]',
+                J('{"results":[{},{"columns":["v"],"types":["text"],"values":[["d"]]},{},{"rows_affected":4},'
+                  '{"columns":["n"],"types":["integer"],"values":[[0]]},{},'
+                  '{"columns":["n"],"types":["integer"],"values":[[4]]},{}]}'), deviates=True, name="savepoints"),
+        execute('["BEGIN","INSERT INTO m(v) VALUES(\'no\')"]',
+                J(json.dumps({"results": [{}, {"last_insert_id": 5, "rows_affected": 1}], "error": LEFT_OPEN})),
+                deviates=True, name="left open: rolled back"),
+        execute('["BEGIN; INSERT INTO m(v) VALUES(\'no\'); INSERT INTO m(v) VALUES(\'a\'); COMMIT"]',
+                J(json.dumps({"results": [{"error": "UNIQUE constraint failed: m.v"}], "error": LEFT_OPEN})),
+                deviates=True, name="an error ends the string, which leaves it open"),
+        execute('["COMMIT","INSERT INTO m(v) VALUES(\'e\')"]',
+                J('{"results":[{"error":"cannot commit - no transaction is active"},'
+                  '{"last_insert_id":5,"rows_affected":1}]}'), deviates=True, name="nobody else's transaction"),
         execute('["INSERT INTO m(v) VALUES(\'in tx\')","COMMIT","INSERT INTO m(v) VALUES(\'z\')"]',
                 R(r'\{"results":\[\{"last_insert_id":\d+,"rows_affected":1\},'
-                  r'\{"error":"[^"]+"\}\]\}'), "?transaction", deviates=True,
-                name="COMMIT can't end the request's transaction"),
-        query('["SELECT count(*) AS n FROM m WHERE v IN (\'in tx\', \'z\')"]',
-              columns(["n"], ["integer"], [[0]]), deviates=True),
+                  r'\{"error":"[^"]+\'transaction\'[^"]+"\}\]\}'), "?transaction", deviates=True,
+                name="COMMIT can't end the parameter's transaction"),
+        query('["BEGIN","SELECT count(*) AS n FROM m","COMMIT"]',
+              J('{"results":[{},{"columns":["n"],"types":["integer"],"values":[[5]]},{}]}'), deviates=True),
+        query('["BEGIN; SELECT group_concat(v) AS v FROM m; END"]', columns(["v"], ["text"], [["a,b,c,d,e"]]),
+              deviates=True),
+    ]
+    yield "statements everywhere", M, [
+        execute('["INSERT INTO m(v) VALUES(\'a\'); INSERT INTO m(v) VALUES(random()); SELECT datetime(\'now\'); '
+                'INSERT INTO m(v) VALUES(\'c\')"]', J('{"results":[{"last_insert_id":3,"rows_affected":1}]}'),
+                deviates=True, name="all of a string, with random() and now"),
+        count_is("m", 3, deviates=True),
+        request('["SELECT 1; INSERT INTO m(v) VALUES(\'d\')"]', J('{"results":[{"last_insert_id":4,"rows_affected":1}]}'),
+                deviates=True, name="a read, then a write"),
+        request('["INSERT INTO m(v) VALUES(\'e\') RETURNING id; INSERT INTO m(v) VALUES(\'f\')"]',
+                J('{"results":[{"last_insert_id":6,"rows_affected":1}]}'), deviates=True, name="RETURNING first"),
+        execute('["INSERT INTO m(v) VALUES(\'g\') RETURNING\\nid"]', columns(["id"], ["integer"], [[7]]), deviates=True),
+        query('["INSERT INTO m(v) VALUES(\'h\') RETURNING id"]', READ_ONLY),
+        query('["DELETE FROM m; SELECT 1"]', READ_ONLY, deviates=True),
+        count_is("m", 7, deviates=True),
+        query('["EXPLAIN DELETE FROM m"]', R(r'\{"results":\[\{"columns":\["addr","opcode".*')),
+        request('["EXPLAIN QUERY PLAN DELETE FROM m"]', R(r'\{"results":\[\{"columns":\["id","parent".*')),
+        request('["PRAGMA table_info(m)","UPDATE m SET v = v"]', R(r'\{"results":\[\{"columns":\["cid".*rows_affected.*')),
+        execute('["PRAGMA user_version","ANALYZE","EXPLAIN SELECT 1"]', J('{"results":[{},{},{}]}'), deviates=True),
+        query('["ANALYZE"]', READ_ONLY, deviates=True),
+        request('["ANALYZE","SELECT count(*) > 0 AS n FROM sqlite_stat1"]',
+                J('{"results":[{},{"columns":["n"],"types":["integer"],"values":[[1]]}]}'), deviates=True),
+        request('["INSERT INTO m(v) VALUES(\'inf\') RETURNING 9e999 AS x"]',
+                J('{"results":[{"columns":["x"],"types":["real"],"values":[[null]]}]}'), deviates=True,
+                name="Inf doesn't turn what is committed into a 500"),
+        count_is("m", 8, deviates=True),
+        request('["INSERT INTO m(v) VALUES(\'t1\')","SELECT * FROM nope","INSERT INTO m(v) VALUES(\'t2\')"]',
+                R(r'\{"results":\[\{"last_insert_id":9,"rows_affected":1\},\{"error":"no such table: nope"\}\]\}'),
+                "?transaction", deviates=True, name="an error at prepare ends a transaction"),
+        count_is("m", 8, deviates=True),
     ]
 
     disallowed = ["PRAGMA journal_mode=WAL", "pragma  journal_mode = DELETE",
@@ -935,7 +1020,7 @@ def documents():
     ]
 
 
-GROUPS = [pipeline, endpoints, bodies, parameters, responses, documents]
+GROUPS = [pipeline, endpoints, bodies, parameters, queue, responses, documents]
 
 
 # ---------------------------------------------------------------------------- running

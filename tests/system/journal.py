@@ -185,6 +185,75 @@ def check_refusals(t, journal, ids, rqd, parent):
         node.remove()
 
 
+def check_cluster(t, journal, ids, rqd, parent):
+    """Members that go, come back, and are missed."""
+    nodes = [Node(rqd, parent, node_id="m%d" % i) for i in (1, 2, 3)]
+    join = ",".join(node.raft_address() for node in nodes)
+    for node in nodes:
+        node.command[-1:-1] = ["-bootstrap-expect", "3", "-join", join]
+        start_in_journal(node)
+    for node in nodes:
+        node.wait_ready()
+    for node in nodes:
+        t.check(journal.find(ids["LEADER_ELECTED"], RQ_NODE=node.node_id) is not None, "%s tells who leads" % node.node_id)
+    nodes[2].kill_tree()
+    lost = journal.find(ids["MEMBER_LOST"], RQ_NODE="m1", RQ_PEER=nodes[2].raft_address())
+    t.check(lost is not None and lost["PRIORITY"] == str(WARNING), "a member that is gone: %r" % lost)
+    nodes[1].kill_tree()
+    alone = journal.find(ids["NO_LEADER"], timeout=40, RQ_NODE="m1")
+    t.check(alone is not None and alone["PRIORITY"] == str(WARNING), "no leader for long: %r" % alone)
+    loss = journal.find(ids["LEADER_LOST"], RQ_NODE="m1")
+    t.check(loss is not None and loss["PRIORITY"] == str(NOTICE), "the loss itself is a notice: %r" % loss)
+    before = len(journal.records)
+    for node in nodes[1:]:
+        start_in_journal(node)
+    for node in nodes:
+        node.wait_ready()
+    back = [r for r in journal.records[before:] if r.get("MESSAGE_ID") == ids["MEMBER_BACK"] and r["RQ_NODE"] == "m1"]
+    t.check({r["RQ_PEER"] for r in back} == {node.raft_address() for node in nodes[1:]}, "members that are back: %r" % back)
+    for node in nodes:
+        t.check(node.stop() == 0, "%s stops" % node.node_id)
+        node.remove()
+
+
+def check_full_disk(t, journal, ids, rqd, parent):
+    disk = os.path.join(parent, "disk")
+    os.makedirs(disk)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=192m", "tmpfs", disk], check=True)
+    node = Node(rqd, parent, node_id="full", data_dir=os.path.join(disk, "data"))
+    start_in_journal(node)
+    node.wait_ready()
+    client = node.client(30)
+    post(client, "/db/execute", ["CREATE TABLE t(a)"])
+    filler = os.path.join(disk, "filler")
+    with open(filler, "wb", buffering=0) as f:
+        try:
+            while True:
+                f.write(b"x" * 65536)
+        except OSError:
+            pass
+    # The log refuses what it has no room for; before that the store may stop at an entry.
+    def insert(size):
+        return client.request("POST", "/db/execute?timeout=1s", json.dumps([["INSERT INTO t VALUES(?)", "y" * size]])).status
+
+    full, deadline = None, time.monotonic() + 60
+    while full is None and time.monotonic() < deadline:
+        insert(200000)
+        full = journal.find(ids["DISK_FULL"], timeout=0, RQ_NODE="full")
+    t.check(full is not None and full["PRIORITY"] == "3", "a full disk: %r" % full)
+    os.unlink(filler)
+    deadline = time.monotonic() + 60
+    while insert(1) != 200 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    again = ids["SPACE_BACK" if full["SYSLOG_IDENTIFIER"] == "rq-consensus" else "APPLY_RESUMED"]
+    back = journal.find(again, RQ_NODE="full")
+    t.check(back is not None and back["PRIORITY"] == str(NOTICE), "space is back: %r" % back)
+    client.close()
+    node.stop()
+    node.remove()
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
 def check_records(t, journal):
     """Of all that was seen: known ids, every field that the catalog's text names, no secret."""
     explained = catalog()
@@ -275,6 +344,8 @@ def main():
         journal = Journal()
         check_life(t, journal, ids, args.rqd, parent)
         check_refusals(t, journal, ids, args.rqd, parent)
+        check_cluster(t, journal, ids, args.rqd, parent)
+        check_full_disk(t, journal, ids, args.rqd, parent)
         check_records(t, journal)
     return t.finish()
 

@@ -366,7 +366,7 @@ def killed_in_the_middle(case):
             case.check(status not in (400, 503) or found == old or at == len(data) - 1, "%s killed: %s says nothing was loaded" % (name, status))
             execute(node, "INSERT INTO seq(v) VALUES('writes')")
             case.check(case.load(node, read(old_path))[0] == 200 or
-                       wait_for("the load to be given up", 20, lambda: case.load(node, read(old_path))[0] == 200) is not None,
+                       wait_for("the load to be given up", 40, lambda: case.load(node, read(old_path))[0] == 200) is not None,
                        "%s killed: the next load works" % name)
     case.load(node, data)
     node.kill_tree()
@@ -387,7 +387,7 @@ def clients_that_hang_up(case):
         conn.send(data[:3 * MIB])
         conn.close()
     execute(node, "INSERT INTO keep VALUES(1)")
-    case.check(wait_for("a load to work", 20, lambda: case.load(node, data)[0] == 200) is not None, "the next load works soon")
+    case.check(wait_for("a load to work", 40, lambda: case.load(node, data)[0] == 200) is not None, "the next load works soon")
     conn = http.client.HTTPConnection(HOST, node.http_port, timeout=30)
     conn.request("GET", "/db/backup")
     conn.getresponse().read(1000)

@@ -348,6 +348,8 @@ rq_err peers_in_listen(peers *p) {
         if (rq_address_split(p->listen_addr, host, port) < 0)
                 return rq_log_error_event(RQ_ECONFIG, RQ_MSG_BAD_CONFIG, "The Raft address %s is not host:port", p->listen_addr);
         int error = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &list);
+        if (error == EAI_AGAIN) /* names may come later than we do when a machine boots: then another start helps */
+                return rq_log_error(RQ_EAGAIN, "Cannot resolve the Raft address %s (%s)", p->listen_addr, gai_strerror(error));
         if (error != 0)
                 return rq_log_error_event(RQ_ECONFIG, RQ_MSG_BAD_CONFIG, "Cannot resolve the Raft address %s (%s)", p->listen_addr, gai_strerror(error));
         rq_err r = RQ_OK;

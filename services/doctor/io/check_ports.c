@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -45,11 +46,12 @@ static rq_err try_listen(const char *address, char *problem, size_t problem_size
 
 static bool rq_answers(const rq_config *config) {
         static const char *const schemes[] = { "http", "https" };
+        static const http_user nobody = { .ca_file = "" };
         char url[RQ_ADDRESS_BYTES_MAX + 32], problem[HTTP_GET_PROBLEM_BYTES];
         for (size_t i = 0; i < 2; i++) {
                 http_got got = {0};
                 (void) snprintf(url, sizeof url, "%s://%s/readyz?noleader", schemes[i], rq_config_http_adv_addr(config));
-                bool ours = http_get(url, &got, problem) == RQ_OK && got.by_rq;
+                bool ours = http_get(url, &nobody, &got, problem) == RQ_OK && got.by_rq;
                 rq_buf_done(&got.body);
                 if (ours)
                         return true;
@@ -79,30 +81,59 @@ static void check_sockets(findings *f, const rq_config *config, bool running) {
                 (void) findings_add(f, check, FINDING_OK, "the services' sockets are in %s", rq_config_run_dir(config));
 }
 
-void check_ports(findings *f, const rq_config *config, bool *ret_running) {
-        static const char check[] = "ports";
-        static const char *const flags[] = { "http-addr", "raft-addr" };
-        bool running = false;
-        for (size_t i = 0; i < 2; i++) {
-                const char *address = rq_config_string(config, flags[i]);
-                char problem[256] = "it can't be opened";
-                rq_err r = try_listen(address, problem, sizeof problem);
-                if (r == RQ_OK && !running) {
-                        (void) findings_add(f, check, FINDING_OK, "-%s %s is free", flags[i], address);
-                } else if (r == RQ_OK) {
-                        (void) findings_add(f, check, FINDING_CRITICAL, "the gateway runs, but nobody listens on -%s %s", flags[i], address);
-                } else if (r != RQ_EBUSY) {
-                        finding *found = findings_add(f, check, FINDING_CRITICAL, "-%s %s: %s", flags[i], address, problem);
-                        finding_remedy(found, "take an address of this machine (ip address), and -%s-adv-addr for what others see",
-                                       i == 0 ? "http" : "raft");
-                } else if (i == 0 ? rq_answers(config) : running) {
-                        (void) findings_add(f, check, FINDING_OK, "-%s %s is this node's", flags[i], address);
-                        running = true;
-                } else {
-                        finding *found = findings_add(f, check, FINDING_CRITICAL, "-%s %s is taken, and not by a node that answers", flags[i], address);
-                        finding_remedy(found, "find by whom (ss -ltnp), stop it, or take another port");
-                }
+/* A socket of this machine: its file may be left over from a process that was killed. */
+static void check_unix(findings *f, const char *path, bool running) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        if (strlen(path) >= sizeof address.sun_path) {
+                (void) findings_add(f, "ports", FINDING_CRITICAL, "unix:%s is longer than %zu bytes", path, sizeof address.sun_path - 1);
+                return;
         }
+        (void) strcpy(address.sun_path, path);
+        RQ_CLEANUP(rq_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd >= 0 && connect(fd, (const struct sockaddr *) &address, sizeof address) == 0)
+                (void) findings_add(f, "ports", FINDING_OK, "unix:%s is listened on", path);
+        else if (errno == EACCES)
+                (void) findings_add(f, "ports", FINDING_UNKNOWN, "unix:%s isn't open to this user", path);
+        else if (running)
+                (void) findings_add(f, "ports", FINDING_CRITICAL, "the gateway runs, but nobody listens on unix:%s", path);
+        else
+                (void) findings_add(f, "ports", FINDING_OK, "unix:%s is free", path);
+}
+
+/* Returns whether it is this node that listens there. */
+static bool check_port(findings *f, const rq_config *config, const char *flag, const char *address, bool running) {
+        static const char check[] = "ports";
+        const bool is_http = strcmp(flag, "http-addr") == 0;
+        char problem[256] = "it can't be opened";
+        rq_err r = try_listen(address, problem, sizeof problem);
+        if (r == RQ_OK && !running) {
+                (void) findings_add(f, check, FINDING_OK, "-%s %s is free", flag, address);
+        } else if (r == RQ_OK) {
+                (void) findings_add(f, check, FINDING_CRITICAL, "the gateway runs, but nobody listens on -%s %s", flag, address);
+        } else if (r != RQ_EBUSY) {
+                finding *found = findings_add(f, check, FINDING_CRITICAL, "-%s %s: %s", flag, address, problem);
+                finding_remedy(found, "take an address of this machine (ip address), and -%s-adv-addr for what others see", is_http ? "http" : "raft");
+        } else if (running || (is_http && rq_answers(config))) {
+                (void) findings_add(f, check, FINDING_OK, "-%s %s is this node's", flag, address);
+                return true;
+        } else {
+                finding *found = findings_add(f, check, FINDING_CRITICAL, "-%s %s is taken, and not by a node that answers", flag, address);
+                finding_remedy(found, "find by whom (ss -ltnp), stop it, or take another port");
+        }
+        return false;
+}
+
+void check_ports(findings *f, const rq_config *config, bool *ret_running) {
+        char address[RQ_ADDRESS_BYTES_MAX];
+        const char *http = rq_config_string(config, "http-addr");
+        bool running = false;
+        for (size_t at = 0; rq_address_next(http, &at, address);)
+                if (strncmp(address, "unix:", 5) != 0)
+                        running = check_port(f, config, "http-addr", address, running) || running;
+        for (size_t at = 0; rq_address_next(http, &at, address);)
+                if (strncmp(address, "unix:", 5) == 0)
+                        check_unix(f, address + 5, running);
+        (void) check_port(f, config, "raft-addr", rq_config_string(config, "raft-addr"), running);
         check_sockets(f, config, running);
         *ret_running = running;
 }

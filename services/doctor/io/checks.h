@@ -8,6 +8,7 @@
 
 #include "config/config.h"
 #include "core/findings.h"
+#include "io/http_get.h"
 
 /* Folders and files of the node: there, whose, with which mode. */
 void check_folders(findings *f, const rq_config *config);
@@ -24,8 +25,9 @@ void check_host(findings *f, const rq_config *config);
  * HTTP port. */
 void check_ports(findings *f, const rq_config *config, bool *ret_running);
 
-/* This node and, as it tells, the others: reachable, same version, same time. */
-void check_nodes(findings *f, const rq_config *config);
+/* This node and, as it tells, the others: reachable, same version, same time.
+ * user: as whom to ask. */
+void check_nodes(findings *f, const rq_config *config, const http_user *user);
 
 /* Dates, keys and modes of the files that the flags name. */
 void check_certificates(findings *f, const rq_config *config);

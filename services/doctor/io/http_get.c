@@ -18,7 +18,7 @@ static size_t on_body(char *data, size_t one, size_t count, void *arg) {
         return size;
 }
 
-rq_err http_get(const char *url, http_got *ret_got, char problem[static HTTP_GET_PROBLEM_BYTES]) {
+rq_err http_get(const char *url, const http_user *user, http_got *ret_got, char problem[static HTTP_GET_PROBLEM_BYTES]) {
         RQ_CLEANUP(curl_freep) CURL *curl = curl_easy_init();
         RQ_CLEANUP(rq_buf_done) rq_buf body = {0};
         char text[CURL_ERROR_SIZE] = "";
@@ -31,8 +31,14 @@ rq_err http_get(const char *url, http_got *ret_got, char problem[static HTTP_GET
         (void) curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
         (void) curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
         (void) curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long) HTTP_GET_MS);
-        (void) curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
-        (void) curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+        if (user->name_password[0] == '\0') {
+                (void) curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
+                (void) curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+        } else {
+                (void) curl_easy_setopt(curl, CURLOPT_USERPWD, user->name_password);
+                if (user->ca_file[0] != '\0')
+                        (void) curl_easy_setopt(curl, CURLOPT_CAINFO, user->ca_file);
+        }
         (void) curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, text);
         (void) curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
         (void) curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);

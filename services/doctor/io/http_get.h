@@ -9,15 +9,22 @@
 
 enum { HTTP_GET_MS = 3000, HTTP_GET_BYTES_MAX = 8 * 1024 * 1024, HTTP_GET_PROBLEM_BYTES = 256 };
 
+/* As whom to ask; {0}: nobody. Then certificates are verified, since a password
+ * is sent: by ca_file, or by what the system trusts if it is "". */
+typedef struct http_user {
+        char name_password[512]; /* "name:password"; never printed */
+        const char *ca_file;
+} http_user;
+
 typedef struct http_got {
         long status;  /* 200 ... */
         bool by_rq;   /* says so in its header */
         rq_buf body;  /* the caller's: rq_buf_done() */
 } http_got;
 
-/* Certificates are not verified:
- * nothing is sent that must stay secret, and their check is another one.
+/* Without a user (name_password "") certificates are not verified: nothing is
+ * sent that must stay secret, and their check is another one.
  * Errors: RQ_EPIPE (no answer), RQ_ETOOBIG, RQ_ENOMEM; problem says why. */
-rq_err http_get(const char *url, http_got *ret_got, char problem[static HTTP_GET_PROBLEM_BYTES]);
+rq_err http_get(const char *url, const http_user *user, http_got *ret_got, char problem[static HTTP_GET_PROBLEM_BYTES]);
 
 #endif

@@ -61,7 +61,7 @@ static void answer_later(http_conn *conn, const char *what) {
         http_answer_text(conn, 501, text);
 }
 
-bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, const params *p) {
+bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, rq_bytes path) {
         const http_head licenses = { .status = 200, .content_type = API_TEXT };
         switch (r->op) {
         case OP_ROOT:
@@ -72,7 +72,7 @@ bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, const params
                 return true;
         case OP_CONSOLE:
                 gw->metrics.http.ui++;
-                http_answer_text(conn, 404, "404 page not found: the web console is not available yet in this version");
+                console_answer(conn, path);
                 return true;
         case OP_LICENSES:
                 http_answer(conn, &licenses, rq_bytes_text(licenses_text), (rq_bytes) {0});
@@ -86,11 +86,6 @@ bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, const params
                 answer_later(conn, "reap");
                 return true;
         case OP_EXECUTE:
-                if (!p->queue)
-                        return false;
-                gw->metrics.http.queued_executions++;
-                answer_later(conn, "queued writes");
-                return true;
         case OP_BACKUP:
         case OP_LOAD:
         case OP_BOOT:

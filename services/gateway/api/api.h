@@ -3,13 +3,16 @@
 #ifndef RQ_GATEWAY_API_H
 #define RQ_GATEWAY_API_H
 
+#include <jansson.h>
+
 #include "gateway.h"
 
 #define API_JSON "application/json; charset=utf-8"
 #define API_TEXT "text/plain; charset=utf-8"
 
-/* A request that needs no other service: answered at once. false: not one of these. */
-bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, const params *p);
+/* A request that needs no other service: answered at once. false: not one of these.
+ * path: decoded. */
+bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, rq_bytes path);
 
 /* The rest, in three steps; the exchange may be gone after each. */
 void api_begin(exchange *ex);                    /* headers are complete */
@@ -29,6 +32,18 @@ void data_complete(exchange *ex);
  * (`redirect`): answered, and true, unless this node leads. */
 bool api_redirect(exchange *ex);
 
+/* queue.c: /db/execute?queue */
+rq_err queue_init(gateway *gw);
+void queue_done(gateway *gw);           /* what is in it is lost, and the log says so */
+void queue_accept(exchange *ex);        /* its statements are complete */
+void queue_on_deadline(exchange *ex);   /* EX_PARKED, EX_QUEUED */
+void queue_on_node_state(gateway *gw);
+void queue_stop(gateway *gw);           /* from now on nothing waits for company */
+/* Before a hand-over: stepdown_on_flushed() is called when what is queued now has
+ * been made, or the patience is over. false: nothing is queued. */
+bool queue_flush_before(exchange *ex, uint64_t patience_us);
+void queue_status(const gateway *gw, json_t *queue);
+
 /* documents.c: STATUS of consensus and store, as json_t, NULL where there is none */
 enum { DOCUMENT_CONSENSUS = 0, DOCUMENT_STORE = 1 };
 void documents_ask(exchange *ex, bool of_store_too);
@@ -39,6 +54,13 @@ void documents_on_deadline(exchange *ex);
 /* status.c */
 void status_complete(exchange *ex);
 void vars_complete(exchange *ex);
+
+/* familiar.c: names that tools of rqlite know. store: of /status; document: the store's */
+void familiar_status(const gateway *gw, json_t *store);
+void familiar_vars(json_t *db, json_t *store, json_t *document);
+
+/* console.c; path: decoded */
+void console_answer(http_conn *conn, rq_bytes path);
 
 /* nodes.c: /nodes, GET /leader */
 void nodes_complete(exchange *ex);
@@ -62,6 +84,7 @@ void stepdown_on_done(exchange *ex, unsigned outcome, const char *text); /* of T
 void stepdown_on_failed(exchange *ex, const failure *f);
 void stepdown_on_link_down(gateway *gw);
 void stepdown_on_deadline(exchange *ex);
+void stepdown_on_flushed(exchange *ex);
 
 /* remove.c: DELETE /remove */
 void remove_body(exchange *ex, rq_bytes piece);

@@ -103,6 +103,8 @@ static rq_err take_sql(exchange *ex, rq_bytes sql, json_body_result *ret_result)
         return statement_put(&ex->statements, sql);
 }
 
+static bool is_queued(const exchange *ex) { return ex->route->op == OP_EXECUTE && ex->params.queue; }
+
 /* false: answered. */
 static bool take_statements(exchange *ex) {
         json_body_result result = { .all_may_be_read = true };
@@ -122,7 +124,8 @@ static bool take_statements(exchange *ex) {
                 refuse_overloaded(ex);
                 return false;
         }
-        if (result.problem[0] != '\0') {
+        bool is_mark = is_queued(ex) && ex->params.wait && strcmp(result.problem, JSON_BODY_NO_STATEMENTS) == 0;
+        if (result.problem[0] != '\0' && !is_mark) {
                 api_answer_text(ex, 400, result.problem);
                 return false;
         }
@@ -196,6 +199,10 @@ void data_complete(exchange *ex) {
                 answer_sql(ex);
                 return;
         case OP_EXECUTE:
+                if (is_queued(ex)) {
+                        queue_accept(ex);
+                        return;
+                }
                 gw->metrics.http.executions++;
                 gw->metrics.http.execute_stmts_rx += ex->statement_count;
                 break;

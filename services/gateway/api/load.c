@@ -151,7 +151,7 @@ static rq_err send_piece(load *l, exchange_done *done, uint64_t patience_us) {
         ex->started_ns = rq_clock_mono_ns();
         ex->deadline_us = ex->started_ns / 1000 + patience_us;
         l->sent = ex;
-        backend_start_chunk(ex, done);
+        backend_start_batch(ex, done);
         return RQ_OK;
 }
 

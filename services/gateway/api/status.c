@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "build_info.h"
 #include "io/run_file.h"
 
 #define NO_ANSWER "no answer from the service"
@@ -45,10 +46,10 @@ static void set_time(json_t *object, const char *key, uint64_t wall_us) {
 static void add_build(json_t *root) {
         json_t *build = add_object(root, "build");
         set_text(build, "version", RQ_VERSION);
-        set_text(build, "commit", "unknown");
-        set_text(build, "build_time", "unknown");
+        set_text(build, "commit", BUILD_COMMIT);
+        set_text(build, "build_time", BUILD_TIME);
         set_text(build, "compiler_command", "cc");
-        set_text(build, "compiler_toolchain", "gcc " __VERSION__);
+        set_text(build, "compiler_toolchain", BUILD_COMPILER);
 }
 
 static void add_cluster(json_t *root, const gateway *gw) {
@@ -68,7 +69,7 @@ static void add_http(json_t *root, const gateway *gw) {
         cluster = add_object(http, "cluster");
         set_text(cluster, "local_node_addr", gw->config->raft_adv_addr);
         set_text(cluster, "timeout", rq_duration_text(TIMEOUT_DEFAULT_S * INT64_C(1000000000), text, sizeof text));
-        (void) add_object(http, "queue");
+        queue_status(gw, add_object(add_object(http, "queue"), "_default"));
         set_text(add_object(http, "tls"), "enabled", "false");
         set_number(http, "connections", gw->metrics.gateway.connections_open);
         set_number(http, "connections_max", gw->config->max_connections);
@@ -130,13 +131,6 @@ static void merge_document(json_t *store, json_t *root, const char *service, jso
                 (void) json_object_update_recursive(store, document);
 }
 
-/* The same under the name that clients of rqlite look for. */
-static void copy_member(json_t *object, const char *from, const char *to) {
-        json_t *value = json_object_get(object, from);
-        if (value != NULL && json_object_get(object, to) == NULL)
-                (void) json_object_set(object, to, value);
-}
-
 static void set_missing_text(json_t *object, const char *key, const char *text) {
         if (json_object_get(object, key) == NULL)
                 set_text(object, key, text);
@@ -149,9 +143,7 @@ static void add_store(json_t *root, const exchange *ex) {
 
         merge_document(store, root, "consensus", ex->documents[DOCUMENT_CONSENSUS]);
         merge_document(store, root, "store", ex->documents[DOCUMENT_STORE]);
-        copy_member(store, "applied_index", "db_applied_index");
-        copy_member(store, "applied_index", "fsm_index");
-        copy_member(store, "applied_term", "fsm_term");
+        familiar_status(gw, store);
         /* What clients find the leader by is there in any case, and right as of
          * now: the documents may be older than the last change. */
         set_text(store, "node_id", gw->config->node_id);
@@ -171,7 +163,7 @@ static void add_store(json_t *root, const exchange *ex) {
 
         extensions = json_object_get(json_object_get(store, "sqlite3"), "extensions");
         json_t *section = add_object(root, "extensions");
-        set_text(section, "dir", "");
+        set_text(section, "dir", gw->config->extensions_path);
         (void) json_object_set_new(section, "names", json_is_array(extensions) ? json_incref(extensions) : json_array());
         set_missing_text(store, "dir", "");
 }
@@ -261,11 +253,13 @@ void vars_complete(exchange *ex) {
         (void) json_object_set_new(root, "cmdline", json_pack("[s]", "rq-gateway"));
         add_counters(root, "http", m, metrics_http_at);
         add_counters(root, "gateway", m, metrics_gateway_at);
+        add_counters(root, "queue", m, metrics_queue_at);
         (void) add_object(root, "db");
         (void) add_object(root, "store");
         (void) json_object_update(json_object_get(root, "db"), json_object_get(ex->documents[DOCUMENT_STORE], "counters"));
         (void) json_object_update(json_object_get(root, "store"), json_object_get(ex->documents[DOCUMENT_STORE], "checkpoints"));
         (void) json_object_update(json_object_get(root, "store"), json_object_get(ex->documents[DOCUMENT_CONSENSUS], "counters"));
+        familiar_vars(json_object_get(root, "db"), json_object_get(root, "store"), ex->documents[DOCUMENT_STORE]);
 
         rq_err r = print_vars(root, ex->params.key, ex->params.has_key && ex->params.key.size > 0, &document);
         if (r < 0)

@@ -66,7 +66,7 @@ static void send_transfer(exchange *ex, ipc_link *link, const char *target) {
         gateway_set_deadline(ex->gw, ex, left_us);
 }
 
-void stepdown_complete(exchange *ex) {
+static void begin(exchange *ex, bool flushed) {
         ipc_link *link = ex->gw->node.known ? ipc_connector_link(ex->gw->consensus) : NULL;
         char target[NODE_TEXT_BYTES];
         if (!read_target(ex, target) || api_redirect(ex))
@@ -77,9 +77,15 @@ void stepdown_complete(exchange *ex) {
         } else if (ipc_link_protocol_minor(link) < TRANSFER_MINOR) {
                 api_answer_text(ex, 501, "stepdown: rq-consensus is of an older version, which can't");
         } else {
-                send_transfer(ex, link, target);
+                uint64_t now_us = rq_clock_mono_us(), left_us = ex->deadline_us > now_us ? ex->deadline_us - now_us : 0;
+                if (flushed || !queue_flush_before(ex, left_us / 2))
+                        send_transfer(ex, link, target);
         }
 }
+
+/* What is queued goes to the leader that is known, first. */
+void stepdown_complete(exchange *ex) { begin(ex, false); }
+void stepdown_on_flushed(exchange *ex) { begin(ex, true); }
 
 static void answer_done(exchange *ex) {
         http_conn *conn = ex->conn;

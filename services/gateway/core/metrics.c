@@ -11,6 +11,9 @@ static const counter http_counters[] = { HTTP_COUNTERS(X) };
 #define X(name) { #name, offsetof(metrics, gateway.name) },
 static const counter gateway_counters[] = { GATEWAY_COUNTERS(X) };
 #undef X
+#define X(name) { #name, offsetof(metrics, queue.name) },
+static const counter queue_counters[] = { QUEUE_COUNTERS(X) };
+#undef X
 
 /* The place-th name in alphabetical order: the tables are short, and asked for
  * by people. */
@@ -33,4 +36,8 @@ const char *metrics_http_at(const metrics *m, unsigned place, uint64_t *ret_valu
 
 const char *metrics_gateway_at(const metrics *m, unsigned place, uint64_t *ret_value) {
         return sorted_at(m, gateway_counters, sizeof gateway_counters / sizeof gateway_counters[0], place, ret_value);
+}
+
+const char *metrics_queue_at(const metrics *m, unsigned place, uint64_t *ret_value) {
+        return sorted_at(m, queue_counters, sizeof queue_counters / sizeof queue_counters[0], place, ret_value);
 }

@@ -9,7 +9,12 @@
         X(executions) X(execute_stmts_rx) X(queries) X(query_stmts_rx)          \
         X(requests) X(request_stmts_rx) X(sql_analyze) X(leader_not_found)      \
         X(num_readyz) X(num_status) X(backups) X(loads) X(boot)                 \
-        X(queued_executions) X(user_snapshots) X(user_reaps) X(ui)              \
+        X(queued_executions) X(queued_executions_ok)                            \
+        X(queued_executions_failed) X(queued_executions_wait)                   \
+        X(queued_executions_wait_timeout) X(queued_executions_no_leader)        \
+        X(queued_executions_unknown_error) X(queued_executions_num_stmts_rx)    \
+        X(queued_executions_num_stmts_tx) X(queued_executions_retried)          \
+        X(user_snapshots) X(user_reaps) X(ui)                                   \
         X(auth_ok) X(auth_fail)
 
 #define GATEWAY_COUNTERS(X)                                                     \
@@ -22,15 +27,21 @@
         X(link_consensus_up) X(link_store_up) X(body_bytes_received)            \
         X(result_bytes_sent)
 
+/* The queue of writes. timeout: batches that were sent for the time that had
+ * passed; flush: for a mark, a hand-over or the end. */
+#define QUEUE_COUNTERS(X) X(objects_rx) X(objects_tx) X(batches) X(num_timeout) X(num_flush) X(parked) X(refused)
+
 typedef struct metrics {
 #define X(name) uint64_t name;
         struct { HTTP_COUNTERS(X) } http;
         struct { GATEWAY_COUNTERS(X) } gateway;
+        struct { QUEUE_COUNTERS(X) } queue;
 #undef X
 } metrics;
 
 /* Walks the counters of a group in the order of their names; NULL at the end. */
 const char *metrics_http_at(const metrics *m, unsigned place, uint64_t *ret_value);
 const char *metrics_gateway_at(const metrics *m, unsigned place, uint64_t *ret_value);
+const char *metrics_queue_at(const metrics *m, unsigned place, uint64_t *ret_value);
 
 #endif

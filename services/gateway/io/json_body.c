@@ -596,7 +596,7 @@ rq_err json_body_end(json_body *b, json_body_result *ret_result) {
         if (!is_over(b))
                 (void) stop(b, INVALID_JSON); /* ended early */
         if (b->complete && b->result.statement_count == 0 && b->result.problem[0] == '\0')
-                (void) stop(b, "no statements");
+                (void) stop(b, JSON_BODY_NO_STATEMENTS);
         rq_err r = b->err;
         if (r >= 0)
                 *ret_result = b->result;

@@ -12,6 +12,7 @@
 typedef struct json_body json_body;
 
 enum { JSON_BODY_PROBLEM_BYTES = 128 };
+#define JSON_BODY_NO_STATEMENTS "no statements" /* the problem of an empty list */
 
 typedef struct json_body_result {
         uint32_t statement_count;

@@ -55,9 +55,19 @@ static uint8_t *put_origin(uint8_t *p, const message_entry *e) {
         return wire_put_bytes(p, 4, e->disk_uuid.data, e->disk_uuid.size);
 }
 
-/* Propose: kind 1, timeout_us 2, step_budget 3. SqlEntry: origin 1, statements 16, transaction 17, mode 18, render 19. */
+/* SqlGroup: statements 1, transaction 2. */
+rq_err message_put_group(rq_buf *out, uint32_t statement_count, bool transaction) {
+        uint8_t field[3 + 2 * (1 + WIRE_VARINT_BYTES_MAX)], *size = wire_put_varint(field, wire_tag(20, WIRE_BYTES)), *p = size + 1;
+        p = wire_put_number(p, 1, statement_count);
+        p = wire_put_number(p, 2, transaction);
+        *size = (uint8_t) (p - size - 1);
+        return rq_buf_append(out, field, (size_t) (p - field));
+}
+
+/* Propose: kind 1, timeout_us 2, step_budget 3. SqlEntry: origin 1, statements 16, transaction 17, mode 18, render 19,
+ * groups 20. */
 rq_err message_send_propose(ipc_link *link, const message_entry *e) {
-        size_t room = FIXED_BYTES_MAX + origin_size(e) + statements_size(e->statements, STATEMENTS_OF_ENTRY);
+        size_t room = FIXED_BYTES_MAX + origin_size(e) + statements_size(e->statements, STATEMENTS_OF_ENTRY) + e->groups.size;
         uint8_t *body;
         rq_err r = reserve(link, FIXED_BYTES_MAX, room, &body);
         if (r < 0)
@@ -72,6 +82,8 @@ rq_err message_send_propose(ipc_link *link, const message_entry *e) {
         p = wire_put_number(p, 17, e->transaction);
         p = wire_put_number(p, 18, e->request_mode);
         p = put_render(p, 19, &e->render);
+        if (e->groups.size > 0)
+                p = (uint8_t *) memcpy(p, e->groups.data, e->groups.size) + e->groups.size;
         ipc_link_commit(link, IPC_PROPOSE, e->request_id, (size_t) (payload - body), (size_t) (p - payload));
         return RQ_OK;
 }

@@ -23,6 +23,7 @@ typedef struct message_entry {     /* PROPOSE with a SqlEntry */
         rq_bytes statements;       /* a run of io/statement.h */
         bool transaction, request_mode;
         message_render render;
+        rq_bytes groups;           /* a run of message_put_group(); empty: none */
 } message_entry;
 
 typedef struct message_chunk {     /* PROPOSE with a piece of a load */
@@ -31,6 +32,10 @@ typedef struct message_chunk {     /* PROPOSE with a piece of a load */
         load_chunk chunk;          /* its request_id is the same */
         rq_bytes data;
 } message_chunk;
+
+/* A SqlGroup of an entry: so many of its statements are one client's request.
+ * Errors: RQ_ENOMEM. */
+rq_err message_put_group(rq_buf *out, uint32_t statement_count, bool transaction);
 
 typedef struct message_query {     /* the Query of READ and QUERY */
         rq_bytes statements;

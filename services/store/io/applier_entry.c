@@ -1,6 +1,7 @@
 #include "io/applier_entry.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,12 +17,19 @@
 
 enum { SPILL_BYTES_DEFAULT = 1024 * 1024 };
 
-/* What happens to one entry while it runs. */
+enum { FIRST_PROBLEM_BYTES = 512 };
+
+/* What happens to one entry while it runs. A group is one client's request: all
+ * of the entry, or one of its groups. */
 typedef struct run {
         entry_context *c;
         const Rq__SqlEntry *entry;
-        json_writer *json;   /* NULL: nobody waits for the answer */
+        json_writer *json;   /* NULL: nobody waits for the answer, or not for those of statements */
         bool alone;
+        size_t group;        /* number of the one at hand, */
+        size_t first, count; /* and its statements */
+        bool transaction;    /* all of the group or nothing */
+        char *first_problem; /* of the group; NULL: not asked for. FIRST_PROBLEM_BYTES */
         uint64_t hash;
         int spill_fd;
         size_t spilled;
@@ -70,6 +78,7 @@ rq_err entry_context_init(entry_context *c, sqlite3 *db, files *f, const applier
                 r = statements_new(db, STATEMENTS_WRITER, &c->statements);
         if (r < 0)
                 return r;
+        statements_use(c->statements, files_extensions(f));
         c->json = json_writer_new();
         c->arena = rq_arena_new();
         return c->json == NULL || c->arena == NULL ? RQ_ENOMEM : RQ_OK;
@@ -239,7 +248,8 @@ static void step(run *r, statement *st, bool show_rows, step_result *ret) {
         uint64_t started = rq_clock_mono_ns();
         int rc;
         writer_functions_begin_statement(&c->functions, st->stmt, st->uses_changes);
-        if (c->exhausted_index == r->index && c->exhausted_statement == c->functions.statement_number) {
+        if (c->exhausted_index == r->index && c->exhausted_group == r->group &&
+            c->exhausted_statement == c->functions.statement_number) {
                 /* It ended the batch's transaction by that; alone it would take
                  * as long again, to the same end. */
                 writer_functions_exhaust(&c->functions);
@@ -266,6 +276,7 @@ static void step(run *r, statement *st, bool show_rows, step_result *ret) {
         if (ret->code == SQLITE_INTERRUPT && c->functions.budget_exhausted) {
                 ret->problem = budget_text;
                 c->exhausted_index = r->index;
+                c->exhausted_group = r->group;
                 c->exhausted_statement = c->functions.statement_number;
         }
 }
@@ -276,7 +287,13 @@ static void count_outcome(run *r, int code, int64_t changes, int64_t last_id) {
         r->hash = rq_hash_mix(r->hash, (uint64_t) last_id);
 }
 
+static void note_problem(run *r, const char *problem) {
+        if (r->first_problem != NULL && r->first_problem[0] == '\0')
+                (void) snprintf(r->first_problem, FIRST_PROBLEM_BYTES, "%s", problem);
+}
+
 static void answer_problem(run *r, const step_result *result, const char *problem, bool of_query) {
+        note_problem(r, problem);
         if (r->json == NULL)
                 return;
         if (result != NULL && result->rows_begun && !result->rows_done)
@@ -285,13 +302,119 @@ static void answer_problem(run *r, const step_result *result, const char *proble
                 json_error_result(r->json, problem, of_query);
 }
 
-/* Runs one statement as (part of) a unit and writes its answer if it is the
- * last of its text. Returns false if the text ends here. */
 static const char unit_text[] = "what the request changed could not be kept: a virtual table's own tables are broken";
 
+/* --- transactions of the request's own: BEGIN, SAVEPOINT... ------------------------ */
+
+/* A savepoint of ours stands for each of the request's, which may have any name. */
+static bool at_savepoint(run *r, const char *words, uint32_t number) {
+        char sql[64];
+        (void) snprintf(sql, sizeof sql, "%s \"rq:%u\"", words, (unsigned) number);
+        int rc = sqlite3_exec(r->c->db, sql, NULL, NULL, NULL);
+        if (rc != SQLITE_OK)
+                (void) is_environment(r, sqlite3_extended_errcode(r->c->db));
+        return rc == SQLITE_OK;
+}
+
+static void undo_to_savepoint(run *r, uint32_t number) {
+        (void) at_savepoint(r, "ROLLBACK TO", number);
+        if (r->c->analyzed)
+                reload_schema(r->c);
+}
+
+/* Ends what the request has open. Returns a problem, or NULL. */
+static const char *end_open(run *r, bool keep, int *ret_code) {
+        *ret_code = SQLITE_DONE;
+        if (keep && foreign_keys_open(r->c)) { /* and it stays open, as SQLite has it */
+                *ret_code = SQLITE_CONSTRAINT;
+                return "FOREIGN KEY constraint failed";
+        }
+        if (unit_end(r, keep) || !keep || r->error < 0)
+                return NULL;
+        *ret_code = SQLITE_ERROR;
+        return unit_text;
+}
+
+/* Around each statement of such a transaction: what fails by SQLite's rules is
+ * undone by SQLite, what fails by ours by this. */
+enum { SAVEPOINT_OF_STATEMENT = 0 };
+
+static void end_statement(run *r, bool keep) {
+        if (sqlite3_get_autocommit(r->c->db))
+                return; /* it has ended all of it */
+        if (!keep)
+                undo_to_savepoint(r, SAVEPOINT_OF_STATEMENT);
+        (void) at_savepoint(r, "RELEASE", SAVEPOINT_OF_STATEMENT);
+}
+
+/* Returns a problem, or NULL: done. */
+static const char *carry_out(run *r, const transaction_move *move, int *ret_code) {
+        *ret_code = SQLITE_DONE;
+        if (move->closes)
+                return end_open(r, !move->undoes, ret_code);
+        if (move->opens)
+                unit_begin(r);
+        if (move->kind == CONTROL_SAVEPOINT)
+                (void) at_savepoint(r, "SAVEPOINT", move->savepoint);
+        else if (move->kind == CONTROL_RELEASE)
+                (void) at_savepoint(r, "RELEASE", move->savepoint);
+        else if (move->kind == CONTROL_ROLLBACK_TO)
+                undo_to_savepoint(r, move->savepoint);
+        return NULL;
+}
+
+/* As run_statement(), for one that controls transactions. */
+static bool run_control(run *r, statement *st, bool last) {
+        entry_context *c = r->c;
+        char said[MOVE_PROBLEM_BYTES];
+        int code = SQLITE_ERROR;
+        transaction_move move = transaction_stack_move(&c->open, st->control, st->savepoint, said);
+        const char *problem = said[0] != '\0' ? said : carry_out(r, &move, &code);
+
+        atomic_fetch_add_explicit(&c->statement_count, 1, memory_order_relaxed);
+        if (problem == NULL)
+                transaction_stack_moved(&c->open, &move, st->savepoint);
+        statements_release(c->statements, st);
+        if (r->error < 0 || (r->gone && !r->alone))
+                return false;
+        count_outcome(r, code, 0, 0);
+        if (problem != NULL) {
+                answer_problem(r, NULL, problem, false);
+                r->failed = true;
+        } else if (r->json != NULL && last) {
+                json_empty_result(r->json, false);
+        }
+        return problem == NULL;
+}
+
+/* At the end of the request. Returns a problem, or NULL. */
+static const char *end_left_open(run *r) {
+        int code;
+        if (!r->c->open.open || r->error < 0 || (r->gone && !r->alone))
+                return NULL;
+        (void) end_open(r, false, &code);
+        transaction_stack_ended(&r->c->open);
+        count_outcome(r, SQLITE_MISUSE, 0, 0);
+        r->failed = true;
+        return transaction_left_open;
+}
+
+/* A statement has ended the transaction that the request had begun; it runs
+ * alone, so nobody else's is concerned, and the next one stands for itself. */
+static void lose_open(run *r) {
+        transaction_stack_ended(&r->c->open);
+        r->gone = false;
+        if (r->c->analyzed)
+                reload_schema(r->c);
+}
+
+/* --- statements of the request ------------------------------------------------------ */
+
+/* Runs one statement as (part of) a unit and writes its answer if it is the
+ * last of its text. Returns false if the text ends here. */
 static bool run_statement(run *r, statement *st, bind_cursor *cursor, bool last) {
         entry_context *c = r->c;
-        bool own_unit = !r->entry->transaction;
+        bool in_open = c->open.open, own_unit = !r->transaction && !in_open, against_rules = false;
         char bind_problem[BIND_PROBLEM_BYTES];
         step_result result = { .code = SQLITE_DONE };
         int64_t changes = 0, last_id = 0;
@@ -309,6 +432,8 @@ static bool run_statement(run *r, statement *st, bind_cursor *cursor, bool last)
         } else {
                 if (own_unit)
                         unit_begin(r);
+                else if (in_open)
+                        (void) at_savepoint(r, "SAVEPOINT", SAVEPOINT_OF_STATEMENT);
                 step(r, st, last, &result);
                 if (r->error < 0)
                         return false;
@@ -321,6 +446,7 @@ static bool run_statement(run *r, statement *st, bind_cursor *cursor, bool last)
                 if (result.problem == NULL && c->functions.rowid_max_used) {
                         result.problem = "rowid 9223372036854775807 needs a table with AUTOINCREMENT: ids after it would be random";
                         result.code = SQLITE_FULL;
+                        against_rules = true;
                 }
                 if (result.problem == NULL && own_unit && foreign_keys_open(c)) {
                         result.problem = "FOREIGN KEY constraint failed";
@@ -336,6 +462,8 @@ static bool run_statement(run *r, statement *st, bind_cursor *cursor, bool last)
                 answer_problem(r, &result, result.problem, of_query);
         c->analyzed |= st->analyzes;
         statements_release(c->statements, st);
+        if (in_open && ran)
+                end_statement(r, !against_rules);
         if (own_unit && ran && !unit_end(r, !failed) && !failed) {
                 if (r->error < 0 || r->gone)
                         return false;
@@ -346,6 +474,8 @@ static bool run_statement(run *r, statement *st, bind_cursor *cursor, bool last)
                 else
                         answer_problem(r, &result, unit_text, of_query);
         }
+        if (r->gone && in_open)
+                lose_open(r);
         count_outcome(r, result.code, failed ? 0 : changes, failed || !inserted ? 0 : last_id);
         if (!failed && r->json != NULL && last && !result.rows_done)
                 json_write_result(r->json, inserted, last_id, changes, result.elapsed_ns);
@@ -392,7 +522,7 @@ static void run_text(run *r, const Rq__Statement *text) {
                 statement st;
                 if (sql_text_is_vacuum(rest, &rest)) {
                         any = true;
-                        go_on = run_vacuum(r, r->entry->transaction, statements_blank(rest));
+                        go_on = run_vacuum(r, r->transaction || c->open.open, statements_blank(rest));
                         continue;
                 }
                 rq_err e = statements_prepare(c->statements, rest, &st, &rest);
@@ -415,7 +545,8 @@ static void run_text(run *r, const Rq__Statement *text) {
                 if (st.changes_schema)
                         atomic_store(&c->schema_index, r->index);
                 r->schema_changed |= st.changes_schema;
-                go_on = run_statement(r, &st, &cursor, statements_blank(rest));
+                bool last = statements_blank(rest);
+                go_on = st.control != CONTROL_NONE ? run_control(r, &st, last) : run_statement(r, &st, &cursor, last);
                 statements_release(c->statements, &st);
                 if (r->schema_changed)
                         statements_forget(c->statements);
@@ -426,12 +557,17 @@ static void run_text(run *r, const Rq__Statement *text) {
                 atomic_fetch_add_explicit(&c->error_count, 1, memory_order_relaxed);
 }
 
+static void run_texts(run *r) {
+        bool to_the_end = !r->transaction;
+        for (size_t i = 0; i < r->count && r->error >= 0 && !r->gone && (to_the_end || !r->failed); i++)
+                run_text(r, r->entry->statements[r->first + i]);
+}
+
 static const char *run_transaction(run *r) {
         const char *problem = NULL;
         atomic_fetch_add_explicit(&r->c->transaction_count, 1, memory_order_relaxed);
         unit_begin(r);
-        for (size_t i = 0; i < r->entry->n_statements && r->error >= 0 && !r->failed && !r->gone; i++)
-                run_text(r, r->entry->statements[i]);
+        run_texts(r);
         if (r->error < 0)
                 return NULL;
         if (!r->failed && !r->gone && foreign_keys_open(r->c)) {
@@ -447,14 +583,66 @@ static const char *run_transaction(run *r) {
         return problem;
 }
 
-/* --- entries -------------------------------------------------------------------- */
+/* --- groups: one client's request each ------------------------------------------------ */
 
-static bool disallowed(const Rq__SqlEntry *entry) {
-        for (size_t i = 0; i < entry->n_statements; i++)
-                if (statements_pragma_disallowed(rq_bytes_of(entry->statements[i]->sql.data, entry->statements[i]->sql.len)))
+static bool disallowed(const run *r) {
+        for (size_t i = r->first; i < r->first + r->count; i++) {
+                const Rq__Statement *text = r->entry->statements[i];
+                if (statements_pragma_disallowed(rq_bytes_of(text->sql.data, text->sql.len)))
                         return true;
+        }
         return false;
 }
+
+/* Returns a problem of the group as a whole, or NULL. */
+static const char *run_group(run *r) {
+        transaction_stack_begin(&r->c->open, r->transaction);
+        r->failed = false;
+        r->problem = NULL;
+        if (disallowed(r)) {
+                count_outcome(r, SQLITE_AUTH, 0, 0);
+                return "disallowed pragma";
+        }
+        if (r->transaction)
+                return run_transaction(r);
+        run_texts(r);
+        const char *problem = end_left_open(r);
+        return problem != NULL ? problem : r->problem;
+}
+
+/* Do the groups share all statements among them? It was made so; the same on
+ * every node. */
+static bool groups_fit(const Rq__SqlEntry *entry) {
+        uint64_t count = 0;
+        for (size_t i = 0; i < entry->n_groups; i++)
+                count += entry->groups[i]->statements;
+        return entry->n_groups == 0 || count == entry->n_statements;
+}
+
+/* Several requests: the answer has a result for each. answer: NULL: nobody waits. */
+static void run_groups(run *r, const record_header *header, json_writer *answer) {
+        char first_problem[FIRST_PROBLEM_BYTES];
+        r->first_problem = first_problem;
+        for (; r->group < r->entry->n_groups && r->error >= 0 && !r->gone; r->group++) {
+                const Rq__SqlGroup *group = r->entry->groups[r->group];
+                uint64_t seed = r->group == 0 ? header->seed : rq_hash_mix(header->seed, r->group);
+                first_problem[0] = '\0';
+                r->count = group->statements;
+                r->transaction = group->transaction;
+                writer_functions_begin_entry(&r->c->functions, seed, header->step_budget);
+                const char *problem = run_group(r);
+                if (problem != NULL)
+                        note_problem(r, problem);
+                if (answer != NULL && first_problem[0] != '\0')
+                        json_error_result(answer, first_problem, false);
+                else if (answer != NULL)
+                        json_empty_result(answer, false);
+                r->first += r->count;
+        }
+        r->first_problem = NULL;
+}
+
+/* --- entries -------------------------------------------------------------------- */
 
 static bool origin_of(const Rq__SqlEntry *entry, rq_uuid *ret_gateway) {
         if (entry->origin == NULL || entry->origin->incarnation.len != RQ_UUID_BYTES)
@@ -463,23 +651,23 @@ static bool origin_of(const Rq__SqlEntry *entry, rq_uuid *ret_gateway) {
         return true;
 }
 
-static void begin_answer(run *r) {
+static void begin_answer(const run *r, json_writer *json) {
         static const Rq__Render plain = RQ__RENDER__INIT;
         const Rq__Render *render = r->entry->render != NULL ? r->entry->render : &plain;
         const json_options options = {
                 .associative = render->associative, .timings = render->timings,
                 .pretty = render->pretty, .blob_array = render->blob_array,
         };
-        json_begin(r->json, &options);
+        json_begin(json, &options);
 }
 
 /* Moves the answer from the writer to the batch's output, or to the end of its
  * spill file. */
-static rq_err keep_answer(run *r, apply_output *out, apply_result *result) {
+static rq_err keep_answer(run *r, json_writer *json, apply_output *out, apply_result *result) {
         if (r->spill_fd >= 0) {
                 size_t limit = r->c->spill_bytes;
                 r->c->spill_bytes = 0; /* whatever is left */
-                (void) spill(r, r->json);
+                (void) spill(r, json);
                 r->c->spill_bytes = limit;
                 if (r->error < 0)
                         return r->error;
@@ -487,7 +675,7 @@ static rq_err keep_answer(run *r, apply_output *out, apply_result *result) {
                 result->spill_fd = RQ_TAKE(r->spill_fd, -1);
                 return RQ_OK;
         }
-        rq_bytes bytes = json_bytes(r->json);
+        rq_bytes bytes = json_bytes(json);
         result->offset = out->json.size;
         result->size = bytes.size;
         result->spill_fd = -1;
@@ -498,7 +686,7 @@ rq_err entry_run(entry_context *c, const record_header *header, rq_bytes body, b
                  applier_wanted wanted, void *wanted_arg, apply_output *out, entry_outcome *ret_outcome) {
         rq_arena_reset(c->arena);
         Rq__SqlEntry *entry = rq__sql_entry__unpack(rq_arena_allocator(c->arena), body.size, body.data);
-        if (entry == NULL) {
+        if (entry == NULL || !groups_fit(entry)) {
                 /* Its checksum is right, so it was made so; the same on every node. */
                 *ret_outcome = (entry_outcome) { .hash = rq_hash_mix(0, SQLITE_FORMAT) };
                 return RQ_OK;
@@ -507,22 +695,21 @@ rq_err entry_run(entry_context *c, const record_header *header, rq_bytes body, b
         entry_outcome outcome = {0};
         bool asked = origin_of(entry, &outcome.result.gateway) &&
                      (wanted == NULL || wanted(wanted_arg, &outcome.result.gateway));
-        run r = { .c = c, .entry = entry, .json = asked ? c->json : NULL, .alone = alone, .spill_fd = -1, .index = header->index };
+        bool grouped = entry->n_groups > 0;
+        run r = {
+                .c = c, .entry = entry, .json = asked && !grouped ? c->json : NULL, .alone = alone, .spill_fd = -1,
+                .index = header->index, .count = entry->n_statements, .transaction = entry->transaction,
+        };
         const char *problem = NULL;
 
         files_set_entry_clock(c->files, header->clock_us);
-        writer_functions_begin_entry(&c->functions, header->seed, header->step_budget);
         if (asked)
-                begin_answer(&r);
-        if (disallowed(entry)) {
-                problem = "disallowed pragma";
-                count_outcome(&r, SQLITE_AUTH, 0, 0);
-        } else if (entry->transaction) {
-                problem = run_transaction(&r);
+                begin_answer(&r, c->json);
+        if (grouped) {
+                run_groups(&r, header, asked ? c->json : NULL);
         } else {
-                for (size_t i = 0; i < entry->n_statements && r.error >= 0 && !r.gone; i++)
-                        run_text(&r, entry->statements[i]);
-                problem = r.problem;
+                writer_functions_begin_entry(&c->functions, header->seed, header->step_budget);
+                problem = run_group(&r);
         }
 
         if (r.schema_changed)
@@ -530,7 +717,7 @@ rq_err entry_run(entry_context *c, const record_header *header, rq_bytes body, b
         rq_err e = r.error < 0 ? r.error : r.gone && !alone ? RQ_ECANCELED : RQ_OK;
         if (e >= 0 && asked) {
                 json_end(c->json, problem);
-                e = json_failed(c->json) ? RQ_ENOMEM : keep_answer(&r, out, &outcome.result);
+                e = json_failed(c->json) ? RQ_ENOMEM : keep_answer(&r, c->json, out, &outcome.result);
         }
         rq_closep(&r.spill_fd);
         if (e < 0)

@@ -25,7 +25,8 @@ typedef struct entry_context {
         writer_functions functions; /* what random(), changes()... answer in this entry */
         sqlite3_stmt *begin, *commit, *rollback, *savepoint, *release, *rollback_to;
         bool analyzed;              /* since the last COMMIT */
-        uint64_t exhausted_index, exhausted_statement; /* known to exceed its budget: not run again */
+        uint64_t exhausted_index, exhausted_group, exhausted_statement; /* known to exceed its budget: not run again */
+        transaction_stack open;     /* what the request at hand has begun itself */
         bool foreign_keys;
         const files_io *io; /* for spill files */
         size_t spill_bytes;

@@ -51,6 +51,8 @@ struct db_reader {
         void *send_arg;
         bool gave_up; /* send said stop, or memory is out */
         uint64_t rows, bytes_sent;
+        transaction_stack open; /* of the request: they change nothing, all is one read transaction */
+        char late_problem[MOVE_PROBLEM_BYTES]; /* of one behind a text's rows */
         uint64_t send_us; /* of the statement's time, spent waiting for its reader */
         const char *over; /* the answer is larger than the request allows */
 
@@ -216,10 +218,29 @@ static const char *error_text(db_reader *r, int code) {
  * /db/request (http-api.md, Answers). */
 static void prepare_error(db_reader *r, const char *text) { json_error_result(r->json, text, !r->query->request_mode); }
 
+/* BEGIN and its like: nothing to do, but they must be in order. */
+static bool run_control(db_reader *r, const statement *st, bool *ret_slot) {
+        char problem[MOVE_PROBLEM_BYTES];
+        transaction_move move = transaction_stack_move(&r->open, st->control, st->savepoint, problem);
+        bool good = problem[0] == '\0';
+        if (good)
+                transaction_stack_moved(&r->open, &move, st->savepoint);
+        else if (*ret_slot)
+                (void) snprintf(r->late_problem, sizeof r->late_problem, "%s", problem);
+        else
+                json_error_result(r->json, problem, true);
+        *ret_slot |= !good;
+        return good;
+}
+
 /* One of a text's statements. *ret_slot: it wrote the text's result. False:
  * the text ends here. */
 static bool run_statement(db_reader *r, statement *st, bind_cursor *cursor, bool answer_rows, bool *ret_slot) {
         char problem[BIND_PROBLEM_BYTES];
+        if (st->control != CONTROL_NONE)
+                return run_control(r, st, ret_slot);
+        if (*ret_slot)
+                return true; /* behind the rows: nothing that would be seen */
         *ret_slot = true;
         if (!st->readonly) {
                 prepare_error(r, change_refused);
@@ -278,7 +299,7 @@ static rq_err run_text(db_reader *r, const Rq__Statement *in) {
                 json_error_result(r->json, timed_out_text, true);
                 return RQ_OK;
         }
-        for (size_t i = 0; rest.size > 0 && go_on && !slot; i++) {
+        for (size_t i = 0; rest.size > 0 && go_on && (!slot || r->open.open); i++) {
                 statement st;
                 rq_bytes sql = rest;
                 rq_err e = statements_prepare(r->statements, sql, &st, &rest);
@@ -371,6 +392,8 @@ static db_read_outcome run_in_snapshot(db_reader *r) {
                 return fail(r, "out of memory");
         if (needed)
                 return DB_READ_NEEDS_LOG;
+        transaction_stack_begin(&r->open, false);
+        r->late_problem[0] = '\0';
         for (size_t i = 0; i < r->query->n_statements && r->over == NULL; i++) {
                 /* Many small results are sent on the way, too. */
                 if (run_text(r, r->query->statements[i]) < 0 || json_failed(r->json))
@@ -378,7 +401,7 @@ static db_read_outcome run_in_snapshot(db_reader *r) {
                 if (is_stopped(r) || r->gave_up || !on_piece(r, r->json))
                         return DB_READ_STOPPED;
         }
-        json_end(r->json, NULL);
+        json_end(r->json, r->late_problem[0] != '\0' ? r->late_problem : r->open.open ? transaction_left_open : NULL);
         return json_failed(r->json) ? fail(r, "out of memory") : DB_READ_DONE;
 }
 

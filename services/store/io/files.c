@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "io/checkpoint.h"
 #include "io/connection.h"
+#include "io/extensions.h"
 #include "io/files_io.h"
 #include "io/recover.h"
 #include "io/runtime_record.h"
@@ -29,6 +30,7 @@ enum {
 
 struct files {
         const files_io *io;
+        const extensions *extensions;
         char *database_path;
         runtime_record *record;
         recovery found;
@@ -95,6 +97,8 @@ static rq_err open_checkpoint(files *f, const files_options *options, int folder
 static rq_err open_database(files *f) {
         wal_index *index = vfs_wal_index(f->vfs);
         rq_err r = connection_open(f->database_path, vfs_writer_name(f->vfs), CONNECTION_WRITER, &f->writer);
+        if (r >= 0)
+                r = extensions_load(f->extensions, f->writer);
         if (r < 0)
                 return r;
         r = connection_error(sqlite3_exec(f->writer, "PRAGMA schema_version", NULL, NULL, NULL));
@@ -164,6 +168,7 @@ rq_err files_open_with(const files_options *options, int folder_fd, const char *
         rq_err r;
         if (f == NULL)
                 return RQ_ENOMEM;
+        f->extensions = options->extensions;
         f->io = options->io != NULL ? options->io : &files_io_kernel;
         f->found = RECOVERY_EMPTY;
         f->memory_counted = sqlite_memory_prepare();
@@ -250,9 +255,20 @@ rq_err files_open_writer(files *f, sqlite3 **ret_db) {
         return RQ_OK;
 }
 
+static void close_reader(sqlite3 **db) { (void) sqlite3_close(*db); }
+
 rq_err files_open_reader(files *f, sqlite3 **ret_db) {
-        return connection_open(f->database_path, vfs_reader_name(f->vfs), CONNECTION_READER, ret_db);
+        RQ_CLEANUP(close_reader) sqlite3 *db = NULL;
+        rq_err r = connection_open(f->database_path, vfs_reader_name(f->vfs), CONNECTION_READER, &db);
+        if (r >= 0)
+                r = extensions_load(f->extensions, db);
+        if (r < 0)
+                return r;
+        *ret_db = RQ_TAKE(db, NULL);
+        return RQ_OK;
 }
+
+const extensions *files_extensions(const files *f) { return f->extensions; }
 
 void files_set_entry_clock(files *f, uint64_t clock_us) {
         vfs_set_clock(f->vfs, clock_us);

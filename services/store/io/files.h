@@ -18,6 +18,7 @@
 typedef struct files files;
 
 struct files_io;
+struct extensions;
 
 /* {0} is what production uses. */
 typedef struct files_options {
@@ -29,6 +30,7 @@ typedef struct files_options {
         uint32_t closing_wait_ms;        /* and waits for readers that long; 0: 50 ms */
         const struct files_io *io;       /* kernel calls; NULL: files_io_kernel */
         const char *boot_id;             /* NULL: the kernel's */
+        const struct extensions *extensions; /* loaded into every connection; NULL: none. Outlives the files */
 } files_options;
 
 /* In main, before anything else uses SQLite: counts failed allocations, so
@@ -61,6 +63,7 @@ files *files_free(files *f);
  * caller closes readers with sqlite3_close. */
 rq_err files_open_writer(files *f, sqlite3 **ret_db); /* owned by files */
 rq_err files_open_reader(files *f, sqlite3 **ret_db);
+const struct extensions *files_extensions(const files *f);
 
 /* The clock that date functions on the writer connection see (VFS clock);
  * writer. Microseconds since 1970. */

@@ -77,6 +77,8 @@ static const char *why_refused(const load_progress *p, const load_chunk *chunk) 
 rq_err load_staging_add(load_staging *s, load_progress *p, const load_chunk *chunk, rq_bytes data, uint64_t clock_us,
                         char ret_problem[static LOAD_PROBLEM_BYTES]) {
         expire(p, clock_us);
+        if (p->open && chunk->number == 0 && p->group != chunk->group && clock_us > p->clock_us + LOAD_YIELDS_US)
+                p->open = false;
         const char *refused = why_refused(p, chunk);
         ret_problem[0] = '\0';
         if (refused != NULL) {

@@ -26,6 +26,8 @@ typedef struct load_progress {
 
 /* Without a chunk for so long by the entry clock, a load is given up. */
 #define LOAD_IDLE_US (UINT64_C(600) * 1000 * 1000)
+/* and much sooner if another one begins: its gateway may be gone. */
+#define LOAD_YIELDS_US (UINT64_C(15) * 1000 * 1000)
 
 typedef struct load_staging load_staging;
 

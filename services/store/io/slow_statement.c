@@ -17,5 +17,8 @@ void slow_statement_ran(uint64_t limit_us, uint64_t took_us, sqlite3_stmt *stmt,
                 rq_log_field_text(statement, sizeof statement, RQ_FIELD_STATEMENT, shape),
                 index != 0 ? rq_log_field_u64(at, sizeof at, RQ_FIELD_INDEX, index) : NULL, NULL,
         };
-        rq_log_write(LOG_WARNING, fields, "A %s took %" PRIu64 " ms", index != 0 ? "write" : "read", took_us / 1000);
+        if (index != 0)
+                rq_log_write(LOG_WARNING, fields, "A write took %" PRIu64 " ms", took_us / 1000);
+        else
+                rq_log_write(LOG_WARNING, fields, "A read took %" PRIu64 " ms", took_us / 1000);
 }

@@ -116,6 +116,11 @@ static void run_sql(sql_load *l, rq_bytes sql) {
                         fail(l, st.problem);
                         return;
                 }
+                if (st.control != CONTROL_NONE) {
+                        fail(l, "ROLLBACK, SAVEPOINT and RELEASE are not available in a load: it is done as a whole or not at all");
+                        statements_release(c->statements, &st);
+                        return;
+                }
                 if (st.stmt == NULL)
                         continue;
                 bool changes_schema = st.changes_schema;

@@ -10,6 +10,7 @@
 #include "base/table.h"
 #include "core/allowed.h"
 #include "core/sql_text.h"
+#include "io/extensions.h"
 #include "io/sqlite_memory.h"
 
 enum {
@@ -33,6 +34,8 @@ static const char change_refused[] = "attempt to change database via query opera
 typedef struct seen {
         bool ddl, inserts, changes, uses_changes, writes_statistics, analyzes;
         bool lengthy; /* calls a function that isn't brief */
+        control_kind control;
+        char savepoint[SAVEPOINT_NAME_MAX + 1];
 } seen;
 
 typedef struct cached {
@@ -52,6 +55,7 @@ struct statements {
         sqlite3 *db;
         statements_rules rules;
         bool foreign_keys, own_tables;
+        const extensions *extensions;
         rq_table by_text;
         rq_list by_use;
         size_t bytes;
@@ -134,7 +138,7 @@ static int on_function(statements *s, const char *name) {
                 return SQLITE_OK;
         }
         s->seen.uses_changes |= strcasecmp(name, "changes") == 0;
-        if (allowed_function(name))
+        if (allowed_function(name) || extensions_has(s->extensions, name))
                 return SQLITE_OK;
         return refuse(s, "function %s is not available in a write: its result may differ between nodes", name);
 }
@@ -148,6 +152,16 @@ static int on_read(statements *s, const char *table) {
         return SQLITE_OK;
 }
 
+/* Never run as it is: the connection has savepoints of ours. */
+static int on_savepoint(statements *s, const char *word, const char *name) {
+        if (strlen(name) > SAVEPOINT_NAME_MAX)
+                return refuse(s, "the name of a savepoint is longer than %d bytes", SAVEPOINT_NAME_MAX);
+        s->seen.control = strcmp(word, "BEGIN") == 0 ? CONTROL_SAVEPOINT :
+                          strcmp(word, "RELEASE") == 0 ? CONTROL_RELEASE : CONTROL_ROLLBACK_TO;
+        (void) strcpy(s->seen.savepoint, name);
+        return SQLITE_OK;
+}
+
 static int authorize(void *arg, int action, const char *a, const char *b, const char *schema, const char *trigger) {
         statements *s = arg;
         /* Our own transaction control, prepared anew after a change of schema,
@@ -156,9 +170,10 @@ static int authorize(void *arg, int action, const char *a, const char *b, const 
                 return SQLITE_OK;
         switch (action) {
         case SQLITE_TRANSACTION:
+                s->seen.control = strcmp(a, "BEGIN") == 0 ? CONTROL_BEGIN : strcmp(a, "COMMIT") == 0 ? CONTROL_COMMIT : CONTROL_ROLLBACK;
+                return SQLITE_OK;
         case SQLITE_SAVEPOINT:
-                return refuse(s, "%s is not available: send the statements in one request with the parameter 'transaction'",
-                              action == SQLITE_SAVEPOINT ? "SAVEPOINT" : a);
+                return on_savepoint(s, a, b);
         case SQLITE_ATTACH:
                 return refuse(s, "ATTACH is not available: a node has one database");
         case SQLITE_DETACH:
@@ -238,6 +253,8 @@ rq_err statements_new(sqlite3 *db, statements_rules rules, statements **ret) {
         *ret = s;
         return RQ_OK;
 }
+
+void statements_use(statements *s, const extensions *e) { s->extensions = e; }
 
 static void forget(statements *s, cached *c) {
         if (c->listed) {
@@ -455,7 +472,11 @@ rq_err statements_prepare(statements *s, rq_bytes sql, statement *ret, rq_bytes 
                 st.stmt = c->stmt;
                 /* For EXPLAIN, SQLite answers as for the statement behind it. */
                 st.readonly = sqlite3_stmt_readonly(c->stmt) != 0 || sqlite3_stmt_isexplain(c->stmt) != 0;
-                st.brief = !c->seen.lengthy;
+                if (sqlite3_stmt_isexplain(c->stmt) == 0)
+                        st.control = c->seen.control;
+                st.savepoint = c->seen.savepoint;
+                st.readonly |= st.control != CONTROL_NONE;
+                st.brief = !c->seen.lengthy && st.control == CONTROL_NONE;
                 st.uses_changes = c->seen.uses_changes;
                 st.analyzes = c->seen.analyzes;
                 st.changes_schema = c->seen.ddl;

@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "core/transaction_stack.h"
 #include "value.pb-c.h"
 
 typedef struct statements statements;
@@ -19,9 +20,13 @@ typedef enum statements_rules {
         STATEMENTS_READER, /* may not change anything, or the connection's state */
 } statements_rules;
 
+struct extensions;
+
 /* Installs the authorizer and, on a writer, the deterministic functions'
  * allow list on db; db outlives it. Errors: RQ_ENOMEM. */
 rq_err statements_new(sqlite3 *db, statements_rules rules, statements **ret);
+/* Their deterministic functions may be used in writes, too. NULL: none; outlives s. */
+void statements_use(statements *s, const struct extensions *e);
 statements *statements_free(statements *s); /* finalizes all; before sqlite3_close */
 
 typedef struct statement {
@@ -33,6 +38,8 @@ typedef struct statement {
         bool analyzes;        /* ANALYZE */
         bool changes_schema;  /* DDL, ANALYZE, REINDEX */
         bool brief;           /* calls only functions that are (core/allowed.h) */
+        control_kind control; /* BEGIN, SAVEPOINT...: not to be stepped, the caller does what it means */
+        const char *savepoint; /* its name, else ""; borrowed as stmt is */
         const char *problem;  /* prepare failed: text for the client, valid until the next call; stmt is NULL */
         int code;             /* then SQLite's primary code (SQLITE_AUTH: refused by our rules) */
 } statement;

@@ -25,6 +25,7 @@ typedef struct bench {
         const struct files_io *io; /* NULL: the kernel's */
         size_t spill_bytes;        /* 0: the default */
         const char *writer_pragmas; /* NULL: none */
+        const struct extensions *extensions; /* NULL: none */
         files *files;
         applier *applier;
         apply_output out;
@@ -45,7 +46,7 @@ static inline int remove_one(const char *path, const struct stat *st, int flag, 
 static inline void bench_open(bench *b) {
         rq_buf problem = {0};
         store_state state;
-        const files_options options = { .foreign_keys = b->foreign_keys, .io = b->io };
+        const files_options options = { .foreign_keys = b->foreign_keys, .io = b->io, .extensions = b->extensions };
         rq_err r = files_open_with(&options, b->dir_fd, b->dir, b->dir_fd, &b->files, &state, &problem);
         if (r < 0)
                 fail_msg("files_open: %.*s", (int) problem.size, (const char *) problem.data);
@@ -91,6 +92,7 @@ typedef struct request {
         bool transaction, request_mode, qualify;
         int64_t argument; /* bound to every ? when has_argument */
         bool has_argument;
+        struct { uint32_t statements; bool transaction; } groups[4]; /* up to the first of 0 */
 } request;
 
 static inline void queue_kind(bench *b, uint8_t kind, uint8_t flags, rq_bytes body) {
@@ -137,6 +139,14 @@ static inline void entry_of(bench *b, const request *q) {
                 }
                 pointers[e.n_statements] = s;
         }
+        Rq__SqlGroup groups[4], *group_pointers[4];
+        for (; e.n_groups < 4 && q->groups[e.n_groups].statements > 0; e.n_groups++) {
+                rq__sql_group__init(&groups[e.n_groups]);
+                groups[e.n_groups].statements = q->groups[e.n_groups].statements;
+                groups[e.n_groups].transaction = q->groups[e.n_groups].transaction;
+                group_pointers[e.n_groups] = &groups[e.n_groups];
+        }
+        e.groups = group_pointers;
         size_t size = rq__sql_entry__get_packed_size(&e);
         uint8_t *body = malloc(size + 1);
         assert_non_null(body);

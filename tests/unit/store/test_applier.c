@@ -242,11 +242,6 @@ static void test_random_differs_by_row_statement_and_entry(void **state) {
 static void test_what_is_not_the_same_everywhere_is_refused(void **state) {
         bench *b = *state;
         static const struct { const char *sql, *text; } refused[] = {
-                { "BEGIN", "BEGIN is not available: send the statements in one request with the parameter 'transaction'" },
-                { "COMMIT", "COMMIT is not available: send the statements in one request with the parameter 'transaction'" },
-                { "ROLLBACK", "ROLLBACK is not available: send the statements in one request with the parameter 'transaction'" },
-                { "SAVEPOINT unit", "SAVEPOINT is not available: send the statements in one request with the parameter 'transaction'" },
-                { "RELEASE unit", "SAVEPOINT is not available: send the statements in one request with the parameter 'transaction'" },
                 { "ATTACH 'x' AS y", "ATTACH is not available: a node has one database" },
                 { "DETACH y", "DETACH is not available: a node has one database" },
                 { "CREATE TEMP TABLE x(a)", "temporary tables, views, triggers and indexes are not replicated: use ordinary ones" },

@@ -54,6 +54,14 @@ static const char *const shapes[] = {
         "INSERT INTO t(id, k) VALUES(9223372036854775807, %d)",
         "INSERT INTO t(k) SELECT k + 1000 FROM t ORDER BY random() LIMIT %d; INSERT INTO p VALUES(%d)",
         "BEGIN",
+        "BEGIN",
+        "COMMIT",
+        "COMMIT",
+        "ROLLBACK",
+        "SAVEPOINT a",
+        "SAVEPOINT a; INSERT INTO t(k) VALUES(%d)",
+        "ROLLBACK TO a",
+        "RELEASE a",
         "ANALYZE; INSERT INTO nope VALUES(%d)",
         "UPDATE f_data SET block = x'00' WHERE rowid = %d",
         "INSERT INTO log SELECT rowid, %d, 0 FROM t WHERE k > 3 AND v > 0 LIMIT 4",
@@ -76,6 +84,13 @@ static void make_log(bench *b, uint64_t seed) {
                         (void) snprintf(texts[k], sizeof texts[k], shapes[rq_rng_below(&rng, sizeof shapes / sizeof shapes[0])], number, number);
 #pragma GCC diagnostic pop
                         q.sql[k] = texts[k];
+                }
+                /* Now and then several clients' requests in one entry. */
+                for (uint32_t left = rq_rng_below(&rng, 4) == 0 ? (uint32_t) count : 0, g = 0; left > 0; g++) {
+                        uint32_t some = g == 3 ? left : 1 + (uint32_t) rq_rng_below(&rng, left);
+                        q.groups[g].statements = some;
+                        q.groups[g].transaction = rq_rng_below(&rng, 2) == 0;
+                        left -= some;
                 }
                 entry_of(b, &q);
         }

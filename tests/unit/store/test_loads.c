@@ -200,6 +200,15 @@ static void test_pieces_that_do_not_fit(void **state) {
         expect_last(b, "");
         assert_int_equal(number_of(b, "SELECT count(*) FROM t"), 500);
 
+        queue_pieces(b, 6, false, all, 5000, 0, 2);
+        b->clock_us += 16u * 1000 * 1000;
+        queue_pieces(b, 7, false, all, 5000, 0, 1); /* another one takes over */
+        expect_last(b, "");
+        queue_pieces(b, 6, false, all, 5000, 2, 3);
+        expect_last(b, "Rthe load was given up");
+        queue_pieces(b, 7, false, all, 5000, 1, UINT32_MAX);
+        expect_last(b, "");
+
         queue_pieces(b, 4, false, all, 5000, 0, 2);
         b->clock_us += 601u * 1000 * 1000; /* nobody sends any more of it */
         entry(b, "INSERT INTO t(v) VALUES('x')");
@@ -255,7 +264,7 @@ static void test_sql_is_all_or_nothing(void **state) {
                 expect_last(b, "J{\"results\":[{\"error\":\"no such table: nope\"}]");
                 assert_int_equal(number_of(b, "SELECT count(*) FROM old"), 2);
                 queue_all(b, piece + 2000, true, rq_bytes_text("INSERT INTO old VALUES(9); ROLLBACK;"), piece);
-                expect_last(b, "J{\"results\":[{\"error\":\"ROLLBACK is not available");
+                expect_last(b, "J{\"results\":[{\"error\":\"ROLLBACK, SAVEPOINT and RELEASE are not available");
                 assert_int_equal(number_of(b, "SELECT count(*) FROM old"), 2);
                 entry(b, "DROP TABLE s", "DROP TABLE f", "DELETE FROM sqlite_stat1");
                 assert_int_equal(run_queued(b, 0), RQ_OK);

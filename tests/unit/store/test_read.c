@@ -167,14 +167,21 @@ static void test_a_client_cannot_hold_or_end_the_transaction(void **state) {
         db_reader *r = reader_of(b);
         db_read_outcome outcome;
         uint64_t index;
-        static const char *const words[] = { "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT a", "RELEASE a", "ATTACH ':memory:' AS x" };
-        for (size_t i = 0; i < 6; i++) {
-                char *got = run_query(r, &(const asked) { .sql = { words[i], "SELECT count(*) FROM t" } }, &outcome, &index);
+        static const struct { const char *word, *says; } cases[] = {
+                { "BEGIN", "left a transaction open" }, { "SAVEPOINT a", "left a transaction open" },
+                { "COMMIT", "cannot commit - no transaction is active" }, { "ROLLBACK", "cannot rollback - no transaction is active" },
+                { "RELEASE a", "no such savepoint: a" }, { "ATTACH ':memory:' AS x", "ATTACH is not available" },
+        };
+        for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+                char *got = run_query(r, &(const asked) { .sql = { cases[i].word, "SELECT count(*) FROM t" } }, &outcome, &index);
                 assert_int_equal(outcome, DB_READ_DONE);
-                assert_non_null(strstr(got, "error"));
+                assert_non_null(strstr(got, cases[i].says));
                 assert_non_null(strstr(got, "[[2]]"));
                 free(got);
         }
+        assert_reads(r, "{\"results\":[{},{\"columns\":[\"1\"],\"types\":[\"integer\"],\"values\":[[1]]},{}]",
+                     .sql = { "BEGIN", "SELECT 1", "END" });
+        assert_reads(r, "{\"results\":[{\"columns\":[\"1\"],\"types\":[\"integer\"],\"values\":[[1]]}]", .sql = { "BEGIN; SELECT 1; COMMIT" });
         entry(b, "INSERT INTO t VALUES (3, 'three')");
         assert_int_equal(run_queued(b, 0), RQ_OK);
         assert_reads(r, "{\"results\":[{\"columns\":[\"count(*)\"],\"types\":[\"integer\"],\"values\":[[3]]}]", .sql = { "SELECT count(*) FROM t" });

@@ -1,0 +1,275 @@
+#!/usr/bin/env python3
+"""Queued writes under what may happen to a node: what was answered is made once, in order, also when
+the node is told to stop, when a service dies, and when leadership goes elsewhere."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from cluster_nodes import Cluster, ask, execute, processes, query, signal_all, wait_for
+from rqnode import HttpFailure, Node, NodeError, Tally, exit_on_sigterm
+
+TABLE = "CREATE TABLE q(id INTEGER PRIMARY KEY, client INTEGER, n INTEGER)"
+
+
+class Writers:
+    """Clients that send queued writes one after another and remember what was accepted."""
+
+    def __init__(self, nodes, params="queue"):
+        self.nodes = nodes
+        self.target = "/db/execute?" + params
+        self.accepted = [[] for _ in nodes]
+        self.uncertain = [set() for _ in nodes]    # the answer was lost
+        self.refused = [0] * len(nodes)
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self._run, args=(i,), daemon=True) for i in range(len(nodes))]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self, i):
+        client = self.nodes[i].client(20)
+        n = 0
+        while not self.over.is_set():
+            n += 1
+            body = json.dumps([["INSERT INTO q(client, n) VALUES(?, ?)", i, n]])
+            try:
+                response = client.request("POST", self.target, body)
+            except HttpFailure as e:
+                if e.sent:
+                    self.uncertain[i].add(n)
+                client.close()
+                client = self.nodes[i].client(20)
+                time.sleep(0.02)
+                continue
+            if response.status == 200:
+                self.accepted[i].append(n)
+            else:
+                self.refused[i] += 1
+                time.sleep(0.01)
+        client.close()
+
+    def enough(self, count):
+        before = sum(map(len, self.accepted))
+        wait_for("%d writes accepted" % count, 30, lambda: sum(map(len, self.accepted)) >= before + count)
+
+    def stop(self):
+        self.over.set()
+        for thread in self.threads:
+            thread.join(40)
+
+    def check(self, tally, node, what):
+        """All that was accepted is there, once, each client's in its order, and nothing else is."""
+        rows = query(node, "SELECT client, n FROM q ORDER BY id")
+        for i, accepted in enumerate(self.accepted):
+            got = [n for client, n in rows if client == i]
+            lost = set(accepted) - set(got)
+            tally.check(not lost, "%s: client %d: %d of %d lost: %s" % (what, i, len(lost), len(accepted), sorted(lost)[:5]))
+            tally.check(got == sorted(set(got)), "%s: client %d: twice or out of order" % (what, i))
+            extra = set(got) - set(accepted) - self.uncertain[i]
+            tally.check(not extra, "%s: client %d: %d that were refused are there: %s" % (what, i, len(extra), sorted(extra)[:5]))
+        tally.check(any(self.accepted), what + ": nothing was accepted")
+
+
+def flush(node):
+    response = ask(node, "POST", "/db/execute?queue&wait", [], 30)
+    if response.status != 200:
+        raise NodeError("a mark wasn't answered: %d %r" % (response.status, response.body))
+
+
+def stopping(tally, binary):
+    node = Node(binary)
+    try:
+        node.start()
+        node.wait_ready()
+        execute(node, TABLE)
+        writers = Writers([node] * 6)
+        writers.enough(300)
+        tally.check(node.stop() == 0, "SIGTERM amid queued writes: exit code isn't 0")
+        writers.stop()
+        node.start()
+        node.wait_ready()
+        writers.check(tally, node, "SIGTERM")
+
+        execute(node, "DELETE FROM q")
+        writers = Writers([node] * 6)
+        writers.enough(200)
+        signal_all(processes(node, "rq-gateway"), signal.SIGTERM)
+        writers.enough(200)
+        writers.stop()
+        flush(node)
+        writers.check(tally, node, "SIGTERM of the gateway alone")
+        tally.check(node.stop() == 0, "SIGTERM: exit code isn't 0")
+    finally:
+        if tally.failed:
+            node.dump_log(30)
+        node.remove()
+
+
+def services_die(tally, binary):
+    node = Node(binary)
+    try:
+        node.start()
+        node.wait_ready()
+        for name in ("rq-store", "rq-consensus"):
+            execute(node, "DROP TABLE IF EXISTS q", TABLE)
+            writers = Writers([node] * 4)
+            writers.enough(200)
+            signal_all(processes(node, name), signal.SIGKILL)
+            writers.enough(200)
+            writers.stop()
+            flush(node)
+            writers.check(tally, node, "kill -9 of " + name)
+        tally.check(node.stop() == 0, "SIGTERM: exit code isn't 0")
+    finally:
+        if tally.failed:
+            node.dump_log(30)
+        node.remove()
+
+
+def room(tally, binary):
+    """A queue that is full makes clients wait, not for ever."""
+    node = Node(binary, flags=["-write-queue-capacity", "8", "-write-queue-batch-size", "4"])
+    try:
+        node.start()
+        node.wait_ready()
+        execute(node, TABLE)
+        writers = Writers([node] * 16)
+        writers.enough(500)
+        writers.stop()
+        flush(node)
+        writers.check(tally, node, "a small queue")
+        tally.check(not any(writers.refused), "a small queue: %d were refused" % sum(writers.refused))
+
+        stopped = processes(node, "rq-store")
+        signal_all(stopped, signal.SIGSTOP)
+        statement = ["INSERT INTO q(client, n) VALUES(99, 1)"]
+        answers = [ask(node, "POST", "/db/execute?queue&timeout=300ms", statement) for _ in range(9)]
+        tally.check([a.status for a in answers] == [200] * 8 + [503], "a full queue: %s" % [a.status for a in answers])
+        tally.check(answers[-1].get("Retry-After") == "1" and b"-write-queue-capacity" in answers[-1].body, "a full queue doesn't say so")
+        late = ask(node, "POST", "/db/execute?queue&wait&timeout=200ms", statement)
+        tally.check(late.status == 503, "a full queue, with wait: %d" % late.status)
+        signal_all(stopped, signal.SIGCONT)
+        flush(node)
+        tally.check(query(node, "SELECT count(*) FROM q WHERE client = 99") == [(8,)], "a full queue: others than those accepted")
+        vars_ = json.loads(ask(node, "GET", "/debug/vars").body)
+        tally.check(vars_["queue"]["refused"] >= 2 and vars_["queue"]["objects_rx"] == vars_["queue"]["objects_tx"], "counters: %s" % vars_["queue"])
+        tally.check(node.stop() == 0, "SIGTERM: exit code isn't 0")
+    finally:
+        if tally.failed:
+            node.dump_log(30)
+        node.remove()
+
+
+def each_its_own(tally, binary):
+    """-write-queue-tx: one client's error undoes its own request, no other."""
+    node = Node(binary, flags=["-write-queue-tx", "-write-queue-timeout", "200ms"])
+    try:
+        node.start()
+        node.wait_ready()
+        execute(node, TABLE)
+        good = "INSERT INTO q(client, n) VALUES(%d, 1)"
+        for i in range(20):
+            statements = [good % i] if i % 3 else [good % i, "INSERT INTO nope VALUES(1)"]
+            response = ask(node, "POST", "/db/execute?queue", statements)
+            tally.check(response.status == 200, "accepted: %d" % response.status)
+        flush(node)
+        got = [c for c, in query(node, "SELECT client FROM q ORDER BY id")]
+        tally.check(got == [i for i in range(20) if i % 3], "-write-queue-tx: %s" % got)
+        tally.check(node.stop() == 0, "SIGTERM: exit code isn't 0")
+    finally:
+        if tally.failed:
+            node.dump_log(30)
+        node.remove()
+
+
+def leadership(tally, binary):
+    cluster = Cluster(binary, 3)
+    try:
+        cluster.start()
+        cluster.wait_ready()
+        execute(cluster[0], TABLE)
+        writers = Writers([cluster[i % 3] for i in range(6)])
+        for _ in range(3):
+            writers.enough(100)
+            leader = cluster.leader()
+            response = ask(leader, "POST", "/leader?wait", timeout=20)
+            tally.check(response.status == 200, "hand-over: %d %r" % (response.status, response.body[:100]))
+        writers.enough(100)
+        writers.stop()
+        for node in cluster:
+            flush(node)
+        writers.check(tally, cluster[0], "hand-overs")
+
+        # The leader is killed; the others' queues lose nothing, and nothing is made twice.
+        execute(cluster[0], "DELETE FROM q")
+        leader = cluster.leader()
+        others = [n for n in cluster if n is not leader]
+        writers = Writers(others * 2)
+        writers.enough(200)
+        leader.kill_tree()
+        writers.enough(200)
+        writers.stop()
+        for node in others:
+            flush(node)
+        writers.check(tally, others[0], "the leader is killed")
+
+        # Nobody leads: refused, or kept until somebody does.
+        last, other = others
+        other.kill_tree()
+        wait_for("no leader", 20, lambda: ask(last, "GET", "/leader").status == 503)
+        statement = ["INSERT INTO q(client, n) VALUES(99, 1)"]
+        refused = ask(last, "POST", "/db/execute?queue", statement)
+        tally.check((refused.status, refused.body) == (503, b"leader not found\n"), "no leader: %d %r" % (refused.status, refused.body))
+        kept = ask(last, "POST", "/db/execute?queue&noleader", statement)
+        tally.check(kept.status == 200, "noleader: %d" % kept.status)
+        other.start()
+        cluster.wait_ready(nodes=others)
+        flush(last)
+        tally.check(query(last, "SELECT count(*) FROM q WHERE client = 99") == [(1,)], "noleader: not made, or twice")
+
+        # A follower is told to stop.
+        leader = cluster.leader(nodes=others)
+        follower = next(n for n in others if n is not leader)
+        cluster.start([n for n in cluster if n not in others])
+        cluster.wait_ready()
+        execute(leader, "DELETE FROM q")
+        writers = Writers([follower] * 4)
+        writers.enough(200)
+        tally.check(follower.stop() == 0, "SIGTERM of a follower: exit code isn't 0")
+        writers.stop()
+        writers.check(tally, leader, "SIGTERM of a follower")
+    finally:
+        if tally.failed:
+            cluster.dump_logs(30)
+        cluster.kill()
+        cluster.remove()
+
+
+CASES = (stopping, services_die, room, each_its_own, leadership)
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rqd", default=os.path.join(here, "../../build/bin/rqd"))
+    parser.add_argument("--only", help="run only cases with this text in their name")
+    args = parser.parse_args()
+    exit_on_sigterm()
+    tally = Tally()
+    for case in CASES:
+        if args.only and args.only not in case.__name__:
+            continue
+        try:
+            case(tally, args.rqd)
+        except (NodeError, HttpFailure, ValueError, KeyError) as e:
+            tally.check(False, "%s: stopped: %s" % (case.__name__, e))
+    return tally.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
