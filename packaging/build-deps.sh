@@ -6,6 +6,7 @@ BUILD_PACKAGES=(
   libevent-dev libsqlite3-dev libprotobuf-c-dev protobuf-c-compiler libjansson-dev libyajl-dev
   libhttp-parser-dev libsystemd-dev zlib1g-dev
   libcurl4-openssl-dev libssl-dev
+  libzstd-dev
 )
 TEST_PACKAGES=(libcmocka-dev python3 python3-venv sqlite3 procps mandoc zsh wrk clang libclang-rt-14-dev)
 # For machines of their own under a real systemd, and the packages that are tried there.

@@ -45,8 +45,8 @@ typedef enum ipc_role {
 } ipc_role;
 
 /* Numbers are never reused. proto/README.md lists body and payload of each.
- * Reserved: 36 WAITING (store -> consensus: what it waits for); 80-95 backup and
- * snapshots; 96-99 changes. */
+ * Reserved: 36 WAITING (store -> consensus: what it waits for); 90-95 backup; 96-99
+ * changes. */
 typedef enum ipc_type {
         IPC_HELLO          = 1,
         IPC_STATUS_GET     = 2,  /* any -> any: asks for the STATUS document */
@@ -70,6 +70,17 @@ typedef enum ipc_type {
         IPC_CREDIT         = 49, /* gateway -> store: more bytes of a result may be sent */
         IPC_CANCEL         = 50, /* gateway -> store: the client is gone */
         IPC_RESULT         = 51, /* store -> gateway: piece of the answer */
+
+        IPC_SNAPSHOT_OPEN   = 80, /* consensus -> store: an image of the database (minor 3, with all that follow) */
+        IPC_SNAPSHOT_HEAD   = 81, /* store -> consensus: what it is */
+        IPC_SNAPSHOT_READ   = 82, /* consensus -> store: these bytes may be sent */
+        IPC_SNAPSHOT_CHUNK  = 83, /* store -> consensus */
+        IPC_SNAPSHOT_CLOSE  = 84, /* consensus -> store */
+        IPC_SNAPSHOT_FAILED = 85, /* store -> consensus */
+        IPC_INSTALL_BEGIN   = 86, /* consensus -> store: stage an image */
+        IPC_INSTALL_CHUNK   = 87, /* consensus -> store */
+        IPC_INSTALL_COMMIT  = 88, /* consensus -> store: it becomes the database */
+        IPC_INSTALL_STATE   = 89, /* store -> consensus */
 } ipc_type;
 
 typedef struct ipc_frame {

@@ -231,6 +231,16 @@ static bool type_is_known(uint16_t type) {
         case IPC_CREDIT:
         case IPC_CANCEL:
         case IPC_RESULT:
+        case IPC_SNAPSHOT_OPEN:
+        case IPC_SNAPSHOT_HEAD:
+        case IPC_SNAPSHOT_READ:
+        case IPC_SNAPSHOT_CHUNK:
+        case IPC_SNAPSHOT_CLOSE:
+        case IPC_SNAPSHOT_FAILED:
+        case IPC_INSTALL_BEGIN:
+        case IPC_INSTALL_CHUNK:
+        case IPC_INSTALL_COMMIT:
+        case IPC_INSTALL_STATE:
                 return true;
         }
         return false;

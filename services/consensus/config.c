@@ -1,12 +1,15 @@
 #include "config.h"
 
 #include "io/identity.h"
+#include "io/log_segment.h"
 #include "log/log.h"
 #include "log/log_fields.h"
 
 enum {
         DISK_STALL_US_MIN = 1000000,
         JOIN_INTERVAL_US_MIN = 10000,
+        SEGMENT_BYTES_MIN = 256 * 1024,
+        SEGMENTS_KEPT     = 8,          /* a limit on the log counts in segments */
 };
 
 static void read_times(const rq_config *config, consensus_config *c) {
@@ -21,6 +24,16 @@ static void read_times(const rq_config *config, consensus_config *c) {
         if (c->join_interval_us < JOIN_INTERVAL_US_MIN)
                 c->join_interval_us = JOIN_INTERVAL_US_MIN;
         c->forming_timeout_us = (uint64_t) rq_config_duration_us(config, "bootstrap-expect-timeout");
+}
+
+/* Dropped in whole segments: with small limits they are small, too. */
+static void read_log_size(const rq_config *config, consensus_config *c) {
+        c->log_kept_bytes = (uint64_t) rq_config_int(config, "raft-log-keep-size");
+        c->segment_bytes = c->log_kept_bytes / SEGMENTS_KEPT / SEGMENT_DATA_AT * SEGMENT_DATA_AT;
+        if (c->segment_bytes < SEGMENT_BYTES_MIN)
+                c->segment_bytes = SEGMENT_BYTES_MIN;
+        if (c->segment_bytes > SEGMENT_BYTES)
+                c->segment_bytes = SEGMENT_BYTES;
 }
 
 rq_err consensus_config_read(const rq_config *config, consensus_config *ret_config) {
@@ -38,6 +51,7 @@ rq_err consensus_config_read(const rq_config *config, consensus_config *ret_conf
                 .step_down = rq_config_bool(config, "raft-shutdown-stepdown"),
         };
         read_times(config, ret_config);
+        read_log_size(config, ret_config);
         ret_config->joins = ret_config->bootstrap_expect == 0 && ret_config->join[0] != '\0';
         if (ret_config->join_attempts == 0)
                 ret_config->join_attempts = 1;

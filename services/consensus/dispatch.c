@@ -8,6 +8,8 @@
 #include "consensus.pb-c.h"
 #include "log/log_fields.h"
 #include "members.h"
+#include "snapshot_in.h"
+#include "snapshot_out.h"
 #include "removals.h"
 #include "status.h"
 
@@ -18,7 +20,7 @@ _Static_assert((int) REASON_STORE_FAILED == (int) RQ__REQUEST_FAILED__REASON__ST
                (int) REASON_DISK_FULL == (int) RQ__REQUEST_FAILED__REASON__DISK_FULL &&
                (int) REASON_INVALID == (int) RQ__REQUEST_FAILED__REASON__INVALID, "reasons are those of the message");
 
-enum { SMALL_BODY_BYTES = 256 };
+enum { SMALL_BODY_BYTES = 256, SNAPSHOT_BODY_BYTES = 512 };
 
 static uint64_t deadline_of(uint64_t timeout_us) {
         uint64_t now_us = rq_clock_mono_us();
@@ -359,6 +361,8 @@ static rq_err on_fetch(void *arg, ipc_link *link, const ipc_frame *frame) {
         if (!valid)
                 return RQ_EPROTO;
 
+        if (fetch.from > 0 && snapshot_receipt_on_fetch(c->receipt, fetch.from - 1, fetch.applied_term))
+                return RQ_OK;
         rq_uuid stream_id = rq_uuid_random();
         c->feed_failed = false;
         uint32_t suppressed;
@@ -390,7 +394,31 @@ static const ipc_rule gateway_rules[] = {
         { IPC_STATUS_GET, IPC_GATEWAY | IPC_BACKUP, SMALL_BODY_BYTES, 0, on_status_get },
 };
 
+static rq_err on_snapshot_head(void *arg, ipc_link *link, const ipc_frame *frame) {
+        (void) link;
+        return snapshot_sends_on_head(((consensus *) arg)->sends, frame);
+}
+
+static rq_err on_snapshot_chunk(void *arg, ipc_link *link, const ipc_frame *frame) {
+        (void) link;
+        return snapshot_sends_on_chunk(((consensus *) arg)->sends, frame);
+}
+
+static rq_err on_snapshot_failed(void *arg, ipc_link *link, const ipc_frame *frame) {
+        (void) link;
+        return snapshot_sends_on_failed(((consensus *) arg)->sends, frame);
+}
+
+static rq_err on_install_state(void *arg, ipc_link *link, const ipc_frame *frame) {
+        (void) link;
+        return snapshot_receipt_on_state(((consensus *) arg)->receipt, frame);
+}
+
 static const ipc_rule store_rules[] = {
+        { IPC_SNAPSHOT_HEAD,   IPC_STORE, SNAPSHOT_BODY_BYTES, PEER_SNAPSHOT_STATE_MAX, on_snapshot_head },
+        { IPC_SNAPSHOT_CHUNK,  IPC_STORE, SNAPSHOT_BODY_BYTES, PEER_SNAPSHOT_DATA_MAX, on_snapshot_chunk },
+        { IPC_SNAPSHOT_FAILED, IPC_STORE, SNAPSHOT_BODY_BYTES, 0, on_snapshot_failed },
+        { IPC_INSTALL_STATE,   IPC_STORE, SNAPSHOT_BODY_BYTES, 0, on_install_state },
         { IPC_FETCH,      IPC_STORE, SMALL_BODY_BYTES, 0, on_fetch },
         { IPC_APPLIED,    IPC_STORE, SMALL_BODY_BYTES, 0, on_applied },
         { IPC_STATUS_GET, IPC_STORE, SMALL_BODY_BYTES, 0, on_status_get },
@@ -469,6 +497,8 @@ static void on_store_down(void *arg, ipc_link *link) {
         consensus *c = arg;
         (void) link;
         driver_store_gone(c->driver);
+        snapshot_sends_store_gone(c->sends);
+        snapshot_receipt_store_gone(c->receipt);
 }
 
 static void on_turn_end(void *arg, ipc_link *link) {

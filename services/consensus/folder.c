@@ -10,6 +10,7 @@
 #include "founding.h"
 #include "log/log_fields.h"
 #include "members.h"
+#include "rebase.h"
 #include "recovery.h"
 
 enum {
@@ -63,7 +64,7 @@ static rq_err start_writer(consensus *c, founding *f) {
                 .io = c->o.io, .dir_fd = c->o.dir_fd, .database_id = f->identity.database_id,
                 .last_index = f->log.last_index, .last_term = f->log.last_term, .clock_us = f->log.clock_us,
                 .segment_firsts = firsts, .segment_count = count, .configurations = &f->log.configurations,
-                .end_offset = f->log.end_offset, .end_crc = f->log.end_crc,
+                .end_offset = f->log.end_offset, .end_crc = f->log.end_crc, .segment_bytes = c->o.config.segment_bytes,
         };
         rq_err r = log_writer_new(&options, &f->hardstate_file, &c->wake, &c->writer);
         return r < 0 ? rq_log_error(r, "Cannot write the log in %s", c->o.dir_path) : RQ_OK;
@@ -96,9 +97,19 @@ static rq_err check_joins(const consensus *c, const founding *f) {
                             "-join, or with an empty data directory");
 }
 
+/* What a snapshot had begun. Without an identity the folder is new. */
+static rq_err finish_rebase(consensus *c) {
+        identity self;
+        base_file_done(&c->base);
+        rq_err r = identity_load(c->o.io, c->o.dir_fd, &self);
+        return r < 0 ? RQ_OK : rebase_finish(c->o.io, c->o.dir_fd, c->o.dir_path, &self.disk_uuid, c->o.config.segment_bytes, &c->base);
+}
+
 rq_err folder_open(consensus *c) {
         RQ_CLEANUP(founding_done) founding f = { .hardstate_file = { .fd = -1 } };
-        rq_err r = recovery_by_file(c->o.io, c->o.dir_fd, c->o.dir_path);
+        rq_err r = finish_rebase(c);
+        if (r >= 0)
+                r = recovery_by_file(c->o.io, c->o.dir_fd, c->o.dir_path);
         if (r >= 0)
                 r = founding_open(c->o.io, c->o.dir_fd, c->o.dir_path, &c->o.config, &f);
         if (r < 0)

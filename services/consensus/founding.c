@@ -12,6 +12,9 @@
 #include "log/log_fields.h"
 #include "record.h"
 
+/* The next ones are as the configuration says; one that is small is there sooner. */
+enum { FIRST_SEGMENT_BYTES = 256 * 1024 };
+
 _Static_assert((int) MEMBERSHIP_BYTES_MAX <= (int) SEGMENT_CONFIGURATION_MAX, "a segment's header carries any configuration");
 _Static_assert((int) RECORD_HEADER_BYTES + (int) MEMBERSHIP_BYTES_MAX <= (int) FOUNDING_BYTES_MAX, "any founding fits its file");
 
@@ -174,7 +177,7 @@ static rq_err append_first_entry(const log_io *io, int dir_fd, const rq_uuid *da
         const log_place_options options = {
                 .io = io, .dir_fd = dir_fd, .database_id = *database_id, .configurations = &log->configurations,
                 .segment_firsts = &first, .segment_count = log->catalog.segment_count,
-                .end_offset = log->end_offset, .end_crc = log->end_crc,
+                .end_offset = log->end_offset, .end_crc = log->end_crc, .segment_bytes = FIRST_SEGMENT_BYTES,
         };
         const log_write write = {
                 .first_index = 1, .last_index = 1, .last_term = FOUNDING_TERM,

@@ -9,6 +9,8 @@
 #include "founding.h"
 #include "log/log_fields.h"
 #include "removals.h"
+#include "snapshot_in.h"
+#include "snapshot_out.h"
 #include "steering.h"
 
 enum { PIECES_MAX = 64 };
@@ -170,6 +172,26 @@ void members_look(consensus *c) {
         }
         if (c->joining != NULL && c->was_led && steering_is_complete(c))
                 c->joining = joining_free(c->joining);
+}
+
+/* --- snapshots -------------------------------------------------------------- */
+
+static rq_err on_offer(void *arg, const peer_snapshot_offer *offer, rq_bytes payload) {
+        return snapshot_receipt_on_offer(((consensus *) arg)->receipt, offer, payload);
+}
+
+static void on_chunk(void *arg, const peer_snapshot_chunk *chunk, rq_bytes data) {
+        snapshot_receipt_on_chunk(((consensus *) arg)->receipt, chunk, data);
+}
+
+static void on_reply(void *arg, const peer_snapshot_reply *reply) { snapshot_sends_on_reply(((consensus *) arg)->sends, reply); }
+static void on_wanted(void *arg, const peer_snapshot_wanted *wanted) { snapshot_sends_on_wanted(((consensus *) arg)->sends, wanted); }
+static void on_link(void *arg, raft_id id, bool up) { snapshot_sends_on_link(((consensus *) arg)->sends, id, up); }
+
+peers_snapshots members_snapshots(consensus *c) {
+        return (peers_snapshots) {
+                .on_offer = on_offer, .on_chunk = on_chunk, .on_reply = on_reply, .on_wanted = on_wanted, .on_link = on_link, .arg = c,
+        };
 }
 
 /* --- out -------------------------------------------------------------------- */

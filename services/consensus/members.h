@@ -7,6 +7,7 @@
 
 /* The callbacks of c->peers. */
 peers_callbacks members_callbacks(consensus *c);
+peers_snapshots members_snapshots(consensus *c);
 /* Likewise, for who comes from outside. */
 peers_changes members_changes(consensus *c);
 

@@ -13,6 +13,8 @@
 #include "forming.h"
 #include "log/log_fields.h"
 #include "members.h"
+#include "snapshot_in.h"
+#include "snapshot_out.h"
 #include "removals.h"
 #include "steering.h"
 
@@ -23,7 +25,7 @@ enum {
         HAND_OVER_WAIT_US = 1000000, /* for another leader, when stopping */
         LEAVE_WAIT_US    = 6000000,  /* to be removed, when stopping; the launcher waits 10 s */
         TIMER_US_MIN     = 1000,
-        LOG_KEPT_BYTES_MAX = 512 * 1024 * 1024, /* for members that are away */
+        LOG_HELD_FACTOR  = 4,        /* while a snapshot is sent, the log may grow to so many times the limit */
 };
 
 consensus_gateway *consensus_gateway_of(consensus *c, uint32_t number) {
@@ -150,14 +152,17 @@ static void on_wake(void *arg) {
 
 /* --- the turn --------------------------------------------------------------- */
 
-/* Up to where nobody needs the log any more. Until members can be seeded
- * (snapshots between nodes), who is away needs it: a leader knows how far each one is,
- * the others keep what they have, all of them up to a limit on disk. */
+/* Up to where nobody needs the log any more: a leader knows how far each member is, the
+ * others keep what they have, all of them up to a limit on disk. Who needs more gets a
+ * snapshot; the leader keeps what comes behind that. */
 static uint64_t released_index(const consensus *c) {
         uint64_t released = driver_stream(c->driver)->checkpoint;
         const raft *r = driver_raft(c->driver);
         const membership *m = driver_membership(c->driver, NULL);
-        if (m == NULL || m->count < 2 || log_catalog_bytes(&c->catalog) > LOG_KEPT_BYTES_MAX)
+        const raft_index held = snapshot_sends_held(c->sends);
+        if (held < released && log_catalog_bytes(&c->catalog) < LOG_HELD_FACTOR * c->o.config.log_kept_bytes)
+                released = held;
+        if (m == NULL || m->count < 2 || log_catalog_bytes(&c->catalog) > c->o.config.log_kept_bytes)
                 return released;
         if (raft_role_of(r) != RAFT_LEADER)
                 return 0;
@@ -245,6 +250,11 @@ static void set_timer(consensus *c) {
         const uint64_t removals_due_us = removals_deadline_us(c);
         if (removals_due_us < due_us)
                 due_us = removals_due_us;
+        const uint64_t snapshot_due_us = snapshot_sends_deadline_us(c->sends), receipt_due_us = snapshot_receipt_deadline_us(c->receipt);
+        if (snapshot_due_us < due_us)
+                due_us = snapshot_due_us;
+        if (receipt_due_us < due_us)
+                due_us = receipt_due_us;
         if (due_us >= c->timer_due_us)
                 return; /* a timer that fires early costs less than setting it each turn */
         uint64_t now_us = rq_clock_mono_us();
@@ -299,6 +309,8 @@ static void turn(consensus *c) {
                 log_state(c);
         }
         dispatch_send_transfers(c);
+        snapshot_sends_turn(c->sends);
+        snapshot_receipt_turn(c->receipt);
         write_hint(c, false);
         finish_stop(c);
         set_timer(c);
@@ -316,7 +328,7 @@ static void on_timer(void *arg) {
 
 static rq_err open_peers(consensus *c) {
         peers_options options = {
-                .loop = c->o.loop, .listen_addr = c->o.config.raft_listen_addr, .callbacks = members_callbacks(c),
+                .loop = c->o.loop, .listen_addr = c->o.config.raft_listen_addr, .callbacks = members_callbacks(c), .snapshots = members_snapshots(c),
                 .changes = members_changes(c),
                 .self = {
                         .cluster_id = c->cluster_id, .disk_uuid = c->identity.disk_uuid,
@@ -364,6 +376,10 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
         if (r >= 0)
                 r = rq_task_init(&c->adopt, c->o.loop, on_turn, c);
         if (r >= 0)
+                r = snapshot_sends_new(c, &c->sends);
+        if (r >= 0)
+                r = snapshot_receipt_new(c, &c->receipt);
+        if (r >= 0)
                 r = folder_open(c);
         if (r >= 0)
                 r = open_peers(c);
@@ -407,6 +423,9 @@ consensus *consensus_free(consensus *c) {
         c->listener = ipc_listener_free(c->listener);
         folder_close(c);
         c->peers = peers_free(c->peers);
+        c->sends = snapshot_sends_free(c->sends);
+        c->receipt = snapshot_receipt_free(c->receipt);
+        base_file_done(&c->base);
         if (c->timer.event != NULL)
                 rq_timer_done(&c->timer);
         if (c->failure.event != NULL)

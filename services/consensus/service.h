@@ -12,6 +12,7 @@
 #include "joining.h"
 #include "io/identity.h"
 #include "leaderless.h"
+#include "io/base_file.h"
 #include "io/log_catalog.h"
 #include "io/log_writer.h"
 #include "ipc/ipc_endpoint.h"
@@ -92,6 +93,9 @@ typedef struct consensus {
         rq_buf adopting;            /* a founding to go over to */
         rq_task adopt, turn;
         peers *peers;
+        struct snapshot_sends *sends;      /* snapshot_out.h */
+        struct snapshot_receipt *receipt;  /* snapshot_in.h */
+        base_file base;             /* rebase.h: written, and not decided yet; empty: none */
         driver *driver;
         log_writer *writer;
         log_catalog catalog;

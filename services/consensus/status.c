@@ -6,6 +6,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "config/config.h"
+#include "snapshot_in.h"
+#include "snapshot_out.h"
 
 static json_t *number(uint64_t value) {
         return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t) value);
@@ -109,6 +111,11 @@ static json_t *progress_list(const consensus *c) {
                 (void) json_object_set_new(o, "in_flight_bytes", number(p.in_flight_bytes));
                 if (p.contact_us != 0)
                         (void) json_object_set_new(o, "contact_us", number(now_us - p.contact_us));
+                uint64_t offset, bytes;
+                if (snapshot_sends_view(c->sends, id, &offset, &bytes)) {
+                        (void) json_object_set_new(o, "snapshot_sent_bytes", number(offset));
+                        (void) json_object_set_new(o, "snapshot_bytes", number(bytes));
+                }
                 (void) json_array_append_new(list, o);
         }
         return list;
@@ -174,6 +181,19 @@ static json_t *stream_object(const consensus *c) {
         return o;
 }
 
+/* One that this node receives. */
+static json_t *snapshot_object(const consensus *c) {
+        uint64_t offset, bytes;
+        const char *text = snapshot_receipt_view(c->receipt, &offset, &bytes);
+        json_t *o = json_object();
+        (void) json_object_set_new(o, "state", json_string(text[0] != '\0' ? text : "none"));
+        if (text[0] != '\0') {
+                (void) json_object_set_new(o, "staged_bytes", number(offset));
+                (void) json_object_set_new(o, "bytes", number(bytes));
+        }
+        return o;
+}
+
 static json_t *queues_object(const consensus *c) {
         json_t *o = json_object();
         (void) json_object_set_new(o, "proposals", number(driver_pending_count(c->driver)));
@@ -227,6 +247,7 @@ static json_t *raft_object(consensus *c) {
         (void) json_object_set_new(o, "log", log_object(c));
         (void) json_object_set_new(o, "stream", stream_object(c));
         (void) json_object_set_new(o, "queues", queues_object(c));
+        (void) json_object_set_new(o, "snapshot", snapshot_object(c));
         (void) json_object_set_new(o, "peers", peers_object(c));
         if (raft_role_of(r) == RAFT_LEADER)
                 (void) json_object_set_new(o, "progress", progress_list(c));

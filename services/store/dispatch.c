@@ -4,7 +4,10 @@
 
 #include "arena.h"
 #include "consensus.pb-c.h"
+#include "core/snapshot_chunk.h"
+#include "io/state_file.h"
 #include "log/log.h"
+#include "snapshots.h"
 #include "status.h"
 #include "store.pb-c.h"
 
@@ -115,12 +118,31 @@ static void on_down(void *arg, ipc_link *link) {
                 store_gateway_down(arg, link);
 }
 
+/* Frames of snapshots: consensus' own link, not the one before it. */
+typedef rq_err (*snapshot_handler)(snapshots *n, const ipc_frame *frame);
+
+static rq_err on_snapshot(void *arg, ipc_link *link, const ipc_frame *frame) {
+        static const snapshot_handler handlers[] = {
+                [IPC_SNAPSHOT_OPEN - IPC_SNAPSHOT_OPEN] = snapshots_on_open, [IPC_SNAPSHOT_READ - IPC_SNAPSHOT_OPEN] = snapshots_on_read,
+                [IPC_SNAPSHOT_CLOSE - IPC_SNAPSHOT_OPEN] = snapshots_on_close, [IPC_INSTALL_BEGIN - IPC_SNAPSHOT_OPEN] = snapshots_on_begin,
+                [IPC_INSTALL_CHUNK - IPC_SNAPSHOT_OPEN] = snapshots_on_chunk, [IPC_INSTALL_COMMIT - IPC_SNAPSHOT_OPEN] = snapshots_on_commit,
+        };
+        store *s = arg;
+        return link == s->consensus ? handlers[frame->type - IPC_SNAPSHOT_OPEN](s->snapshots, frame) : RQ_OK;
+}
+
 static const ipc_rule rules[] = {
         { IPC_COMMITTED,  IPC_CONSENSUS,               SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_committed },
         { IPC_READ_AT,    IPC_CONSENSUS,               SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_read_at },
         { IPC_QUERY,      IPC_GATEWAY,                 SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_query },
         { IPC_CREDIT,     IPC_GATEWAY,                 SMALL_BODY_BYTES, 0,                     on_credit },
         { IPC_CANCEL,     IPC_GATEWAY,                 SMALL_BODY_BYTES, 0,                     on_cancel },
+        { IPC_SNAPSHOT_OPEN,  IPC_CONSENSUS, SMALL_BODY_BYTES, 0, on_snapshot },
+        { IPC_SNAPSHOT_READ,  IPC_CONSENSUS, SMALL_BODY_BYTES, 0, on_snapshot },
+        { IPC_SNAPSHOT_CLOSE, IPC_CONSENSUS, SMALL_BODY_BYTES, 0, on_snapshot },
+        { IPC_INSTALL_BEGIN,  IPC_CONSENSUS, SMALL_BODY_BYTES, STATE_FILE_BYTES_MAX, on_snapshot },
+        { IPC_INSTALL_CHUNK,  IPC_CONSENSUS, SMALL_BODY_BYTES, SNAPSHOT_CHUNK_BYTES, on_snapshot },
+        { IPC_INSTALL_COMMIT, IPC_CONSENSUS, SMALL_BODY_BYTES, 0, on_snapshot },
         { IPC_STATUS_GET, IPC_GATEWAY | IPC_CONSENSUS | IPC_BACKUP, SMALL_BODY_BYTES, 0,        on_status_get },
 };
 

@@ -39,9 +39,11 @@ struct reads {
         rq_timer deadlines, tend;
         rq_task turn_end;
         uint64_t turn_us;            /* taken by reads in this turn */
-        bool tending, stopping;
+        bool tending, stopping, paused;
+        uint32_t threads_max, running; /* running: at the pool */
 
         uint64_t delivered_index;    /* applied, and its results are on their way */
+        wait_applied paused_ones;    /* ready, but the files are being opened anew */
         wait_applied waiting, gated; /* gated: until the gate's index is known */
         bool gate_known, alone;
         uint64_t gate_index, alone_at_us;
@@ -129,6 +131,8 @@ static bool run_here(reads *r, read_request *q) {
         return done;
 }
 
+static read_request *of_wait(wait_item *item) { return RQ_LIST_ENTRY(item, read_request, wait); }
+
 static void run_now(reads *r, read_request *q) {
         bool waits;
         if (run_here(r, q)) {
@@ -141,6 +145,7 @@ static void run_now(reads *r, read_request *q) {
                 return;
         }
         q->in_pool = true;
+        r->running++;
         r->stats.started++;
         if (waits && !r->tending) {
                 r->tending = true;
@@ -150,6 +155,9 @@ static void run_now(reads *r, read_request *q) {
 
 static void set_deadlines(reads *r) {
         uint64_t next_us = wait_applied_next_deadline(&r->waiting), gated_us = wait_applied_next_deadline(&r->gated);
+        uint64_t paused_us = wait_applied_next_deadline(&r->paused_ones);
+        if (paused_us < next_us)
+                next_us = paused_us;
         if (gated_us < next_us)
                 next_us = gated_us;
         if (!r->gate_known && !r->alone && r->alone_at_us < next_us && r->gated.count > 0)
@@ -162,8 +170,6 @@ static void set_deadlines(reads *r) {
         rq_timer_set(&r->deadlines, next_us > now_us ? next_us - now_us : 0);
 }
 
-static read_request *of_wait(wait_item *item) { return RQ_LIST_ENTRY(item, read_request, wait); }
-
 /* Where q stands now: behind the gate, behind its index, or at the pool. True:
  * it waits. */
 static bool advance(reads *r, read_request *q, uint64_t deadline_us) {
@@ -175,6 +181,10 @@ static bool advance(reads *r, read_request *q, uint64_t deadline_us) {
         }
         if (r->delivered_index < q->index) {
                 wait_applied_add(&r->waiting, &q->wait, q->index, deadline_us);
+                return true;
+        }
+        if (r->paused) {
+                wait_applied_add(&r->paused_ones, &q->wait, 0, deadline_us);
                 return true;
         }
         run_now(r, q);
@@ -200,6 +210,9 @@ static void on_deadlines(void *arg) {
         while ((item = wait_applied_expired(&r->waiting, now_us)) != NULL)
                 refuse_and_free(r, of_wait(item), RQ__REQUEST_FAILED__REASON__TIMEOUT,
                                 "timed out waiting until this node has applied what the read asks for");
+        while ((item = wait_applied_expired(&r->paused_ones, now_us)) != NULL)
+                refuse_and_free(r, of_wait(item), RQ__REQUEST_FAILED__REASON__TIMEOUT,
+                                "timed out waiting until this node's database is replaced");
         while ((item = wait_applied_expired(&r->gated, now_us)) != NULL)
                 refuse_and_free(r, of_wait(item), RQ__REQUEST_FAILED__REASON__TIMEOUT,
                                 "timed out waiting until this node knows what is committed");
@@ -254,7 +267,7 @@ void reads_applied(reads *r, uint64_t index) {
         if (r->waiting.count == 0)
                 return;
         while ((item = wait_applied_ready(&r->waiting, index)) != NULL)
-                run_now(r, of_wait(item));
+                (void) advance(r, of_wait(item), item->deadline_us);
         set_deadlines(r);
 }
 
@@ -280,8 +293,10 @@ void reads_cancel(reads *r, request *req) {
         request_remove(&q->base);
         wait_applied_remove(&r->waiting, &q->wait);
         wait_applied_remove(&r->gated, &q->wait);
+        wait_applied_remove(&r->paused_ones, &q->wait);
         if (q->in_pool && !read_pool_cancel(r->pool, &q->job))
                 return; /* its last event frees it */
+        r->running -= q->in_pool;
         q->in_pool = false;
         request_free(r, q);
 }
@@ -325,6 +340,7 @@ static void on_events(void *arg) {
                         answer(r, q, e);
                 if (e->kind != READ_PIECE) {
                         q->in_pool = false;
+                        r->running--;
                         request_free(r, q);
                 }
                 free(e);
@@ -340,6 +356,8 @@ rq_err reads_new(rq_loop *loop, files *f, const applier *a, uint32_t threads_max
         *r = (reads) { .applier = a, .wake.fd = -1, .alone_at_us = rq_clock_mono_us() + ALONE_US };
         wait_applied_init(&r->waiting);
         wait_applied_init(&r->gated);
+        wait_applied_init(&r->paused_ones);
+        r->threads_max = threads_max;
         r->delivered_index = applier_lo(a);
         rq_err e = rq_wake_init(&r->wake, loop, on_events, r);
         if (e >= 0)
@@ -350,6 +368,9 @@ rq_err reads_new(rq_loop *loop, files *f, const applier *a, uint32_t threads_max
                 e = rq_task_init(&r->turn_end, loop, on_turn_end, r);
         if (e >= 0)
                 e = read_pool_new(f, a, threads_max, &r->wake, &r->pool);
+        /* An empty database has nothing to serve by itself: it may be waiting for a snapshot. */
+        if (r->delivered_index == 0)
+                r->alone_at_us = UINT64_MAX;
         if (e < 0)
                 return reads_free(r), e;
         *ret_reads = r;
@@ -357,20 +378,59 @@ rq_err reads_new(rq_loop *loop, files *f, const applier *a, uint32_t threads_max
 }
 
 void reads_tick(reads *r) {
-        if (!r->tending)
+        if (!r->tending && r->pool != NULL)
                 (void) read_pool_tend(r->pool);
 }
 
 void reads_stop(reads *r) {
-        wait_applied *lists[] = { &r->waiting, &r->gated };
+        wait_applied *lists[] = { &r->waiting, &r->gated, &r->paused_ones };
         wait_item *item;
         r->stopping = true;
-        for (size_t i = 0; i < 2; i++)
+        for (size_t i = 0; i < 3; i++)
                 while ((item = wait_applied_ready(lists[i], UINT64_MAX)) != NULL)
                         refuse_and_free(r, of_wait(item), RQ__REQUEST_FAILED__REASON__STOPPING, stopping_text);
 }
 
-void reads_interrupt(reads *r) { read_pool_interrupt(r->pool); }
+void reads_interrupt(reads *r) {
+        if (r->pool != NULL)
+                read_pool_interrupt(r->pool);
+}
+
+void reads_pause(reads *r) { r->paused = true; }
+uint32_t reads_running(const reads *r) { return r->running; }
+
+/* What still runs is ended with an answer. */
+static void end_pool(reads *r) {
+        if (r->pool == NULL)
+                return;
+        read_pool_interrupt(r->pool);
+        while (r->running > 0 && read_pool_settle(r->pool))
+                on_events(r);
+        r->pool = read_pool_free(r->pool);
+}
+
+void reads_close(reads *r) {
+        end_pool(r);
+        r->tending = false;
+        rq_timer_cancel(&r->tend);
+}
+
+/* The new database may be behind what was delivered, in no case of a healthy
+ * cluster; what waits for an index goes on waiting for it. */
+rq_err reads_open(reads *r, files *f, const applier *a) {
+        wait_item *item;
+        rq_err e = read_pool_new(f, a, r->threads_max, &r->wake, &r->pool);
+        if (e < 0)
+                return e;
+        r->applier = a;
+        r->delivered_index = applier_lo(a);
+        r->paused = false;
+        while ((item = wait_applied_ready(&r->paused_ones, UINT64_MAX)) != NULL)
+                (void) advance(r, of_wait(item), item->deadline_us);
+        set_deadlines(r);
+        return RQ_OK;
+}
+
 uint32_t reads_count(const reads *r) { return r->stats.count; }
 
 reads *reads_free(reads *r) {
@@ -378,12 +438,7 @@ reads *reads_free(reads *r) {
                 return NULL;
         /* Events that nobody took are lost with the pool: what they would have
          * freed was freed by whoever removed the gateways, or is done here. */
-        if (r->pool != NULL) {
-                read_pool_interrupt(r->pool);
-                while (r->stats.count > 0 && read_pool_settle(r->pool))
-                        on_events(r);
-                r->pool = read_pool_free(r->pool);
-        }
+        end_pool(r);
         while (r->spares != NULL) {
                 read_request *q = r->spares;
                 r->spares = q->next_spare;
@@ -401,6 +456,7 @@ reads *reads_free(reads *r) {
 
 void reads_stats_get(reads *r, reads_stats *ret_stats) {
         *ret_stats = r->stats;
-        ret_stats->waiting = r->waiting.count + r->gated.count;
-        read_pool_stats_get(r->pool, &ret_stats->pool);
+        ret_stats->waiting = r->waiting.count + r->gated.count + r->paused_ones.count;
+        if (r->pool != NULL)
+                read_pool_stats_get(r->pool, &ret_stats->pool);
 }

@@ -39,6 +39,15 @@ void reads_applied(reads *r, uint64_t index);
  * applied no read runs (hazard 19). */
 void reads_commit_known(reads *r, uint64_t commit_index);
 
+/* Reads wait, also new ones, and what runs goes on: the files are about to be
+ * opened anew. reads_close() when reads_running() is 0, at the latest after
+ * reads_interrupt() and some patience; then reads_open() with the new files, and
+ * they go on. Errors of reads_open: those of read_pool_new. */
+void reads_pause(reads *r);
+uint32_t reads_running(const reads *r);
+void reads_close(reads *r);
+rq_err reads_open(reads *r, files *f, const applier *a);
+
 /* About each second: takes care of threads that have ended. */
 void reads_tick(reads *r);
 

@@ -7,10 +7,12 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "dispatch.h"
+#include "io/aside.h"
 #include "io/sqlite_memory.h"
 #include "log/log.h"
 #include "log/log_fields.h"
 #include "messages.h"
+#include "snapshots.h"
 
 enum {
         STREAM_WINDOW_BYTES = 16 * 1024 * 1024, /* proto/README.md */
@@ -28,7 +30,9 @@ char *store_condition(store *s, char *text, size_t size) {
         apply_status status;
         apply_thread_status(s->writer, &status);
         unsigned long long index = s->state.index, next = status.failed_index, commit = s->commit_index;
-        if (s->stopping)
+        if (s->reopening)
+                (void) snprintf(text, size, "replacing the database, at entry %llu", index);
+        else if (s->stopping)
                 (void) snprintf(text, size, "stopping, at entry %llu", index);
         else if (status.condition == APPLY_STOPPED)
                 (void) snprintf(text, size, "stopped: cannot apply entry %llu: %s; reads go on", next,
@@ -64,7 +68,7 @@ static void tell_status(store *s) {
  * answers for entries below it whose results it doesn't know. */
 static void fetch_if_wanted(store *s) {
         apply_status status;
-        if (!s->fetch_wanted || s->consensus == NULL || s->stopping)
+        if (!s->fetch_wanted || s->consensus == NULL || s->stopping || s->reopening)
                 return;
         apply_thread_status(s->writer, &status);
         if (status.queued_records > 0 || applier_lo(apply_thread_applier(s->writer)) != s->state.index)
@@ -75,14 +79,15 @@ static void fetch_if_wanted(store *s) {
         commit_stream_asked(&s->stream, s->state.index, s->state.term);
 }
 
-static void on_refetch(void *arg) {
-        store *s = arg;
+void store_fetch(store *s) {
         s->fetch_wanted = true;
         fetch_if_wanted(s);
 }
 
+static void on_refetch(void *arg) { store_fetch(arg); }
+
 rq_err store_committed(store *s, const committed_batch *batch, uint64_t commit_index, rq_bytes records) {
-        if (s->stopping)
+        if (s->stopping || s->reopening)
                 return RQ_OK;
         switch (commit_stream_judge(&s->stream, batch)) {
         case STREAM_IGNORE:
@@ -119,8 +124,10 @@ rq_err store_committed(store *s, const committed_batch *batch, uint64_t commit_i
 }
 
 void store_consensus_up(store *s, ipc_link *link) {
-        if (s->consensus != NULL) /* its process is another, or it has lost the link before we did */
+        if (s->consensus != NULL) { /* its process is another, or it has lost the link before we did */
+                snapshots_consensus_down(s->snapshots);
                 ipc_link_close(s->consensus);
+        }
         s->consensus = link;
         commit_stream_reset(&s->stream);
         s->fetch_wanted = true;
@@ -132,6 +139,7 @@ void store_consensus_down(store *s, ipc_link *link) {
                 return;
         s->consensus = NULL;
         commit_stream_reset(&s->stream);
+        snapshots_consensus_down(s->snapshots);
         rq_timer_cancel(&s->refetch);
 }
 
@@ -204,15 +212,18 @@ static void on_applied(void *arg) {
         tell_applied_soon(s, went_on);
         reads_applied(s->reads, s->state.index);
         fetch_if_wanted(s);
+        snapshots_applied(s->snapshots);
 
         apply_thread_status(s->writer, &status);
+        if (status.condition == APPLY_SWAPPED)
+                store_reopen(s);
         if (status.condition != APPLY_WORKING)
                 tell_status(s);
         if (status.condition == APPLY_STOPPED && files_broken(s->files)) {
                 rq_log_warning("The database's files must be opened anew: restarting");
                 rq_service_fail(s->service, RQ_EXIT_FAILURE);
         }
-        s->finished = status.condition == APPLY_ENDED;
+        s->finished = status.condition == APPLY_ENDED || status.condition == APPLY_SWAPPED;
         stop_if_done(s);
 }
 
@@ -234,6 +245,18 @@ static void on_stopped(void *arg) {
 
 /* --- life ------------------------------------------------------------------------------------ */
 
+/* True: what can't be used is out of the way, and kept. */
+static bool put_aside(const char *path, int folder_fd, const rq_buf *problem) {
+        const char *const fields[] = { RQ_MSG_STORE_MISMATCH, NULL };
+        rq_err r = aside_move(folder_fd);
+        if (r < 0)
+                return rq_log_error(r, "Cannot move the database in %s aside", path), false;
+        (void) rq_log_error_(RQ_EDIVERGED, fields, "Cannot use the database in %s, and moved it to %s/" ASIDE_FOLDER_NAME ": beginning with an "
+                             "empty one, which the log or another node's snapshot fills. The reason: %.*s", path, path,
+                             (int) problem->size, (const char *) problem->data);
+        return true;
+}
+
 static rq_err open_extensions(store *s) {
         RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
         const char *paths = rq_config_string(rq_service_config(s->service), "extensions-path");
@@ -248,11 +271,14 @@ static rq_err open_extensions(store *s) {
         return RQ_OK;
 }
 
-static rq_err open_files(store *s) {
+rq_err store_open_files(store *s) {
         RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
         const char *path = rq_service_folder_path(s->service);
         rq_err r = files_open_with(&s->config.files, rq_service_folder_fd(s->service), path,
                                    rq_service_run_dir_fd(s->service), &s->files, &s->state, &problem);
+        if ((r == RQ_EDIVERGED || r == RQ_ECORRUPT) && put_aside(path, rq_service_folder_fd(s->service), &problem))
+                r = files_open_with(&s->config.files, rq_service_folder_fd(s->service), path, rq_service_run_dir_fd(s->service),
+                                    &s->files, &s->state, &problem);
         if (r >= 0) {
                 s->opened_index = s->state.index;
                 return RQ_OK;
@@ -279,6 +305,10 @@ static rq_err start_parts(store *s) {
         if (r >= 0)
                 r = rq_timer_init(&s->tell, loop, tell_applied, s);
         if (r >= 0)
+                r = store_reopen_init(s);
+        if (r >= 0)
+                r = snapshots_new(s, &s->snapshots);
+        if (r >= 0)
                 r = rq_task_init(&s->stopped, loop, on_stopped, s);
         if (r >= 0)
                 r = results_new(&s->gateways, &s->results);
@@ -300,6 +330,7 @@ static void store_free(void *state) {
                 return;
         /* The links first: their end takes the requests out of everything else. */
         s->listener = ipc_listener_free(s->listener);
+        s->snapshots = snapshots_free(s->snapshots);
         s->reads = reads_free(s->reads);
         s->results = results_free(s->results);
         gateways_done(&s->gateways);
@@ -310,6 +341,7 @@ static void store_free(void *state) {
         rq_timer_done(&s->tick);
         rq_timer_done(&s->refetch);
         rq_timer_done(&s->tell);
+        rq_timer_done(&s->reopen);
         if (s->applied.event != NULL)
                 rq_wake_done(&s->applied);
         s->files = files_free(s->files);
@@ -332,7 +364,7 @@ static rq_err store_start(rq_service *service, void **ret_state) {
         sqlite_memory_reads_max(s->config.read_memory_bytes, s->config.read_memory_bytes / 2);
         rq_err r = open_extensions(s);
         if (r >= 0)
-                r = open_files(s);
+                r = store_open_files(s);
         if (r >= 0)
                 r = start_parts(s);
         if (r < 0) {
@@ -351,6 +383,7 @@ static void store_shutdown(void *state) {
         s->stop_by_us = rq_clock_mono_us() + STOP_READS_US;
         rq_service_extend(s->service, STOP_EXTEND_US);
         reads_stop(s->reads);
+        s->finished = s->reopening; /* the writer's thread has ended */
         apply_thread_finish(s->writer, STOP_APPLY_US);
         rq_timer_set(&s->tick, TICK_US / 20);
         tell_status(s);

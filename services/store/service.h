@@ -13,6 +13,8 @@
 #include "results.h"
 #include "service/service.h"
 
+typedef struct snapshots snapshots; /* snapshots.h */
+
 extern const rq_service_def store_service;
 
 typedef struct store {
@@ -23,12 +25,16 @@ typedef struct store {
         apply_thread *writer;
         reads *reads;
         results *results;
+        snapshots *snapshots;
         gateways gateways;
         sqlite3 *status_db;      /* the loop's own, for figures of /status */
         ipc_listener *listener;
         rq_wake applied;         /* the writer's thread has news */
         rq_timer tick, refetch, tell;
         bool tell_pending;
+        rq_timer reopen;         /* reopen.c */
+        bool reopening;          /* no stream, no new reads: the files are about to be opened anew */
+        uint64_t reopen_by_us;
         rq_task stopped;         /* behind what the last turn has to send */
 
         ipc_link *consensus;     /* NULL: not connected */
@@ -51,6 +57,16 @@ void store_consensus_up(store *s, ipc_link *link);
 void store_consensus_down(store *s, ipc_link *link);
 void store_gateway_up(store *s, ipc_link *link);
 void store_gateway_down(store *s, ipc_link *link);
+
+/* Opens the files anew, after files_swap(): new reads wait, running ones get some
+ * time, then the writer's thread, readers and files are made again. Results of
+ * writes that are on their way stay. */
+void store_reopen(store *s);
+rq_err store_reopen_init(store *s);
+
+/* For reopen.c. */
+rq_err store_open_files(store *s);
+void store_fetch(store *s);
 
 /* One line: what the store does now. Returns text. */
 char *store_condition(store *s, char *text, size_t size);

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "io/sqlite_memory.h"
+#include "snapshots.h"
 
 /* jansson's NULL for lack of memory travels: setting NULL fails, and so does
  * dumping a NULL document; a value that is missing is only missing. */
@@ -240,6 +241,16 @@ static json_t *checkpoints(const files_stats *sizes) {
         return figures(list, sizeof list / sizeof list[0]);
 }
 
+static json_t *snapshots_figures(store *s) {
+        snapshots_stats n;
+        snapshots_stats_get(s->snapshots, &n);
+        const figure list[] = {
+                { "sending", n.sending }, { "sent_bytes", n.sent_bytes }, { "installed", n.installed_count },
+                { "staged_bytes", n.staging ? n.staged_bytes : 0 }, { "staging_bytes", n.staging_bytes },
+        };
+        return figures(list, sizeof list / sizeof list[0]);
+}
+
 char *status_json(store *s) {
         reads_stats reading;
         files_stats sizes;
@@ -265,6 +276,7 @@ char *status_json(store *s) {
         (void) json_object_set_new(o, "queues", queues(s, &reading, &apply));
         (void) json_object_set_new(o, "counters", counters(s, &reading));
         (void) json_object_set_new(o, "checkpoints", checkpoints(&sizes));
+        (void) json_object_set_new(o, "snapshots", snapshots_figures(s));
         (void) json_object_set_new(o, "sqlite3", sqlite_status(s, &reading, &sizes, apply.queued_records > 0));
         char *json = json_dumps(o, JSON_COMPACT);
         json_decref(o);

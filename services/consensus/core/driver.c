@@ -315,6 +315,12 @@ static void give_up(driver *d) {
         reads_refuse_all(&d->reads, false, &d->answers, REASON_NO_LEADER, failed);
 }
 
+void driver_abandon(driver *d, const char *text) {
+        proposals_give_up(d->proposals, &d->answers, text);
+        proposals_refuse_waiting(d->proposals, &d->answers, REASON_NO_LEADER, "this node is being brought up to date");
+        reads_refuse_all(&d->reads, false, &d->answers, REASON_NO_LEADER, "this node is being brought up to date");
+}
+
 /* shared/design/raft.md, rule 12: only what is committed and durable here counts,
  * for the store and for whoever waits. */
 static bool work_through_commit(driver *d) {
@@ -408,6 +414,9 @@ rq_bytes driver_entry_piece(const driver *d, raft_index first, raft_index last, 
 
 const raft *driver_raft(const driver *d) { return d->raft; }
 const membership *driver_membership(const driver *d, raft_index *ret_index) { return membership_history_latest(&d->members, ret_index); }
+const membership *driver_membership_at(const driver *d, raft_index index, raft_index *ret_index) {
+        return membership_history_at(&d->members, index, ret_index);
+}
 const stream *driver_stream(const driver *d) { return &d->stream; }
 uint64_t driver_clock_us(const driver *d) { return d->clock_us; }
 uint32_t driver_pending_count(const driver *d) { return proposals_count(d->proposals); }

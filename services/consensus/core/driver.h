@@ -115,6 +115,13 @@ rq_err driver_fetch(driver *d, const stream_fetch *fetch, const rq_uuid *stream_
 rq_err driver_applied(driver *d, raft_index applied, raft_index checkpoint); /* RQ_EPROTO */
 void driver_store_gone(driver *d);
 
+/* A snapshot sent to this member is installed up to index: its log goes on behind it. */
+void driver_snapshot_done(driver *d, raft_id to, raft_index index);
+
+/* Everything that waits is answered, as unknown or refused: this driver's log is
+ * about to be replaced. Answers are fetched as ever; then it is of no use. */
+void driver_abandon(driver *d, const char *text);
+
 /* The log was dropped up to and including index. */
 void driver_compacted(driver *d, raft_index index);
 
@@ -199,6 +206,8 @@ rq_bytes driver_entry_piece(const driver *d, raft_index first, raft_index last, 
 
 const raft *driver_raft(const driver *d);
 const membership *driver_membership(const driver *d, raft_index *ret_index); /* in use; NULL: none yet. ret_index may be NULL */
+/* Who they were at index. NULL: not known any more; *ret_index: from where on (0: not at all). */
+const membership *driver_membership_at(const driver *d, raft_index index, raft_index *ret_index);
 const stream *driver_stream(const driver *d);
 uint64_t driver_clock_us(const driver *d);
 uint32_t driver_pending_count(const driver *d); /* proposals not applied yet */

@@ -147,6 +147,10 @@ void driver_peer_down(driver *d, raft_id id, bool refused) {
         (void) driver_step(d, &(raft_event) { .type = RAFT_EV_PEER_DOWN, .peer = { .id = id, .refused = refused } }, 0);
 }
 
+void driver_snapshot_done(driver *d, raft_id to, raft_index index) {
+        (void) driver_step(d, &(raft_event) { .type = RAFT_EV_SNAPSHOT_DONE, .peer = { .id = to, .index = index } }, 0);
+}
+
 /* --- to the members --------------------------------------------------------- */
 
 bool driver_next_message(driver *d, raft_message *ret_message) {

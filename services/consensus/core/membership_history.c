@@ -50,3 +50,11 @@ const membership *membership_history_latest(const membership_history *h, raft_in
                 *ret_index = h->v[h->count - 1].index;
         return h->v[h->count - 1].value;
 }
+
+const membership *membership_history_at(const membership_history *h, raft_index index, raft_index *ret_index) {
+        size_t place = h->count;
+        while (place > 0 && h->v[place - 1].index > index)
+                place--;
+        *ret_index = place > 0 ? h->v[place - 1].index : h->count > 0 ? h->v[0].index : 0;
+        return place > 0 ? h->v[place - 1].value : NULL;
+}

@@ -34,4 +34,8 @@ void membership_history_commit(membership_history *h, raft_index index);
 /* NULL: none. Borrowed until the next change. */
 const membership *membership_history_latest(const membership_history *h, raft_index *ret_index);
 
+/* The one that held at index. NULL: it isn't known any more; *ret_index is from where
+ * on one is (0: none is). Borrowed as above. */
+const membership *membership_history_at(const membership_history *h, raft_index index, raft_index *ret_index);
+
 #endif

@@ -23,6 +23,7 @@ rq_err stream_open(stream *s, const stream_fetch *fetch, const rq_uuid *id, cons
                    const rq_uuid *database_id) {
         const char *reason = misfit(fetch, trail, database_id);
         *s = (stream) { .state = STREAM_MISFIT, .misfit = reason, .checkpoint = s->checkpoint };
+        s->foreign = !rq_uuid_is_zero(&fetch->database_id) && !rq_uuid_equal(&fetch->database_id, database_id);
         if (reason != NULL)
                 return RQ_EDIVERGED;
         s->state = STREAM_OPEN;

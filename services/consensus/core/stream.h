@@ -29,6 +29,7 @@ typedef struct stream_fetch {
 typedef struct stream {
         stream_state state;
         const char *misfit;      /* static: why */
+        bool foreign;            /* it is another cluster's */
         rq_uuid id;
         bool said_commit;        /* the first COMMITTED is out */
         raft_index next, applied, checkpoint;

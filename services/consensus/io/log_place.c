@@ -220,6 +220,8 @@ static rq_err begin_segment(log_place *p, uint64_t record_bytes) {
         return RQ_OK;
 }
 
+rq_err log_place_begin(log_place *p) { return begin_segment(p, 0); }
+
 /* Entries from index on are replaced. Within the last segment the next unit says
  * so itself; segments that begin there or behind go, newest first, so that a
  * crash in between leaves no hole. */

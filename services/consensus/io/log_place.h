@@ -93,6 +93,10 @@ rq_err log_place_add(log_place *place, const log_write *write);
 rq_err log_place_sync(log_place *place);
 bool log_place_is_synced(const log_place *place);
 
+/* The next entry begins a segment of its own; also without one: the log's base is then
+ * where the options say that it ends. Errors: see above. */
+rq_err log_place_begin(log_place *place);
+
 /* Gives back the oldest segment. */
 rq_err log_place_drop(log_place *place, uint64_t first_index, uint64_t file_bytes);
 

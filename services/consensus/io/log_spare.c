@@ -140,6 +140,14 @@ rq_err log_spare_make(log_spare *s) {
         return r;
 }
 
+/* One of another configuration may be too small, or larger than is said of it. */
+static bool has_right_size(const log_spare *s, const char *name) {
+        uint8_t byte;
+        RQ_CLEANUP(rq_closep) int fd = s->io->open(s->io->arg, s->dir_fd, name, O_RDWR);
+        return fd >= 0 && s->io->pread(s->io->arg, fd, &byte, 1, (off_t) s->segment_bytes - 1) == 1 &&
+               s->io->pread(s->io->arg, fd, &byte, 1, (off_t) s->segment_bytes) == 0;
+}
+
 static void adopt_one(void *arg, const char *name) {
         log_spare *s = arg;
         char *end = NULL;
@@ -148,7 +156,7 @@ static void adopt_one(void *arg, const char *name) {
         if (strncmp(name, SPARE_PREFIX, strlen(SPARE_PREFIX)) != 0 && !half_made)
                 return;
         unsigned long long serial = half_made ? 0 : strtoull(name + strlen(SPARE_PREFIX), &end, 10);
-        if (half_made || *end != '\0' || s->ready_count == READY_MAX) {
+        if (half_made || *end != '\0' || s->ready_count == READY_MAX || !has_right_size(s, name)) {
                 (void) s->io->unlink(s->io->arg, s->dir_fd, name);
                 return;
         }

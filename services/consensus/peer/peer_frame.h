@@ -36,6 +36,10 @@ typedef enum peer_type {
         PEER_RAFT_LAST       = 63,
         PEER_FORWARD         = 64, /* to the leader; payload: body of the record to be */
         PEER_FORWARD_REFUSED = 65,
+        PEER_SNAPSHOT_OFFER  = 80, /* on a connection of their own */
+        PEER_SNAPSHOT_CHUNK  = 81, /* likewise */
+        PEER_SNAPSHOT_REPLY  = 82, /* on the control connection */
+        PEER_SNAPSHOT_WANTED = 83, /* likewise */
         PEER_JOIN            = 96, /* a node that wants to be a member; answered on the same connection (minor 2) */
         PEER_JOIN_REPLY      = 97,
         PEER_REMOVE          = 98, /* to the leader: this node is to leave the cluster (minor 2) */

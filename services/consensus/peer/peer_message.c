@@ -1,5 +1,7 @@
 #include "peer/peer_message.h"
 
+#include "peer/peer_snapshot.h"
+
 enum {
         RAFT_HEAD_BYTES = 24,                   /* from, to, term */
         FLAG_0 = 1, FLAG_1 = 2,
@@ -38,6 +40,10 @@ bool peer_type_limits(uint16_t type, uint32_t *ret_body_bytes_max, uint32_t *ret
         case PEER_REMOVE: body = PEER_REMOVE_BYTES; payload = MEMBERSHIP_NODE_MAX; break;
         case PEER_REMOVE_REPLY: body = PEER_REMOVE_REPLY_BYTES; payload = PEER_TEXT_MAX; break;
         case PEER_REMOVED: body = PEER_REMOVED_BYTES; break;
+        case PEER_SNAPSHOT_OFFER: body = PEER_SNAPSHOT_OFFER_BYTES; payload = MEMBERSHIP_BYTES_MAX + PEER_SNAPSHOT_STATE_MAX; break;
+        case PEER_SNAPSHOT_CHUNK: body = PEER_SNAPSHOT_CHUNK_BYTES; payload = PEER_SNAPSHOT_DATA_MAX; break;
+        case PEER_SNAPSHOT_REPLY: body = PEER_SNAPSHOT_REPLY_BYTES; break;
+        case PEER_SNAPSHOT_WANTED: body = PEER_SNAPSHOT_WANTED_BYTES; break;
         case PEER_RAFT_FIRST + RAFT_MSG_APPEND: payload = PEER_PAYLOAD_BYTES_MAX; break;
         default: break;
         }

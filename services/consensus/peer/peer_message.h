@@ -30,6 +30,7 @@ enum {
 typedef enum peer_class {
         PEER_CONTROL, /* votes, heartbeats, replies, reads */
         PEER_BULK,    /* appends, forwards */
+        PEER_SNAPSHOT, /* only while one is sent */
         PEER_CLASSES,
 } peer_class;
 

@@ -9,8 +9,16 @@
 #include "base/clock.h"
 #include "log/log_fields.h"
 
+/* What a handler of the connection itself could not end. */
+static void end_unwanted(peers *p) {
+        for (size_t i = 0; i < p->member_count; i++)
+                if (p->members[i]->out[PEER_SNAPSHOT].ends)
+                        peers_out_end(&p->members[i]->out[PEER_SNAPSHOT]);
+}
+
 static void on_turn(void *arg) {
         peers *p = arg;
+        end_unwanted(p);
         const peers_callbacks *callbacks = &p->o.callbacks;
         if (RQ_TAKE(p->hellos_changed, false) && callbacks->on_hello != NULL)
                 callbacks->on_hello(callbacks->arg);
@@ -224,7 +232,7 @@ void peers_learn_address(peers *p, remote *r, const peer_hello *hello) {
         for (size_t i = 0; i < PEER_CLASSES; i++)
                 peers_out_end(&r->out[i]);
         memcpy(r->address, r->said, sizeof r->address);
-        for (size_t i = 0; i < PEER_CLASSES; i++)
+        for (size_t i = 0; i < PEER_SNAPSHOT; i++)
                 if (peers_out_begin(p, r, (peer_class) i, &r->out[i]) < 0)
                         r->problem = "its address is not host:port";
 }
@@ -368,6 +376,50 @@ void peers_send_join(peers *p, bool stays) {
                         continue;
                 r->asked = peer_link_send(link, PEER_JOIN, rq_bytes_of(body, sizeof body), NULL, 0) >= 0;
         }
+}
+
+/* --- snapshots -------------------------------------------------------------- */
+
+rq_err peers_snapshot_connect(peers *p, raft_id to) {
+        remote *r = peers_member(p, to);
+        if (r == NULL)
+                return RQ_ENOENT;
+        outbound *out = &r->out[PEER_SNAPSHOT];
+        if (out->dial != NULL)
+                peers_out_end(out); /* of one before */
+        return peers_out_begin(p, r, PEER_SNAPSHOT, out);
+}
+
+void peers_snapshot_disconnect(peers *p, raft_id to) {
+        remote *r = peers_member(p, to);
+        if (r == NULL || r->out[PEER_SNAPSHOT].dial == NULL)
+                return;
+        r->out[PEER_SNAPSHOT].ends = true;
+        peers_touch(p, false);
+}
+
+rq_err peers_send_snapshot_offer(peers *p, const peer_snapshot_offer *offer, const rq_bytes pieces[static 2]) {
+        uint8_t body[PEER_SNAPSHOT_OFFER_BYTES];
+        peer_snapshot_offer_encode(offer, body);
+        return send_frame(p, offer->to, PEER_SNAPSHOT, PEER_SNAPSHOT_OFFER, rq_bytes_of(body, sizeof body), pieces, 2);
+}
+
+rq_err peers_send_snapshot_chunk(peers *p, const peer_snapshot_chunk *chunk, rq_bytes data) {
+        uint8_t body[PEER_SNAPSHOT_CHUNK_BYTES];
+        peer_snapshot_chunk_encode(chunk, body);
+        return send_frame(p, chunk->to, PEER_SNAPSHOT, PEER_SNAPSHOT_CHUNK, rq_bytes_of(body, sizeof body), &data, 1);
+}
+
+rq_err peers_send_snapshot_reply(peers *p, const peer_snapshot_reply *reply) {
+        uint8_t body[PEER_SNAPSHOT_REPLY_BYTES];
+        peer_snapshot_reply_encode(reply, body);
+        return send_frame(p, reply->to, PEER_CONTROL, PEER_SNAPSHOT_REPLY, rq_bytes_of(body, sizeof body), NULL, 0);
+}
+
+rq_err peers_send_snapshot_wanted(peers *p, const peer_snapshot_wanted *wanted) {
+        uint8_t body[PEER_SNAPSHOT_WANTED_BYTES];
+        peer_snapshot_wanted_encode(wanted, body);
+        return send_frame(p, wanted->to, PEER_CONTROL, PEER_SNAPSHOT_WANTED, rq_bytes_of(body, sizeof body), NULL, 0);
 }
 
 size_t peers_bulk_room(peers *p, raft_id to) {

@@ -11,6 +11,7 @@
 
 #include "loop/loop.h"
 #include "peer/peer_message.h"
+#include "peer/peer_snapshot.h"
 
 enum {
         PEERS_BULK_WINDOW_BYTES    = 8 * 1024 * 1024,  /* queued for a member, beside one frame */
@@ -62,12 +63,23 @@ typedef struct peers_changes {
         void *arg;
 } peers_changes;
 
+/* Snapshots, in and out. from and to of what comes are right. */
+typedef struct peers_snapshots {
+        rq_err (*on_offer)(void *arg, const peer_snapshot_offer *offer, rq_bytes payload);
+        void (*on_chunk)(void *arg, const peer_snapshot_chunk *chunk, rq_bytes data);
+        void (*on_reply)(void *arg, const peer_snapshot_reply *reply);
+        void (*on_wanted)(void *arg, const peer_snapshot_wanted *wanted);
+        void (*on_link)(void *arg, raft_id id, bool up); /* of peers_snapshot_connect() */
+        void *arg;
+} peers_snapshots;
+
 typedef struct peers_options {
         rq_loop *loop;
         const char *listen_addr;   /* host:port to bind; copied */
         peer_hello self;           /* class, virgin, minor and level are set by peers */
         peers_callbacks callbacks; /* on_hello may be NULL; no other */
         peers_changes changes;     /* {0}: nobody joins, no stranger is admitted; else all of them */
+        peers_snapshots snapshots; /* {0}: none are taken or sent; else all of them */
 } peers_options;
 
 /* Doesn't listen and connect yet. Errors: RQ_ENOMEM. */
@@ -111,6 +123,15 @@ rq_err peers_send_forward(peers *p, const driver_forward *forward);  /* to forwa
 rq_err peers_send_forward_refused(peers *p, raft_id to, raft_term term, uint64_t seed, rq_err err);
 rq_err peers_send_remove(peers *p, raft_id to, uint64_t number, const char *node_id);
 rq_err peers_send_remove_reply(peers *p, const peer_remove *remove, peer_remove_result result, const char *text);
+
+/* A third connection to this member, until it isn't wanted any more; on_link() when it
+ * is up or broken. Not from on_link(). Errors: RQ_ENOENT (no member), RQ_ENOMEM, RQ_EINVAL (its address). */
+rq_err peers_snapshot_connect(peers *p, raft_id to);
+void peers_snapshot_disconnect(peers *p, raft_id to); /* from anywhere */
+rq_err peers_send_snapshot_offer(peers *p, const peer_snapshot_offer *offer, const rq_bytes pieces[static 2]);
+rq_err peers_send_snapshot_chunk(peers *p, const peer_snapshot_chunk *chunk, rq_bytes data);
+rq_err peers_send_snapshot_reply(peers *p, const peer_snapshot_reply *reply);
+rq_err peers_send_snapshot_wanted(peers *p, const peer_snapshot_wanted *wanted);
 
 /* Bytes that may still be queued for this member; 0: not connected, or full. When
  * it is small, on_room() follows. One append or forward may be larger if all room is there. */

@@ -201,6 +201,52 @@ static rq_err take_remove_reply(inbound *in, rq_bytes body, rq_bytes payload) {
         return RQ_OK;
 }
 
+static rq_err take_snapshot_frame(inbound *in, const peer_header *header, rq_bytes body, rq_bytes payload) {
+        const peers_snapshots *to = &in->p->o.snapshots;
+        const raft_id from = in->remote->id, self = in->p->id;
+        peer_snapshot_offer offer;
+        peer_snapshot_chunk chunk;
+        rq_err r;
+        if (header->type == PEER_SNAPSHOT_OFFER) {
+                r = peer_snapshot_offer_decode(body, payload, &offer);
+                if (r < 0 || offer.from != from || offer.to != self)
+                        return RQ_EPROTO;
+                return to->on_offer(to->arg, &offer, payload);
+        }
+        r = peer_snapshot_chunk_decode(body, payload, &chunk);
+        if (r < 0 || chunk.from != from || chunk.to != self)
+                return RQ_EPROTO;
+        to->on_chunk(to->arg, &chunk, payload);
+        return RQ_OK;
+}
+
+static rq_err take_snapshot_word(inbound *in, const peer_header *header, rq_bytes body) {
+        const peers_snapshots *to = &in->p->o.snapshots;
+        const raft_id from = in->remote->id, self = in->p->id;
+        peer_snapshot_reply reply;
+        peer_snapshot_wanted wanted;
+        rq_err r;
+        if (header->type == PEER_SNAPSHOT_REPLY) {
+                r = peer_snapshot_reply_decode(body, &reply);
+                if (r < 0 || reply.from != from || reply.to != self)
+                        return RQ_EPROTO;
+                to->on_reply(to->arg, &reply);
+                return RQ_OK;
+        }
+        r = peer_snapshot_wanted_decode(body, &wanted);
+        if (r < 0 || wanted.from != from || wanted.to != self)
+                return RQ_EPROTO;
+        to->on_wanted(to->arg, &wanted);
+        return RQ_OK;
+}
+
+static rq_err take_snapshot(inbound *in, const peer_header *header, rq_bytes body, rq_bytes payload) {
+        const bool words = header->type == PEER_SNAPSHOT_REPLY || header->type == PEER_SNAPSHOT_WANTED;
+        if (in->p->o.snapshots.on_offer == NULL)
+                return RQ_EPROTO;
+        return words ? take_snapshot_word(in, header, body) : take_snapshot_frame(in, header, body, payload);
+}
+
 static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, rq_bytes body, rq_bytes payload) {
         inbound *in = owner;
         peers *p = in->p;
@@ -222,6 +268,8 @@ static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, 
                 return take_forward(in, body, payload);
         if (header->type == PEER_FORWARD_REFUSED)
                 return take_refusal(in, body);
+        if (header->type >= PEER_SNAPSHOT_OFFER && header->type <= PEER_SNAPSHOT_WANTED)
+                return take_snapshot(in, header, body, payload);
         return take_message(in, header, body, payload);
 }
 

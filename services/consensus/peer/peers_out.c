@@ -55,6 +55,11 @@ static void come_up(outbound *out, const peer_hello *hello) {
         remote *r = out->remote;
         out->up = true;
         out->wants_room = false;
+        if (out->class == PEER_SNAPSHOT) {
+                out->p->o.snapshots.on_link(out->p->o.snapshots.arg, r->id, true);
+                peers_touch(out->p, false);
+                return;
+        }
         r->refusal_told = false;
         r->problem = "";
         memcpy(r->api_addr, hello->api_addr, sizeof r->api_addr);
@@ -169,7 +174,9 @@ static void on_end(void *owner, peer_link *link, rq_err reason) {
         log_end(out, reason);
         out->link = NULL;
         out->up = false;
-        if (was_up) {
+        if (was_up && out->class == PEER_SNAPSHOT) {
+                p->o.snapshots.on_link(p->o.snapshots.arg, out->remote->id, false);
+        } else if (was_up) {
                 if (reason != RQ_ECONFIG) /* it has said why */
                         out->remote->problem = reason == RQ_OK ? "it has closed the connection" : "the connection broke";
                 peers_update_up(p, out->remote);
@@ -184,7 +191,7 @@ static void on_connected(void *owner, int fd) {
         outbound *out = owner;
         peer_hello self = peers_hello_for(out->p, out->class);
         self.visitor = out->remote->id == 0;
-        const size_t queue = out->class == PEER_BULK ? PEERS_BULK_QUEUE_BYTES : PEERS_CONTROL_QUEUE_BYTES;
+        const size_t queue = out->class == PEER_BULK || out->class == PEER_SNAPSHOT ? PEERS_BULK_QUEUE_BYTES : PEERS_CONTROL_QUEUE_BYTES;
         if (peer_link_new(out->p->o.loop, fd, &self, &handlers, out, queue, &out->link) < 0)
                 peer_dial_later(out->dial, false);
 }
@@ -192,6 +199,8 @@ static void on_connected(void *owner, int fd) {
 static void on_dial_failed(void *owner, const char *problem, bool refused) {
         outbound *out = owner;
         remote *r = out->remote;
+        if (out->class == PEER_SNAPSHOT)
+                return; /* the others tell */
         r->problem = problem;
         if (!refused || r->id == 0 || r->refusal_told)
                 return;

@@ -25,6 +25,7 @@ typedef struct outbound {
         peer_link *link;            /* NULL: dialling */
         bool up;                    /* the right node is there, in our cluster */
         bool wants_room;
+        bool ends;                  /* a snapshot's: not wanted any more; ended at the end of the turn */
         uint64_t at_once_us;        /* when it was last dialled without a pause */
 } outbound;
 

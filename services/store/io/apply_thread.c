@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/assert.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "log/log.h"
 #include "log/log_fields.h"
@@ -49,6 +50,10 @@ struct apply_thread {
         bool started, finish, quit;
         rq_err start_error;
         uint64_t finish_by_us;
+        bool swap_wanted, swap_over;
+        store_state swap_position;
+        rq_err swap_result;
+        rq_buf swap_problem;
 
         /* The thread's own. */
         applier *applier;          /* the pointer is set before started */
@@ -226,12 +231,33 @@ static bool apply_batch(apply_thread *t, batch *b) {
                 (void) pthread_mutex_lock(&t->mutex);
                 if (r < 0 && !t->quit && !t->finish)
                         wait_us(t, RETRY_US);
-                bool go_on = !t->quit && !(t->finish && (r < 0 || rq_clock_mono_us() >= t->finish_by_us));
+                bool go_on = !t->quit && !t->swap_wanted && !files_swapped(t->files) && !(t->finish && (r < 0 || rq_clock_mono_us() >= t->finish_by_us));
                 (void) pthread_mutex_unlock(&t->mutex);
                 if (!go_on)
                         return false;
         }
         return true;
+}
+
+/* Asked for by the loop. True: this thread's files are the old ones now. */
+static bool swap_if_wanted(apply_thread *t) {
+        RQ_CLEANUP(rq_buf_done) rq_buf text = {0};
+        (void) pthread_mutex_lock(&t->mutex);
+        bool wanted = t->swap_wanted;
+        const store_state position = t->swap_position;
+        (void) pthread_mutex_unlock(&t->mutex);
+        if (wanted) {
+                rq_err r = files_swap(t->files, &position, &text);
+                (void) pthread_mutex_lock(&t->mutex);
+                t->swap_wanted = false;
+                t->swap_over = true;
+                t->swap_result = r;
+                rq_buf_done(&t->swap_problem);
+                t->swap_problem = RQ_TAKE(text, (rq_buf) {0});
+                (void) pthread_mutex_unlock(&t->mutex);
+                rq_wake_signal(t->wake);
+        }
+        return files_swapped(t->files);
 }
 
 /* The next batch; NULL: nothing is queued and the checkpoint wants a look, or
@@ -242,13 +268,13 @@ static batch *next_batch(apply_thread *t, bool *ret_end) {
                 wait_ms = files_checkpoint_wait_ms(t->files, applier_state(t->applier));
         (void) pthread_mutex_lock(&t->mutex);
         bool may_take = t->status.condition != APPLY_STOPPED;
-        if (!t->quit && !t->finish && (t->first == NULL || !may_take)) {
+        if (!t->quit && !t->finish && !t->swap_wanted && (t->first == NULL || !may_take)) {
                 if (wait_ms == UINT32_MAX)
                         (void) pthread_cond_wait(&t->changed, &t->mutex);
                 else
                         wait_us(t, (uint64_t) wait_ms * 1000);
         }
-        batch *b = may_take && !t->quit ? t->first : NULL;
+        batch *b = may_take && !t->quit && !t->swap_wanted ? t->first : NULL;
         if (b != NULL) {
                 t->first = b->next;
                 if (t->first == NULL)
@@ -282,6 +308,8 @@ static void idle(apply_thread *t) {
 static void work(apply_thread *t) {
         bool end = false;
         while (!end) {
+                if (swap_if_wanted(t))
+                        break;
                 batch *b = next_batch(t, &end);
                 if (b == NULL) {
                         idle(t);
@@ -290,7 +318,7 @@ static void work(apply_thread *t) {
                 } else {
                         put_back(t, b);
                         (void) pthread_mutex_lock(&t->mutex);
-                        end = t->quit || t->finish;
+                        end = (t->quit || t->finish) && !t->swap_wanted;
                         (void) pthread_mutex_unlock(&t->mutex);
                 }
         }
@@ -311,6 +339,10 @@ static void *run(void *arg) {
                 return NULL;
 
         work(t);
+        if (files_swapped(t->files)) {
+                set_condition(t, APPLY_SWAPPED, RQ_OK);
+                return NULL;
+        }
         (void) pthread_mutex_lock(&t->mutex);
         bool closing = t->finish && !t->quit;
         (void) pthread_mutex_unlock(&t->mutex);
@@ -450,6 +482,32 @@ void apply_thread_status(apply_thread *t, apply_status *ret_status) {
         (void) pthread_mutex_unlock(&t->mutex);
 }
 
+void apply_thread_checkpoint(apply_thread *t) {
+        files_checkpoint_soon(t->files);
+        (void) pthread_cond_signal(&t->changed);
+}
+
+void apply_thread_swap(apply_thread *t, const store_state *position) {
+        (void) pthread_mutex_lock(&t->mutex);
+        t->swap_wanted = true;
+        t->swap_position = *position;
+        (void) pthread_mutex_unlock(&t->mutex);
+        (void) pthread_cond_signal(&t->changed);
+}
+
+bool apply_thread_swap_result(apply_thread *t, rq_err *ret_result, rq_buf *ret_problem) {
+        (void) pthread_mutex_lock(&t->mutex);
+        bool over = t->swap_over;
+        if (over) {
+                *ret_result = t->swap_result;
+                rq_buf_done(ret_problem);
+                *ret_problem = RQ_TAKE(t->swap_problem, (rq_buf) {0});
+        }
+        t->swap_over = false;
+        (void) pthread_mutex_unlock(&t->mutex);
+        return over;
+}
+
 const applier *apply_thread_applier(const apply_thread *t) { return t->applier; }
 
 void apply_thread_finish(apply_thread *t, uint64_t limit_us) {
@@ -475,6 +533,7 @@ apply_thread *apply_thread_free(apply_thread *t) {
                 batch_free(b);
         }
         batch_free(t->spare_batch);
+        rq_buf_done(&t->swap_problem);
         apply_output *lists[] = { t->out_first, t->spare_outputs };
         for (size_t i = 0; i < 2; i++)
                 for (apply_output *out = lists[i], *next; out != NULL; out = next) {

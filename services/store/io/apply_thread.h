@@ -22,6 +22,7 @@ typedef enum apply_condition {
         APPLY_RETRYING, /* the environment failed: disk full, I/O error, memory; goes on by itself */
         APPLY_STOPPED,  /* what came can't be applied by this program; for good */
         APPLY_ENDED,    /* after apply_thread_finish */
+        APPLY_SWAPPED,  /* the database was replaced: open the files anew (io/swap.h); takes no more records */
 } apply_condition;
 
 typedef struct apply_status {
@@ -51,6 +52,18 @@ void apply_thread_recycle(apply_thread *t, apply_output *out);
 void apply_thread_gateway(apply_thread *t, const rq_uuid *incarnation, bool connected);
 
 void apply_thread_status(apply_thread *t, apply_status *ret_status);
+
+/* Begins a checkpoint of all that is applied by now; wake is signalled when
+ * files_checkpoint_index() has moved. */
+void apply_thread_checkpoint(apply_thread *t);
+
+/* Between batches: files_swap() to the staged file at position. What is queued is
+ * dropped. Then the condition is APPLY_SWAPPED; or it failed, *ret_problem of
+ * apply_thread_swap_result() says why, and the thread goes on. One at a time. */
+void apply_thread_swap(apply_thread *t, const store_state *position);
+
+/* True: a swap has ended, once for each. *ret_problem is the caller's. */
+bool apply_thread_swap_result(apply_thread *t, rq_err *ret_result, rq_buf *ret_problem);
 
 /* For indexes and counters; any thread. */
 const applier *apply_thread_applier(const apply_thread *t);

@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "io/image.h"
 #include "io/wal_copy.h"
 #include "log/log.h"
 
@@ -32,7 +33,7 @@ struct checkpoint {
 
         /* The writer's thread */
         task task;
-        bool posted, closing;
+        bool posted, closing, swapped;
         uint64_t finished_us, retry_us;
         uint64_t closing_above_bytes; /* no closing one while the WAL is smaller */
         rq_err told;                  /* last error, which was logged */
@@ -45,7 +46,7 @@ struct checkpoint {
         rq_err result;
         state_file result_state;
 
-        atomic_bool broken;
+        atomic_bool broken, soon;
         atomic_uint_fast64_t index, count, us_last, us_max;
 };
 
@@ -94,7 +95,8 @@ static rq_err move_frames(checkpoint *c) {
         r = await_older_readers(c);
         if (r < 0)
                 return r;
-        r = wal_copy(s->io, s->wal_fd, s->database_fd, &in->extent, c->task.from);
+        image_set_begin(s->images);
+        r = wal_copy_beside(s->io, s->wal_fd, s->database_fd, &in->extent, c->task.from, s->images);
         if (r < 0)
                 return r == RQ_ENOSPC || r == RQ_ENOMEM ? r : lost(c, r);
         return sync_file(c, s->database_fd);
@@ -112,6 +114,8 @@ static rq_err run_task(checkpoint *c, state_file *state) {
         state->position = in->position;
         state->generation = in->generation;
         r = state_file_write(s->io, s->folder_fd, state);
+        if (r == RQ_OK)
+                image_set_end(s->images, state);
         return r == RQ_OK || r == RQ_ENOSPC || r == RQ_ENOMEM ? r : lost(c, r);
 }
 
@@ -217,7 +221,7 @@ static bool want(checkpoint *c, const wal_position *at, const store_state *state
                 c->closing = true;
                 return true;
         }
-        if (rest >= limits->wal_bytes)
+        if (rest >= limits->wal_bytes || (atomic_exchange(&c->soon, false) && anything))
                 return true;
         return anything && (state->index - c->setup.state.position.index >= limits->entries ||
                             rq_clock_mono_us() - c->finished_us >= limits->interval_us);
@@ -306,6 +310,8 @@ static rq_err tell_once(checkpoint *c, rq_err r) {
 
 rq_err checkpoint_step(checkpoint *c, const store_state *state, bool force) {
         rq_err r;
+        if (c->swapped)
+                return RQ_OK;
         if (checkpoint_broken(c))
                 return tell_once(c, RQ_EIO);
         if (c->told < 0 && !force && rq_clock_mono_us() < c->retry_us)
@@ -318,12 +324,45 @@ rq_err checkpoint_step(checkpoint *c, const store_state *state, bool force) {
         return r == RQ_EAGAIN ? r : tell_once(c, checkpoint_broken(c) ? RQ_EIO : r);
 }
 
+/* The database is replaced by the next start; what the WAL holds by then is of no
+ * use, so nothing may be moved any more. */
+rq_err checkpoint_swap(checkpoint *c, const store_state *position, const database_facts *facts) {
+        state_file done;
+        rq_err r = RQ_OK;
+        if (checkpoint_broken(c))
+                return RQ_EIO;
+        if (c->posted) {
+                r = collect(c, true, &done);
+                if (r == RQ_OK)
+                        finish(c, &done);
+                else if (r == RQ_EAGAIN || checkpoint_broken(c))
+                        return r;
+                c->told = RQ_OK;
+        }
+        const intent in = {
+                .kind = INTENT_SWAP,
+                .generation = ++c->generation,
+                .disk_id = c->setup.state.disk_id,
+                .position = *position,
+                .extent = { .page_size = facts->page_size },
+                .facts = *facts,
+        };
+        r = intent_write(c->setup.io, c->setup.intent_fd, &in);
+        if (r < 0)
+                return r == RQ_ENOSPC ? r : lost(c, r);
+        c->swapped = true;
+        runtime_record_kill(c->setup.record);
+        return RQ_OK;
+}
+
+void checkpoint_soon(checkpoint *c) { atomic_store(&c->soon, true); }
+
 /* The rest */
 
 uint32_t checkpoint_wait_ms(const checkpoint *c, const store_state *state) {
         uint64_t interval_us = c->setup.limits.interval_us, passed_us = rq_clock_mono_us() - c->finished_us;
         wal_position at;
-        if (checkpoint_broken(c))
+        if (checkpoint_broken(c) || c->swapped)
                 return UINT32_MAX;
         if (c->told < 0)
                 return RETRY_US / 1000;
@@ -332,7 +371,7 @@ uint32_t checkpoint_wait_ms(const checkpoint *c, const store_state *state) {
         at = wal_index_position(c->setup.index);
         if (at.frames == at.copied && position_equal(state, &c->setup.state.position))
                 return UINT32_MAX;
-        return passed_us >= interval_us ? POLL_MS : (uint32_t) ((interval_us - passed_us) / 1000 + 1);
+        return passed_us >= interval_us || atomic_load(&c->soon) ? POLL_MS : (uint32_t) ((interval_us - passed_us) / 1000 + 1);
 }
 
 bool checkpoint_broken(const checkpoint *c) {

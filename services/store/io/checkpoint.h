@@ -39,6 +39,7 @@ typedef struct checkpoint_setup {
         const char *database_path; /* for messages */
         wal_index *index;
         runtime_record *record;
+        struct image_set *images; /* NULL: none */
         state_file state;    /* as on disk */
         uint64_t generation; /* newest on disk */
 } checkpoint_setup;
@@ -57,6 +58,15 @@ rq_err checkpoint_step(checkpoint *c, const store_state *state, bool force);
 /* When to call checkpoint_step again at the latest, if state doesn't change;
  * UINT32_MAX: no need to. Writer. */
 uint32_t checkpoint_wait_ms(const checkpoint *c, const store_state *state);
+
+/* Begin one at the next step, if there is anything that isn't in the file. Any
+ * thread. */
+void checkpoint_soon(checkpoint *c);
+
+/* The file that has these facts is to replace the database, at this position: a
+ * durable intent says so when it returns. Waits for a checkpoint under way; none
+ * begins after it. Writer. Errors: RQ_EAGAIN (readers hold that one up), RQ_ENOSPC, RQ_EIO. */
+rq_err checkpoint_swap(checkpoint *c, const store_state *position, const database_facts *facts);
 
 /* *state* on disk. Writer. */
 const state_file *checkpoint_state(const checkpoint *c);

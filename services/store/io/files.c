@@ -14,9 +14,11 @@
 #include "io/connection.h"
 #include "io/extensions.h"
 #include "io/files_io.h"
+#include "io/image.h"
 #include "io/recover.h"
 #include "io/runtime_record.h"
 #include "io/sqlite_memory.h"
+#include "io/swap.h"
 #include "io/vfs.h"
 #include "log/log.h"
 
@@ -35,8 +37,11 @@ struct files {
         runtime_record *record;
         recovery found;
         vfs *vfs;
+        image_set *images;
         checkpoint *checkpoint;
         sqlite3 *writer;
+        int folder_fd;
+        bool swapped;        /* by an intent: this object is for reading only */
 
         /* The writer's thread */
         runtime_state published; /* what the runtime record says, also without one */
@@ -77,6 +82,9 @@ static void open_record(files *f, int run_dir_fd, const char *boot_id) {
 }
 
 static rq_err open_checkpoint(files *f, const files_options *options, int folder_fd) {
+        rq_err r = image_set_new(f->io, folder_fd, f->found.database_fd, &f->found.state, &f->images);
+        if (r < 0)
+                return r;
         checkpoint_setup setup = {
                 .limits = limits_of(options),
                 .io = f->io,
@@ -87,6 +95,7 @@ static rq_err open_checkpoint(files *f, const files_options *options, int folder
                 .database_path = f->database_path,
                 .index = vfs_wal_index(f->vfs),
                 .record = f->record,
+                .images = f->images,
                 .state = f->found.state,
                 .generation = f->found.last.generation,
         };
@@ -171,6 +180,7 @@ rq_err files_open_with(const files_options *options, int folder_fd, const char *
         f->extensions = options->extensions;
         f->io = options->io != NULL ? options->io : &files_io_kernel;
         f->found = RECOVERY_EMPTY;
+        f->folder_fd = folder_fd;
         f->memory_counted = sqlite_memory_prepare();
         if (!f->memory_counted)
                 rq_log_warning("SQLite was used before its allocator could be counted");
@@ -204,7 +214,7 @@ static bool is_at(const wal_extent *extent, const wal_position *at) {
  * file by another index than it has. */
 static bool may_close(const files *f) {
         wal_position at;
-        if (f->writer == NULL || !f->opened || !sqlite3_get_autocommit(f->writer))
+        if (f->writer == NULL || !f->opened || f->swapped || !sqlite3_get_autocommit(f->writer))
                 return false;
         at = wal_index_position(vfs_wal_index(f->vfs));
         return is_at(&f->published.extent, &at);
@@ -238,6 +248,7 @@ files *files_free(files *f) {
                 empty_wal(f);
         }
         checkpoint_free(f->checkpoint);
+        f->images = image_set_free(f->images);
         close_writer(f);
         vfs_free(f->vfs);
         recovery_done(&f->found);
@@ -320,7 +331,7 @@ rq_err files_checkpoint(files *f, const store_state *state, bool force) {
         rq_err r;
         if (atomic_load(&f->half_applied))
                 return RQ_EIO;
-        if (f->held)
+        if (f->held || f->swapped)
                 return RQ_OK;
         /* The record must reach as far as an intent: recovery by it would cut
          * off frames that are in the file. */
@@ -331,6 +342,26 @@ rq_err files_checkpoint(files *f, const store_state *state, bool force) {
                 atomic_store(&f->writer_held_us_max, held_us);
         return r;
 }
+
+rq_err files_swap(files *f, const store_state *position, rq_buf *ret_problem) {
+        database_facts facts;
+        if (atomic_load(&f->half_applied) || checkpoint_broken(f->checkpoint))
+                return RQ_EIO;
+        rq_assert(!f->swapped && sqlite3_get_autocommit(f->writer));
+        rq_err r = swap_prepare(f->io, f->folder_fd, &facts, ret_problem);
+        if (r < 0)
+                return r;
+        r = checkpoint_swap(f->checkpoint, position, &facts);
+        if (r < 0)
+                (void) rq_buf_printf(ret_problem, SWAP_FILE_NAME ": cannot become the database: %s", rq_err_text(r));
+        else
+                f->swapped = true;
+        return r;
+}
+
+bool files_swapped(const files *f) { return f->swapped; }
+image_set *files_images(files *f) { return f->images; }
+void files_checkpoint_soon(files *f) { checkpoint_soon(f->checkpoint); }
 
 uint32_t files_checkpoint_wait_ms(const files *f, const store_state *state) {
         return f->held ? UINT32_MAX : checkpoint_wait_ms(f->checkpoint, state);

@@ -108,6 +108,24 @@ uint32_t files_checkpoint_wait_ms(const files *f, const store_state *state);
  * restarted). Any thread. */
 bool files_broken(const files *f);
 
+/* The staged file (swap.h) becomes the database, at this position: durable when it
+ * returns, done when the files are opened anew. Until then readers read the old
+ * one; nothing may be committed any more. Waits for a checkpoint under way. Writer;
+ * as files_checkpoint. *ret_problem: one sentence. Errors: RQ_ECORRUPT (the staged
+ * file is no database), RQ_ENOENT, RQ_EAGAIN (readers hold a checkpoint up), RQ_EIO, RQ_ENOSPC, RQ_ENOMEM. */
+rq_err files_swap(files *f, const store_state *position, rq_buf *ret_problem);
+
+/* It was done: nothing is committed to these files any more. Writer. */
+bool files_swapped(const files *f);
+
+/* Images of the database file at its last checkpoint (image.h). Any thread. */
+struct image_set;
+struct image_set *files_images(files *f);
+
+/* The next files_checkpoint() begins one at its state, if there is anything that
+ * isn't in the file. Any thread; the writer must be woken. */
+void files_checkpoint_soon(files *f);
+
 /* Durable without the log: may be read by any thread. */
 uint64_t files_checkpoint_index(const files *f);
 

@@ -8,22 +8,23 @@
 /* 0 magic, 8 version, 12 CRC-32C of the rest, 16 kind, 20 size of all,
  * 24 generation, 32 disk id, 48 index, 56 term, 64 clock, 72 hash,
  * 80 feature level, 84 frames, 88 page size, 92 zero, 96 database id,
- * 112 salts, 120 epoch. */
+ * 112 salts, 120 epoch. Of a swap also: 128 bytes of the file, 136 change
+ * counter, 140 checksum of page 1, 144 zero. */
 enum {
         VERSION         = 1,
-        KIND_CHECKPOINT = 1, /* 2 is kept for the replacement of the file (hazard 17) */
+        KIND_CHECKPOINT = 1,
+        KIND_SWAP       = 2,
         BODY_OFFSET     = 16,
 };
 
 static const uint8_t magic[8] = "RQINTNT";
 
-void intent_encode(const intent *in, uint8_t ret_bytes[static INTENT_BYTES]) {
-        uint8_t *p = ret_bytes;
-        memset(p, 0, INTENT_BYTES);
+static void encode(const intent *in, uint8_t *p, uint32_t kind, uint32_t size) {
+        memset(p, 0, size);
         memcpy(p, magic, sizeof magic);
         rq_put_u32(p + 8, VERSION);
-        rq_put_u32(p + 16, KIND_CHECKPOINT);
-        rq_put_u32(p + 20, INTENT_BYTES);
+        rq_put_u32(p + 16, kind);
+        rq_put_u32(p + 20, size);
         rq_put_u64(p + 24, in->generation);
         memcpy(p + 32, in->disk_id.bytes, RQ_UUID_BYTES);
         rq_put_u64(p + 48, in->position.index);
@@ -36,7 +37,22 @@ void intent_encode(const intent *in, uint8_t ret_bytes[static INTENT_BYTES]) {
         memcpy(p + 96, in->position.database_id.bytes, RQ_UUID_BYTES);
         memcpy(p + 112, in->extent.salts, WAL_SALTS_BYTES);
         rq_put_u64(p + 120, in->position.epoch);
-        rq_put_u32(p + 12, rq_crc32c(0, p + BODY_OFFSET, INTENT_BYTES - BODY_OFFSET));
+        if (kind == KIND_SWAP) {
+                rq_put_u64(p + 128, in->facts.bytes);
+                rq_put_u32(p + 136, in->facts.change_counter);
+                rq_put_u32(p + 140, in->facts.page1_crc);
+        }
+        rq_put_u32(p + 12, rq_crc32c(0, p + BODY_OFFSET, size - BODY_OFFSET));
+}
+
+void intent_encode(const intent *in, uint8_t ret_bytes[static INTENT_BYTES]) {
+        encode(in, ret_bytes, KIND_CHECKPOINT, INTENT_BYTES);
+}
+
+size_t intent_encode_any(const intent *in, uint8_t ret_bytes[static INTENT_SWAP_BYTES]) {
+        const uint32_t size = in->kind == INTENT_SWAP ? INTENT_SWAP_BYTES : INTENT_BYTES;
+        encode(in, ret_bytes, in->kind == INTENT_SWAP ? KIND_SWAP : KIND_CHECKPOINT, size);
+        return size;
 }
 
 static bool is_zero(const uint8_t *p, size_t size) {
@@ -48,7 +64,7 @@ static bool is_zero(const uint8_t *p, size_t size) {
 
 /* The size comes before the kind: another kind may be longer, and must not
  * look like a torn write. */
-static rq_err decode(rq_bytes bytes, intent *ret_intent) {
+rq_err intent_decode_slot(rq_bytes bytes, intent *ret_intent) {
         const uint8_t *p = bytes.data;
         intent in = {0};
         uint32_t size;
@@ -58,8 +74,11 @@ static rq_err decode(rq_bytes bytes, intent *ret_intent) {
         if (memcmp(p, magic, sizeof magic) != 0 || size < INTENT_BYTES || size > bytes.size ||
             rq_get_u32(p + 12) != rq_crc32c(0, p + BODY_OFFSET, size - BODY_OFFSET))
                 return RQ_ECORRUPT;
-        if (rq_get_u32(p + 8) != VERSION || rq_get_u32(p + 16) != KIND_CHECKPOINT)
+        uint32_t kind = rq_get_u32(p + 16);
+        if (rq_get_u32(p + 8) != VERSION || (kind != KIND_CHECKPOINT && kind != KIND_SWAP))
                 return RQ_EVERSION;
+        if (kind == KIND_SWAP && size < INTENT_SWAP_BYTES)
+                return RQ_ECORRUPT;
         in.generation = rq_get_u64(p + 24);
         memcpy(in.disk_id.bytes, p + 32, RQ_UUID_BYTES);
         in.position.index = rq_get_u64(p + 48);
@@ -72,12 +91,19 @@ static rq_err decode(rq_bytes bytes, intent *ret_intent) {
         memcpy(in.position.database_id.bytes, p + 96, RQ_UUID_BYTES);
         memcpy(in.extent.salts, p + 112, WAL_SALTS_BYTES);
         in.position.epoch = rq_get_u64(p + 120);
+        if (kind == KIND_SWAP) {
+                in.kind = INTENT_SWAP;
+                in.facts = (database_facts) {
+                        .bytes = rq_get_u64(p + 128), .page_size = in.extent.page_size,
+                        .change_counter = rq_get_u32(p + 136), .page1_crc = rq_get_u32(p + 140),
+                };
+        }
         *ret_intent = in;
         return RQ_OK;
 }
 
 rq_err intent_decode(const uint8_t bytes[static INTENT_BYTES], intent *ret_intent) {
-        return decode(rq_bytes_of(bytes, INTENT_BYTES), ret_intent);
+        return intent_decode_slot(rq_bytes_of(bytes, INTENT_BYTES), ret_intent);
 }
 
 rq_err intent_create(const files_io *io, int folder_fd) {
@@ -124,7 +150,7 @@ static rq_err read_slots(const files_io *io, int fd, intent *ret_intent) {
                         return r;
                 if (size < sizeof bytes)
                         return RQ_ECORRUPT;
-                result[i] = decode(rq_bytes_of(bytes, sizeof bytes), &slots[i]);
+                result[i] = intent_decode_slot(rq_bytes_of(bytes, sizeof bytes), &slots[i]);
         }
         return choose(result, slots, ret_intent);
 }
@@ -149,10 +175,10 @@ rq_err intent_read(const files_io *io, int folder_fd, int *ret_fd, intent *ret_i
 }
 
 rq_err intent_write(const files_io *io, int fd, const intent *in) {
-        uint8_t bytes[INTENT_BYTES];
+        uint8_t bytes[INTENT_SWAP_BYTES];
         rq_err r;
-        intent_encode(in, bytes);
-        r = files_io_write_at(io, fd, bytes, sizeof bytes, in->generation % INTENT_SLOTS * INTENT_SLOT_BYTES);
+        size_t size = intent_encode_any(in, bytes);
+        r = files_io_write_at(io, fd, bytes, size, in->generation % INTENT_SLOTS * INTENT_SLOT_BYTES);
         if (r < 0)
                 return r;
         return io->sync(io->context, fd) < 0 ? RQ_EIO : RQ_OK;

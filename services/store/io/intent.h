@@ -1,4 +1,4 @@
-/* *intent*: what a checkpoint is about to do to the database file, durable
+/* *intent*: what is about to be done to the database file, durable
  * before it begins. Two slots, so that a torn write leaves the older one: each
  * generation takes the slot that the one before didn't. Format:
  * docs/disk-format-store.md. */
@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "core/store_state.h"
+#include "io/database_file.h"
 #include "io/files_io.h"
 #include "io/wal_check.h"
 
@@ -17,20 +18,32 @@ enum {
         INTENT_SLOTS      = 2,
         INTENT_SLOT_BYTES = 4096, /* a slot is a page of its own: writing one can't tear the other */
         INTENT_BYTES      = 128,  /* of a checkpoint's; another kind may take more of its slot */
+        INTENT_SWAP_BYTES = 160,
 };
 
+typedef enum intent_kind {
+        INTENT_CHECKPOINT, /* frames of the WAL go into the file */
+        INTENT_SWAP,       /* another file takes its place (swap.h) */
+} intent_kind;
+
 typedef struct intent {
+        intent_kind kind;
         uint64_t generation; /* 1, 2, …; slot = generation % 2 */
         rq_uuid disk_id;
         store_state position; /* of the database once the extent is in the file */
-        wal_extent extent;
+        wal_extent extent;    /* CHECKPOINT; of a SWAP only the page size */
+        database_facts facts; /* SWAP: of the file that is to be there */
 } intent;
 
+/* Of a checkpoint. */
 void intent_encode(const intent *in, uint8_t ret_bytes[static INTENT_BYTES]);
+/* Of any kind; returns its size. */
+size_t intent_encode_any(const intent *in, uint8_t ret_bytes[static INTENT_SWAP_BYTES]);
 
-/* One of INTENT_BYTES. Errors: RQ_ENOENT (never written), RQ_ECORRUPT,
+/* One of INTENT_BYTES, or more of a slot. Errors: RQ_ENOENT (never written), RQ_ECORRUPT,
  * RQ_EVERSION (version or kind). */
 rq_err intent_decode(const uint8_t bytes[static INTENT_BYTES], intent *ret_intent);
+rq_err intent_decode_slot(rq_bytes slot, intent *ret_intent);
 
 /* Creates the file with empty slots, synced (its name isn't). */
 rq_err intent_create(const files_io *io, int folder_fd);

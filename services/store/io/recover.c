@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "io/swap.h"
 #include "io/wal_copy.h"
 #include "log/log.h"
 #include "log/log_fields.h"
@@ -41,6 +42,7 @@ const char *recover_way_text(recover_way way) {
         case RECOVER_FRESH:  return "created a new database";
         case RECOVER_RECORD: return "went on with the write-ahead log of this boot";
         case RECOVER_INTENT: return "finished a checkpoint that had begun";
+        case RECOVER_SWAP:   return "finished the replacement of the database file";
         case RECOVER_STATE:  return "took the database file at its last checkpoint";
         }
         return "unknown";
@@ -171,7 +173,7 @@ static rq_err read_intent(recover_context *c) {
                 return problem(c, RQ_EDIVERGED, INTENT_FILE_NAME ", offset %d: belongs to another folder than state; " ADVICE,
                                (int) (last->generation % INTENT_SLOTS * INTENT_SLOT_BYTES + 32));
         c->pending = last->generation > state->generation;
-        if (c->pending && last->position.index < state->position.index)
+        if (c->pending && last->kind == INTENT_CHECKPOINT && last->position.index < state->position.index)
                 return problem(c, RQ_EDIVERGED, INTENT_FILE_NAME ": index %" PRIu64 " is below that of state, %" PRIu64 "; " ADVICE,
                                last->position.index, state->position.index);
         return RQ_OK;
@@ -204,6 +206,11 @@ static rq_err decide(recover_context *c) {
                 r = read_intent(c);
         if (r < 0)
                 return r;
+        if (c->pending && c->found.last.kind == INTENT_SWAP) {
+                c->found.way = RECOVER_SWAP;
+                c->found.position = c->found.last.position;
+                return RQ_OK;
+        }
         r = database_file_facts(c->io, c->found.database_fd, &c->facts);
         if (r < 0)
                 return problem(c, r == RQ_ECORRUPT ? RQ_EDIVERGED : r, DATABASE_FILE_NAME ", offset 0: %s; " ADVICE, rq_err_text(r));
@@ -302,7 +309,7 @@ static rq_err create(recover_context *c) {
  * it, goes. */
 static rq_err make_durable(recover_context *c) {
         rq_err r = RQ_OK;
-        if (c->found.way == RECOVER_INTENT)
+        if (c->found.way == RECOVER_INTENT || c->found.way == RECOVER_SWAP)
                 return intent_write(c->io, c->found.intent_fd, &c->found.last);
         if (c->found.way == RECOVER_STATE)
                 r = state_file_write(c->io, c->folder_fd, &c->found.state);
@@ -333,6 +340,26 @@ static rq_err finish_checkpoint(recover_context *c) {
         return cut_wal(c);
 }
 
+/* The intent is durable, and the file was before it: the rest of swap.h. The WAL
+ * belongs to the old file. */
+static rq_err finish_swap(recover_context *c) {
+        recovery *f = &c->found;
+        rq_err r = swap_finish(c->io, c->folder_fd, &f->last.facts, &f->database_fd);
+        if (r == RQ_EDIVERGED)
+                return problem(c, r, SWAP_FILE_NAME ": missing or damaged, but intent says that it replaces the database, at index %" PRIu64
+                               "; " ADVICE, f->last.position.index);
+        if (r == RQ_OK)
+                r = open_wal(c);
+        if (r == RQ_OK)
+                r = cut_wal(c);
+        if (r < 0)
+                return r;
+        f->state.database = f->last.facts;
+        f->state.position = f->last.position;
+        f->state.generation = f->last.generation;
+        return state_file_write(c->io, c->folder_fd, &f->state);
+}
+
 static rq_err perform(recover_context *c) {
         rq_err r;
         if (c->found.way == RECOVER_FRESH)
@@ -340,6 +367,9 @@ static rq_err perform(recover_context *c) {
         if (c->found.way != RECOVER_RECORD)
                 runtime_record_clear(c->record);
         r = make_durable(c);
+        if (r == RQ_OK && c->found.way == RECOVER_SWAP)
+                return finish_swap(c);
+        swap_discard(c->io, c->folder_fd); /* no intent names it */
         if (r == RQ_OK)
                 r = open_wal(c);
         if (r == RQ_OK)

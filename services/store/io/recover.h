@@ -16,6 +16,7 @@ typedef enum recover_way {
         RECOVER_RECORD, /* same boot: the WAL up to the runtime record */
         RECOVER_INTENT, /* a checkpoint had begun: to be finished from the WAL */
         RECOVER_STATE,  /* the file alone, without the WAL */
+        RECOVER_SWAP,   /* another file had begun to take its place (swap.h): finished, without the WAL */
 } recover_way;
 
 typedef struct recovery {

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "io/database_file.h"
+#include "io/image.h"
 
 /* Sorted as one number: by page, and the newest frame of a page last. */
 typedef uint64_t page_frame;
@@ -81,6 +82,11 @@ static rq_err fit_size(const files_io *io, int database_fd, uint64_t bytes) {
 }
 
 rq_err wal_copy(const files_io *io, int wal_fd, int database_fd, const wal_extent *extent, uint32_t from) {
+        return wal_copy_beside(io, wal_fd, database_fd, extent, from, NULL);
+}
+
+rq_err wal_copy_beside(const files_io *io, int wal_fd, int database_fd, const wal_extent *extent, uint32_t from,
+                       struct image_set *images) {
         RQ_CLEANUP(rq_freep) page_frame *list = NULL;
         RQ_CLEANUP(rq_freep) uint8_t *page = NULL;
         uint32_t count = extent->frames - from, pages = 0;
@@ -102,9 +108,11 @@ rq_err wal_copy(const files_io *io, int wal_fd, int database_fd, const wal_exten
                         return RQ_ECORRUPT;
                 if (page_of(list[i]) > pages)
                         break;
+                image_set_save(images, page_of(list[i]), extent->page_size);
                 r = copy_page(io, wal_fd, database_fd, extent, list[i], page);
                 if (r < 0)
                         return r;
         }
+        image_set_cut(images, (uint64_t) pages * extent->page_size);
         return fit_size(io, database_fd, (uint64_t) pages * extent->page_size);
 }

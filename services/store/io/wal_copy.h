@@ -15,4 +15,10 @@
  * Errors: RQ_ENOSPC, RQ_EIO, RQ_ENOMEM, RQ_ECORRUPT (these frames aren't there). */
 rq_err wal_copy(const files_io *io, int wal_fd, int database_fd, const wal_extent *extent, uint32_t from);
 
+/* The same; images (NULL: none) are told of each page before it is overwritten,
+ * and of the size before the file is cut. */
+struct image_set;
+rq_err wal_copy_beside(const files_io *io, int wal_fd, int database_fd, const wal_extent *extent, uint32_t from,
+                       struct image_set *images);
+
 #endif

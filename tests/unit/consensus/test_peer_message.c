@@ -346,7 +346,9 @@ static void test_limits(void **state) {
                         assert_true(body <= PEER_HELLO_BYTES_MAX && payload <= PEER_PAYLOAD_BYTES_MAX);
                 else
                         assert_true(type != PEER_HELLO && type != PEER_FOUND);
-        assert_false(peer_type_limits(80, &body, &payload)); /* in reserve */
+        assert_true(peer_type_limits(PEER_SNAPSHOT_OFFER, &body, &payload));
+        assert_true(payload <= 2 * 1024 * 1024);
+        assert_false(peer_type_limits(84, &body, &payload)); /* in reserve */
 }
 
 int main(void) {

@@ -560,7 +560,7 @@ static void test_unknown_types_are_skipped(void **state) {
         const raft_message m = heartbeat(w, 1, 0);
         const size_t size = peer_raft_encode(&m, body);
         put_hello(w, &out, 1, &cluster, PEER_CONTROL);
-        put_frame(&out, 81, rq_bytes_text("of a newer build"), sizeof payload);
+        put_frame(&out, 200, rq_bytes_text("of a newer build"), sizeof payload);
         assert_int_equal(rq_buf_append(&out, payload, sizeof payload), RQ_OK);
         put_frame(&out, peer_raft_type(m.type), rq_bytes_of(body, size), 0);
         int fd = call(w, 0);

@@ -438,18 +438,18 @@ static void test_rot_under_a_running_service_stops_the_stream(void **state) {
                 assert_true(client_wait_number(c, &c->requests[id].committed_index, 1));
         }
         uint64_t applied = c->applied;
-        flip("00000000000000000001.log", 500000);
+        flip("00000000000000000003.log", 500000); /* the first one is small */
         c->applied = c->applied_term = c->clock_us = 0; /* a fresh store */
         client_store_restart(c);
         client_turn(c, 600);
-        assert_int_equal(c->applied, 0);
+        assert_true(c->applied <= 2);
         client_get_status(c);
         assert_non_null(strstr((char *) c->status.data, "\"the log cannot be read\""));
         client_propose(c, 20, 100, 0); /* the log itself goes on */
         client_turn(c, 50);
         assert_false(c->requests[20].failed);
 
-        flip("00000000000000000001.log", 500000);
+        flip("00000000000000000003.log", 500000);
         client_store_restart(c); /* asks anew: tried again */
         assert_true(client_wait_number(c, &c->applied, applied + 1));
         assert_true(c->requests[20].committed_index > 0);

@@ -179,6 +179,27 @@ static rq_err read_newest(const place *p, intent *ret_intent) {
         return r;
 }
 
+/* Of a replacement of the file. */
+static void test_swap_intent_golden(void **state) {
+        uint8_t bytes[INTENT_SWAP_BYTES];
+        intent in = sample_intent(), out;
+        (void) state;
+        in.kind = INTENT_SWAP;
+        in.extent = (wal_extent) { .page_size = 4096 };
+        in.facts = (database_facts) { .bytes = 1 << 20, .page_size = 4096, .change_counter = 77, .page1_crc = 0xdeadbeef };
+        assert_int_equal(intent_encode_any(&in, bytes), sizeof bytes);
+        check_golden("intent-swap-v1.bin", bytes, sizeof bytes);
+        assert_int_equal(intent_decode_slot(rq_bytes_of(bytes, sizeof bytes), &out), RQ_OK);
+        assert_int_equal(out.kind, INTENT_SWAP);
+        assert_true(database_facts_equal(&in.facts, &out.facts));
+        assert_int_equal(out.position.index, in.position.index);
+        for (size_t i = 16; i < sizeof bytes; i++) {
+                bytes[i] ^= 1;
+                assert_true(intent_decode_slot(rq_bytes_of(bytes, sizeof bytes), &out) < 0);
+                bytes[i] ^= 1;
+        }
+}
+
 /* A kind of a later version is refused, however long: taken for a torn write it
  * would be forgotten. */
 static void test_intent_of_later_versions(void **state) {
@@ -188,7 +209,7 @@ static void test_intent_of_later_versions(void **state) {
         assert_int_equal(intent_create(&files_io_kernel, p->folder_fd), RQ_OK);
         int fd = openat(p->folder_fd, INTENT_FILE_NAME, O_RDWR);
         for (uint32_t size = INTENT_BYTES; size <= INTENT_SLOT_BYTES; size += (INTENT_SLOT_BYTES - INTENT_BYTES) / 4) {
-                for (uint32_t kind = 1; kind <= 2; kind++) {
+                for (uint32_t kind = 1; kind <= 3; kind += 2) {
                         intent_encode(&in, bytes);
                         memset(bytes + INTENT_BYTES, 'n', sizeof bytes - INTENT_BYTES); /* a file's name, say */
                         rq_put_u32(bytes + 16, kind);
@@ -327,6 +348,7 @@ int main(void) {
                 cmocka_unit_test(test_state_damage),
                 cmocka_unit_test(test_state_of_later_versions),
                 cmocka_unit_test(test_intent_golden_and_damage),
+                cmocka_unit_test(test_swap_intent_golden),
                 cmocka_unit_test_setup_teardown(test_intent_of_later_versions, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_intent_slots, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_runtime_record, setup, teardown),

@@ -1,0 +1,28 @@
+#include "io/aside.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "io/database_file.h"
+#include "io/intent.h"
+#include "io/state_file.h"
+
+/* *state* goes last: as long as it is there, a start finds the rest missing, and
+ * comes here again; without it, what is left is no database of ours. */
+static const char *const names[] = {
+        DATABASE_WAL_NAME, DATABASE_FILE_NAME "-wal", DATABASE_FILE_NAME "-journal", DATABASE_FILE_NAME, INTENT_FILE_NAME, STATE_FILE_NAME,
+};
+
+rq_err aside_move(int folder_fd) {
+        if (mkdirat(folder_fd, ASIDE_FOLDER_NAME, 0750) < 0 && errno != EEXIST)
+                return rq_err_from_errno(errno);
+        RQ_CLEANUP(rq_closep) int aside_fd = openat(folder_fd, ASIDE_FOLDER_NAME, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (aside_fd < 0)
+                return rq_err_from_errno(errno);
+        for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+                if (renameat(folder_fd, names[i], aside_fd, names[i]) < 0 && errno != ENOENT)
+                        return rq_err_from_errno(errno);
+        return fsync(aside_fd) < 0 || fsync(folder_fd) < 0 ? RQ_EIO : RQ_OK;
+}

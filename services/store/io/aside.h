@@ -1,0 +1,15 @@
+/* A database that can't be used is kept, out of the way: its files go to a folder
+ * beside them, so that the node can begin with an empty one and be seeded anew,
+ * and somebody can look at what happened. One such copy is kept: the latest. */
+#ifndef RQ_STORE_ASIDE_H
+#define RQ_STORE_ASIDE_H
+
+#include "base/err.h"
+
+#define ASIDE_FOLDER_NAME "aside"
+
+/* Moves what there is of the database's files. May be repeated after a crash amid
+ * it. Nothing of them may be open. Errors: RQ_EIO and the like. */
+rq_err aside_move(int folder_fd);
+
+#endif

@@ -1,0 +1,403 @@
+/* Images of the database beside checkpoints, and the swap of the database for a
+ * staged file, killed before each of its steps. */
+#include "store_test.h"
+
+#include <string.h>
+#include <sys/wait.h>
+
+#include "io/image.h"
+#include "io/image_pump.h"
+#include "io/install.h"
+#include "io/swap.h"
+
+static int setup(void **state) {
+        *state = place_new();
+        return 0;
+}
+
+static int teardown(void **state) {
+        place_free(*state);
+        return 0;
+}
+
+static void checkpoint_now(place *p) { assert_int_equal(files_checkpoint(p->files, &p->at, true), RQ_OK); }
+
+static void fill(place *p) {
+        place_open(p);
+        entry(p, "CREATE TABLE t(id INTEGER PRIMARY KEY, n INT, b BLOB)");
+        entry(p, "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i < 400) INSERT INTO t SELECT i, i, zeroblob(2000) FROM c");
+        checkpoint_now(p);
+}
+
+static image *open_image(place *p, uint64_t budget) {
+        image *i;
+        assert_int_equal(image_open(files_images(p->files), budget, &i), RQ_OK);
+        return i;
+}
+
+/* The rest of an image behind offset, to a file. */
+static void copy_rest(image *i, int fd, uint64_t offset) {
+        uint8_t data[10000];
+        size_t size = 1;
+        while (size > 0) {
+                assert_int_equal(image_read(i, offset, data, sizeof data, &size), RQ_OK);
+                assert_int_equal(pwrite(fd, data, size, (off_t) offset), size);
+                offset += size;
+        }
+        assert_int_equal(offset, image_facts_of(i)->bytes);
+}
+
+static int64_t ask_file(const place *p, const char *name, const char *text) {
+        char path[128];
+        sqlite3 *db;
+        (void) snprintf(path, sizeof path, "%s/%s", p->folder, name);
+        assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+        int64_t n = number(db, text);
+        assert_int_equal(number(db, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
+        (void) sqlite3_close(db);
+        return n;
+}
+
+static void test_image_stays_what_it_was(void **state) {
+        place *p = *state;
+        uint8_t first[4096];
+        size_t size;
+        fill(p);
+        image *i = open_image(p, 1 << 30);
+        assert_int_equal(image_facts_of(i)->id.index, 2);
+        assert_int_equal(image_read(i, 0, first, sizeof first, &size), RQ_OK);
+        int fd = openat(p->folder_fd, "copy", O_CREAT | O_RDWR, 0600);
+        assert_int_equal(pwrite(fd, first, size, 0), size);
+        entry(p, "UPDATE t SET n = n + 1000");
+        checkpoint_now(p);
+        entry(p, "DELETE FROM t WHERE id > 50");
+        checkpoint_now(p);
+        entry(p, "PRAGMA incremental_vacuum");
+        entry(p, "INSERT INTO t SELECT id + 1000, 7, zeroblob(9000) FROM t");
+        checkpoint_now(p);
+        copy_rest(i, fd, sizeof first);
+        (void) close(fd);
+        assert_null(image_problem(i));
+        (void) image_close(i);
+        assert_int_equal(ask_file(p, "copy", "SELECT count(*) FROM t"), 400);
+        assert_int_equal(ask_file(p, "copy", "SELECT max(n) FROM t"), 400);
+        /* A new one is what the file is now. */
+        i = open_image(p, 1 << 30);
+        assert_int_equal(image_facts_of(i)->id.index, p->at.index);
+        (void) image_close(i);
+}
+
+/* What the receiver has isn't kept for it. */
+static void test_image_releases(void **state) {
+        place *p = *state;
+        uint8_t data[100];
+        size_t size;
+        fill(p);
+        image *i = open_image(p, 4096);
+        image_release(i, image_facts_of(i)->bytes);
+        entry(p, "UPDATE t SET n = n + 1000");
+        checkpoint_now(p);
+        assert_null(image_problem(i));
+        assert_int_equal(image_read(i, 0, data, sizeof data, &size), RQ_EINVAL);
+        (void) image_close(i);
+}
+
+static void test_image_budget(void **state) {
+        place *p = *state;
+        uint8_t data[100];
+        size_t size;
+        fill(p);
+        image *i = open_image(p, 3 * 4096);
+        entry(p, "UPDATE t SET n = n + 1000");
+        checkpoint_now(p);
+        assert_non_null(image_problem(i));
+        assert_int_equal(image_read(i, 0, data, sizeof data, &size), RQ_ECANCELED);
+        (void) image_close(i);
+        assert_int_equal(image_set_count(files_images(p->files)), 0);
+}
+
+static void test_images_are_bounded(void **state) {
+        place *p = *state;
+        image *all[IMAGES_MAX], *more;
+        fill(p);
+        for (size_t i = 0; i < IMAGES_MAX; i++)
+                all[i] = open_image(p, 4096);
+        assert_int_equal(image_open(files_images(p->files), 4096, &more), RQ_EFULL);
+        for (size_t i = 0; i < IMAGES_MAX; i++)
+                (void) image_close(all[i]);
+}
+
+/* --- from pump to install --------------------------------------------------- */
+
+static void nothing(void *arg) { (void) arg; }
+
+typedef struct way {
+        rq_loop *loop;
+        rq_wake wake;
+        image_pump *pump;
+        install *install;
+        state_file state;
+        image_id id;
+} way;
+
+static void way_begin(place *p, way *w) {
+        image *i = open_image(p, 1 << 30);
+        const image_facts *facts = image_facts_of(i);
+        w->state = (state_file) { .position = facts->position, .settings = facts->settings, .database = facts->database };
+        w->id = facts->id;
+        assert_int_equal(rq_loop_new(&w->loop), RQ_OK);
+        assert_int_equal(rq_wake_init(&w->wake, w->loop, nothing, NULL), RQ_OK);
+        assert_int_equal(image_pump_new(i, &w->wake, &w->pump), RQ_OK);
+        assert_int_equal(install_new(&files_io_kernel, p->folder_fd, &w->id, &w->state, &w->wake, &w->install), RQ_OK);
+}
+
+static void way_end(way *w) {
+        w->install = install_free(w->install);
+        w->pump = image_pump_free(w->pump);
+        rq_wake_done(&w->wake);
+        (void) rq_loop_free(w->loop);
+}
+
+/* Chunks until phase or the end of time; loses one now and then. */
+static install_phase way_run(way *w, bool lossy) {
+        uint64_t offset = 0;
+        const char *problem;
+        install_phase phase;
+        for (uint32_t round = 0; (phase = install_phase_of(w->install, &offset, &problem)) == INSTALL_STAGING && round < 200000; round++) {
+                image_pump_read(w->pump, install_next(w->install), offset + SNAPSHOT_WINDOW_BYTES, offset);
+                snapshot_chunk *c = image_pump_take(w->pump);
+                if (c == NULL) {
+                        (void) usleep(100);
+                        continue;
+                }
+                if (lossy && round % 3 == 0)
+                        free(c);
+                else
+                        (void) install_put(w->install, c);
+        }
+        return phase;
+}
+
+static void test_chunks_bring_it_over(void **state) {
+        place *p = *state;
+        way w = {0};
+        fill(p);
+        way_begin(p, &w);
+        assert_int_equal(way_run(&w, true), INSTALL_STAGED);
+        assert_int_equal(ask_file(p, SWAP_FILE_NAME, "SELECT count(*) FROM t"), 400);
+        way_end(&w);
+}
+
+static void test_damaged_chunks_are_refused(void **state) {
+        place *p = *state;
+        way w = {0};
+        uint64_t offset;
+        const char *problem;
+        snapshot_chunk *c;
+        fill(p);
+        way_begin(p, &w);
+        image_pump_read(w.pump, 0, 1, 0);
+        while ((c = image_pump_take(w.pump)) == NULL)
+                (void) usleep(100);
+        c->crc ^= 1;
+        assert_int_equal(install_put(w.install, c), RQ_OK);
+        while (install_phase_of(w.install, &offset, &problem) == INSTALL_STAGING)
+                (void) usleep(100);
+        assert_int_equal(install_phase_of(w.install, &offset, &problem), INSTALL_FAILED);
+        assert_non_null(problem);
+        way_end(&w);
+}
+
+static void test_chunks_must_follow(void **state) {
+        place *p = *state;
+        way w = {0};
+        fill(p);
+        way_begin(p, &w);
+        const struct { uint64_t offset; uint32_t raw; size_t size; bool packed; } bad[] = {
+                { 1, 100, 100, false }, { 0, 0, 0, false }, { 0, SNAPSHOT_CHUNK_BYTES + 1, 100, true }, { 0, 100, 99, false },
+                { 0, 100, 100, true },
+        };
+        for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+                snapshot_chunk *c = calloc(1, sizeof *c + 200);
+                *c = (snapshot_chunk) { .offset = bad[i].offset, .raw_bytes = bad[i].raw, .size = bad[i].size, .packed = bad[i].packed };
+                assert_int_equal(install_put(w.install, c), RQ_EPROTO);
+        }
+        way_end(&w);
+}
+
+/* --- the swap --------------------------------------------------------------- */
+
+static void stage(place *p, const char *statements) {
+        char path[128];
+        sqlite3 *db;
+        (void) snprintf(path, sizeof path, "%s/" SWAP_FILE_NAME, p->folder);
+        (void) unlink(path);
+        assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+        sql(db, "PRAGMA journal_mode = OFF; PRAGMA page_size = 8192");
+        sql(db, statements);
+        (void) sqlite3_close(db);
+}
+
+static void test_swap(void **state) {
+        place *p = *state;
+        rq_buf problem = {0};
+        sqlite3 *reader;
+        fill(p);
+        entry(p, "INSERT INTO t VALUES(5000, 1, NULL)"); /* in the WAL alone */
+        stage(p, "CREATE TABLE u(a); INSERT INTO u VALUES(42)");
+        store_state to = p->at;
+        to.index = 77;
+        to.term = 5;
+        assert_int_equal(files_open_reader(p->files, &reader), RQ_OK);
+        assert_int_equal(files_swap(p->files, &to, &problem), RQ_OK);
+        assert_int_equal(number(reader, "SELECT count(*) FROM t"), 401); /* the old one is still read */
+        (void) sqlite3_close(reader);
+        assert_int_equal(files_checkpoint(p->files, &p->at, true), RQ_OK); /* does nothing */
+        place_close(p);
+        place_open(p);
+        assert_int_equal(p->at.index, 77);
+        assert_int_equal(p->at.term, 5);
+        assert_int_equal(number(p->writer, "SELECT a FROM u"), 42);
+        entry(p, "INSERT INTO u VALUES(43)");
+        place_close(p);
+        place_open(p);
+        assert_int_equal(p->at.index, 78);
+        assert_int_equal(number(p->writer, "SELECT sum(a) FROM u"), 85);
+        rq_buf_done(&problem);
+}
+
+static void test_swap_refuses_what_is_no_database(void **state) {
+        place *p = *state;
+        rq_buf problem = {0};
+        fill(p);
+        assert_int_equal(files_swap(p->files, &p->at, &problem), RQ_ENOENT);
+        stage(p, "CREATE TABLE u(a)");
+        int fd = openat(p->folder_fd, SWAP_FILE_NAME, O_RDWR);
+        assert_int_equal(ftruncate(fd, 8192), 0);
+        rq_buf_done(&problem);
+        assert_int_equal(files_swap(p->files, &p->at, &problem), RQ_ECORRUPT);
+        assert_true(problem.size > 0);
+        assert_int_equal(pwrite(fd, "not SQLite", 10, 0), 10);
+        rq_buf_done(&problem);
+        assert_int_equal(files_swap(p->files, &p->at, &problem), RQ_ECORRUPT);
+        (void) close(fd);
+        rq_buf_done(&problem);
+        /* Nothing has changed, and a start takes it away. */
+        entry(p, "INSERT INTO t VALUES(5000, 1, NULL)");
+        place_close(p);
+        place_open(p);
+        assert_int_equal(number(p->writer, "SELECT count(*) FROM t"), 401);
+        assert_int_equal(faccessat(p->folder_fd, SWAP_FILE_NAME, F_OK, 0), -1);
+}
+
+/* --- killed before each step ------------------------------------------------ */
+
+typedef struct killer { int left; } killer;
+
+static void count_down(void *context) {
+        killer *k = context;
+        if (k->left-- == 0)
+                _exit(9);
+}
+
+static int k_open(void *c, int folder, const char *name, int flags) { return files_io_kernel.open(c, folder, name, flags); }
+static ssize_t k_pread(void *c, int fd, void *data, size_t size, off_t at) { return files_io_kernel.pread(c, fd, data, size, at); }
+static ssize_t k_pwrite(void *c, int fd, const void *data, size_t size, off_t at) {
+        count_down(c);
+        return files_io_kernel.pwrite(NULL, fd, data, size, at);
+}
+static int k_truncate(void *c, int fd, off_t size) {
+        count_down(c);
+        return files_io_kernel.truncate(NULL, fd, size);
+}
+static int k_sync(void *c, int fd) {
+        count_down(c);
+        return files_io_kernel.sync(NULL, fd);
+}
+static int k_sync_folder(void *c, int fd) {
+        count_down(c);
+        return files_io_kernel.sync_folder(NULL, fd);
+}
+static int k_rename(void *c, int folder, const char *from, const char *to) {
+        count_down(c);
+        return files_io_kernel.rename(NULL, folder, from, to);
+}
+
+/* Exit code: 0 if it got to the end. */
+static int swap_in_child(place *p, int steps) {
+        pid_t pid = fork();
+        if (pid == 0) {
+                killer k = { .left = 1 << 30 };
+                const files_io io = { .context = &k, .open = k_open, .pread = k_pread, .pwrite = k_pwrite, .truncate = k_truncate,
+                                      .sync = k_sync, .sync_folder = k_sync_folder, .rename = k_rename };
+                rq_buf problem = {0};
+                p->options.io = &io;
+                if (place_try_open(p) != RQ_OK)
+                        _exit(3);
+                sql(p->writer, "INSERT INTO t VALUES(NULL, 1, NULL)");
+                p->at.index++;
+                files_committed(p->files, &p->at);
+                store_state to = p->at;
+                to.index = 1000;
+                stage(p, "CREATE TABLE u(a); INSERT INTO u VALUES(42)"); /* a start before would have deleted it */
+                k.left = steps;
+                if (files_swap(p->files, &to, &problem) != RQ_OK)
+                        _exit(4);
+                p->files = files_free(p->files);
+                if (place_try_open(p) != RQ_OK || p->at.index != 1000)
+                        _exit(5);
+                _exit(0);
+        }
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        return WEXITSTATUS(status);
+}
+
+static void test_swap_killed_before_each_step(void **state) {
+        place *p = *state;
+        int code = 9, old = 0, new = 0;
+        fill(p);
+        place_close(p);
+        for (int steps = 0; code != 0; steps++) {
+                code = swap_in_child(p, steps);
+                assert_true(code == 0 || code == 9);
+                place_open(p);
+                if (p->at.index == 1000) {
+                        assert_int_equal(number(p->writer, "SELECT a FROM u"), 42);
+                        new++;
+                        /* Back to where the next round begins. */
+                        rq_buf problem = {0};
+                        stage(p, "CREATE TABLE t(id INTEGER PRIMARY KEY, n INT, b BLOB)");
+                        store_state to = p->at;
+                        to.index = 10;
+                        assert_int_equal(files_swap(p->files, &to, &problem), RQ_OK);
+                        place_close(p);
+                        place_open(p);
+                        assert_int_equal(p->at.index, 10);
+                } else {
+                        assert_true(number(p->writer, "SELECT count(*) FROM t") > 0);
+                        old++;
+                }
+                assert_int_equal(faccessat(p->folder_fd, SWAP_FILE_NAME, F_OK, 0), -1);
+                place_close(p);
+        }
+        assert_true(old >= 2 && new >= 5);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_image_stays_what_it_was, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_image_releases, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_image_budget, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_images_are_bounded, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_chunks_bring_it_over, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_damaged_chunks_are_refused, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_chunks_must_follow, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_swap, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_swap_refuses_what_is_no_database, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_swap_killed_before_each_step, setup, teardown),
+        };
+        files_prepare_process();
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
