@@ -352,9 +352,12 @@ def killed_in_the_middle(case):
         for at in (len(data) // 3, len(data) - 1):
             kill = lambda: signal_all(processes(node, name), signal.SIGKILL)
             try:
+                begun = time.monotonic()
                 status, body = case.load(node, pieces_of(data, 200 * 1024, 0.005, at - at % (200 * 1024), kill), timeout=60)
-            except (OSError, http.client.HTTPException):
-                status, body = None, b""
+            except (OSError, http.client.HTTPException) as e:
+                status, body = None, repr(e).encode()
+            took = time.monotonic() - begun
+            case.check(took < 45, "%s killed: the client is told within %.0f s: %s %r" % (name, took, status, body[:100]))
             if name == "all":
                 node.kill_tree()
                 node.start()
@@ -388,6 +391,13 @@ def clients_that_hang_up(case):
         conn.close()
     execute(node, "INSERT INTO keep VALUES(1)")
     case.check(wait_for("a load to work", 40, lambda: case.load(node, data)[0] == 200) is not None, "the next load works soon")
+    begun = time.monotonic()
+    try:
+        status, _, body = ask(node, "POST", "/db/load", pieces_of(b"\x1f\x8b" + b"no gzip" * MIB, 64 * 1024, 0.01), timeout=60)
+        case.check(status == 400 and b"gzip" in body, "a body that is refused in its middle")
+    except (OSError, http.client.HTTPException):
+        pass # its end was cut: it is long, and nobody wants it
+    case.check(time.monotonic() - begun < 30, "it is not waited for: %.0f s" % (time.monotonic() - begun))
     conn = http.client.HTTPConnection(HOST, node.http_port, timeout=30)
     conn.request("GET", "/db/backup")
     conn.getresponse().read(1000)

@@ -236,10 +236,12 @@ static int on_body(http_parser *parser, const char *at, size_t size) {
         http_conn *conn = conn_of(parser);
         conn->body_bytes += size;
         conn->server->metrics->gateway.body_bytes_received += size;
-        if (conn->answer == ANSWER_NONE && conn->state == CONN_BODY)
+        if (conn->answer == ANSWER_NONE && conn->state == CONN_BODY) {
                 conn->server->handlers.on_body(conn->server->handlers.arg, conn, rq_bytes_of(at, size));
-        else if (conn->answer == ANSWER_DONE && conn->body_bytes > HTTP_DISCARD_BYTES_MAX)
+        } else if (conn->answer == ANSWER_DONE && conn->body_bytes > HTTP_DISCARD_BYTES_MAX) {
                 conn->close_after = conn->linger_after = true;
+                server_dirty(conn->server, conn); /* the answer may have left already */
+        }
         /* A body that nobody wants to read has a limit, too. */
         if (conn->answer == ANSWER_NONE && conn->state == CONN_BODY && !conn->any_size &&
             conn->body_bytes > conn->server->limits.body_bytes_max)
