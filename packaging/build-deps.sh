@@ -8,7 +8,7 @@ BUILD_PACKAGES=(
   libcurl4-openssl-dev libssl-dev
   libzstd-dev
 )
-TEST_PACKAGES=(libcmocka-dev python3 python3-venv sqlite3 procps mandoc zsh wrk clang libclang-rt-14-dev)
+TEST_PACKAGES=(openssl libcmocka-dev python3 python3-venv sqlite3 procps mandoc zsh wrk clang libclang-rt-14-dev)
 # For machines of their own under a real systemd, and the packages that are tried there.
 TEST_PACKAGES+=(mmdebstrap systemd-container iproute2 dpkg-dev lintian rpm rpmlint)
 

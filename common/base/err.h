@@ -27,7 +27,8 @@
         X(RQ_ECONFIG,    -1007,      "invalid configuration")                  \
         X(RQ_EAGAIN,     -1008,      "not ready")                              \
         X(RQ_ECANCELED,  -1009,      "cancelled")                              \
-        X(RQ_EDIVERGED,  -1010,      "stored data does not fit the log")
+        X(RQ_EDIVERGED,  -1010,      "stored data does not fit the log")    \
+        X(RQ_ETLS,       -1020,      "TLS failed")
 
 #define X(name, value, text) name = value,
 typedef enum rq_err { RQ_OK = 0, RQ_ERR_MAP(X) } rq_err;

@@ -75,13 +75,14 @@ static const rq_flag flags[] = {
         DURATION("raft-reap-read-only-node-timeout", "0s", CONSENSUS, "remove unreachable read replicas after this", IN(RAFT)),
         DURATION("cluster-connect-timeout", "30s", CONSENSUS, "longest wait for a connection to another node", IN(RAFT), NO_EFFECT, .min = MS),
         SWITCH("compress-snap-transport", "false", CONSENSUS, "compress snapshots on the wire", IN(RAFT), LATER),
-        TEXT("node-cert", "FILE", "", CONSENSUS, "certificate; turns on TLS between nodes", IN(RAFT), LATER),
-        TEXT("node-key", "FILE", "", CONSENSUS, "key of -node-cert", IN(RAFT), LATER),
-        TEXT("node-ca-cert", "FILE", "", CONSENSUS, "CA of the other nodes", IN(RAFT), LATER),
-        SWITCH("node-no-verify", "false", CONSENSUS, "accept any certificate of another node", IN(RAFT), LATER),
-        SWITCH("node-verify-client", "false", CONSENSUS, "demand a certificate of connecting nodes", IN(RAFT), LATER),
-        TEXT("node-verify-server-name", "NAME", "", CONSENSUS, "host name expected in certificates of other nodes", IN(RAFT), LATER),
-        TEXT("node-verify-common-name", "NAME", "", CONSENSUS, "common name a connecting node must have", IN(RAFT), LATER),
+        TEXT("node-cert", "FILE", "", CONSENSUS, "certificate; turns on TLS between nodes", IN(RAFT)),
+        TEXT("node-key", "FILE", "", CONSENSUS, "key of -node-cert", IN(RAFT)),
+        TEXT("node-ca-cert", "FILE", "", CONSENSUS, "CA of the other nodes", IN(RAFT)),
+        SWITCH("node-no-verify", "false", CONSENSUS, "accept any certificate of another node", IN(RAFT)),
+        SWITCH("node-verify-client", "false", CONSENSUS, "demand a certificate of connecting nodes", IN(RAFT)),
+        TEXT("node-verify-server-name", "NAME", "", CONSENSUS, "host name expected in certificates of other nodes", IN(RAFT)),
+        TEXT("node-verify-common-name", "NAME", "", CONSENSUS, "common name a connecting node must have", IN(RAFT)),
+        SWITCH("node-tls-transition", "false", CONSENSUS, "beside TLS between nodes let in nodes without it, and go to them: while the nodes change over", IN(RAFT)),
 
         NUMBER("bootstrap-expect", "0", CONSENSUS, "nodes that form the new cluster together, all named by -join; 0, 1: this one alone", IN(CLUSTER), .max = CLUSTER_NODES_MAX),
         DURATION("bootstrap-expect-timeout", "2m", CONSENSUS, "give up forming a cluster after this", IN(CLUSTER), .min = MS),
@@ -384,6 +385,21 @@ static bool has_scheme(const char *address) {
         return strncasecmp(address, "http://", 7) == 0 || strncasecmp(address, "https://", 8) == 0;
 }
 
+/* What would be without effect is more likely a certificate that was forgotten. */
+static rq_err check_node_tls(const rq_config *c, rq_buf *problem) {
+        static const char *const texts[] = { "node-ca-cert", "node-verify-server-name", "node-verify-common-name" };
+        static const char *const switches[] = { "node-no-verify", "node-verify-client", "node-tls-transition" };
+        if (is_given(c, "node-cert"))
+                return RQ_OK;
+        for (size_t i = 0; i < 3; i++) {
+                if (is_given(c, texts[i]))
+                        return complain(problem, "-%s requires -node-cert and -node-key", texts[i]);
+                if (rq_config_bool(c, switches[i]))
+                        return complain(problem, "-%s requires -node-cert and -node-key", switches[i]);
+        }
+        return RQ_OK;
+}
+
 static rq_err check_tls(const rq_config *c, rq_buf *problem) {
         static const char *const prefixes[] = { "http", "node", "otlp" };
         char cert[64], key[64], name[64], client[64];
@@ -399,7 +415,7 @@ static rq_err check_tls(const rq_config *c, rq_buf *problem) {
                 if (is_given(c, name) && !rq_config_bool(c, client))
                         return complain(problem, "-%s requires -%s", name, client);
         }
-        return RQ_OK;
+        return check_node_tls(c, problem);
 }
 
 static rq_err check_addresses(const rq_config *c, rq_buf *problem) {

@@ -453,12 +453,11 @@ static rq_err load(loader *l, const char *program, int argc, char **argv, rq_con
                 return r;
 
         *ret_action = RQ_CONFIG_RUN;
-        if (number_of(c, "print-config") != 0 || number_of(c, "check-config") != 0) {
-                if (number_of(c, "print-config") != 0)
-                        print_config(c);
-                else
-                        (void) printf("configuration is valid\n");
+        if (number_of(c, "print-config") != 0) {
+                print_config(c);
                 *ret_action = RQ_CONFIG_DONE;
+        } else if (number_of(c, "check-config") != 0) {
+                *ret_action = RQ_CONFIG_CHECK;
         }
         return RQ_OK;
 }
@@ -479,7 +478,7 @@ rq_err rq_config_load(const char *program, int argc, char **argv,
         rq_err r = load(&l, program, argc, argv, &action);
         if (r == RQ_OK) {
                 *ret_action = action;
-                *ret_config = action == RQ_CONFIG_RUN ? RQ_TAKE(config, NULL) : NULL;
+                *ret_config = action != RQ_CONFIG_DONE ? RQ_TAKE(config, NULL) : NULL;
                 (void) fflush(stdout);
         } else if (r == RQ_ECONFIG) {
                 *ret_problem = RQ_TAKE(l.problem, (rq_buf) {0});

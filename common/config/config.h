@@ -17,7 +17,8 @@ typedef struct rq_config rq_config;
 
 typedef enum rq_config_action {
         RQ_CONFIG_RUN,     /* go on */
-        RQ_CONFIG_DONE,    /* --version, --help, --check-config, --print-config: was printed; exit 0 */
+        RQ_CONFIG_CHECK,   /* --check-config: all that can be told without the files that it names is right */
+        RQ_CONFIG_DONE,    /* --version, --help, --print-config: was printed; exit 0 */
 } rq_config_action;
 
 /* Exit codes of all programs, documented in docs/operations.md. */

@@ -128,13 +128,13 @@ static void reload_log_level(rq_service *s) {
         rq_config *config = NULL;
         rq_err r = rq_config_load(s->def->name, s->argc, s->argv, &config, &action, &problem);
         if (r < 0) {
-                rq_log_error(r, "The configuration stays as it was: %.*s", (int) problem.size, (const char *) problem.data);
+                rq_log_error_event(r, RQ_MSG_RELOAD_FAILED, "The configuration stays as it was: %.*s", (int) problem.size, (const char *) problem.data);
                 return;
         }
         if (config == NULL)
                 return;
         rq_log_set_level(rq_config_log_level(config));
-        rq_log_info("Configuration read again: log level %s", rq_config_string(config, "log-level"));
+        rq_log_event(LOG_INFO, RQ_MSG_RELOADED, "Configuration read again: log level %s", rq_config_string(config, "log-level"));
         (void) rq_config_free(config);
 }
 
@@ -393,7 +393,27 @@ static void tell_what_has_no_effect(const char *name, const rq_config *config) {
                 rq_log_notice("No effect yet: %.*s", (int) names.size, (const char *) names.data);
 }
 
-bool rq_program_configure(const char *name, int argc, char **argv, rq_config **ret_config, int *ret_exit_code) {
+static int tell_bad_config(const rq_buf *problem) {
+        static const char *const fields[] = { RQ_MSG_BAD_CONFIG, NULL };
+        if (problem->size > 0)
+                rq_log_write(LOG_ERR, fields, "%.*s", (int) problem->size, (const char *) problem->data);
+        return RQ_EXIT_CONFIG;
+}
+
+static int check_config(const rq_config *config, char *const *argv, rq_program_check check) {
+        RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
+        rq_err r = check != NULL ? check(config, argv, &problem) : RQ_OK;
+        if (r == RQ_ECONFIG)
+                return tell_bad_config(&problem);
+        if (r < 0) {
+                (void) rq_log_error(r, "Cannot check the configuration");
+                return RQ_EXIT_FAILURE;
+        }
+        (void) printf("configuration is valid\n");
+        return fflush(stdout) == 0 ? RQ_EXIT_OK : RQ_EXIT_FAILURE;
+}
+
+bool rq_program_configure(const char *name, int argc, char **argv, rq_program_check check, rq_config **ret_config, int *ret_exit_code) {
         RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
         rq_config_action action = RQ_CONFIG_RUN;
         rq_config *config;
@@ -401,9 +421,7 @@ bool rq_program_configure(const char *name, int argc, char **argv, rq_config **r
         rq_log_open(name, RQ_LOG_PLAIN, LOG_INFO);
         rq_err r = rq_config_load(name, argc, argv, &config, &action, &problem);
         if (r == RQ_ECONFIG) {
-                static const char *const fields[] = { RQ_MSG_BAD_CONFIG, NULL };
-                rq_log_write(LOG_ERR, fields, "%.*s", (int) problem.size, (const char *) problem.data);
-                *ret_exit_code = RQ_EXIT_CONFIG;
+                *ret_exit_code = tell_bad_config(&problem);
                 return false;
         }
         if (r < 0) {
@@ -411,8 +429,10 @@ bool rq_program_configure(const char *name, int argc, char **argv, rq_config **r
                 *ret_exit_code = RQ_EXIT_FAILURE;
                 return false;
         }
-        if (action == RQ_CONFIG_DONE) {
-                *ret_exit_code = RQ_EXIT_OK;
+        if (action != RQ_CONFIG_RUN) {
+                *ret_exit_code = action == RQ_CONFIG_CHECK ? check_config(config, argv, check) : RQ_EXIT_OK;
+                if (action == RQ_CONFIG_CHECK)
+                        config = rq_config_free(config);
                 return false;
         }
         rq_log_open(name, strcasecmp(rq_config_string(config, "log-format"), "json") == 0 ? RQ_LOG_JSON : RQ_LOG_PLAIN,
@@ -428,7 +448,7 @@ int rq_service_main(int argc, char **argv, const rq_service_def *def) {
                 .def = def, .argc = argc, .argv = argv, .folder_fd = -1, .run_dir_fd = -1, .lock_fd = -1, .signal_fd = -1, .launcher_fd = -1,
         };
         int exit_code;
-        if (!rq_program_configure(def->name, argc, argv, &s.config, &exit_code))
+        if (!rq_program_configure(def->name, argc, argv, def->check, &s.config, &exit_code))
                 return exit_code;
         prepare_process(def->name);
         rq_err r = run(&s);

@@ -12,12 +12,18 @@
 
 typedef struct rq_service rq_service;
 
+/* Looks into the files that the configuration names, as far as this program reads them, for
+ * --check-config: nothing is changed, nothing is listened on. argv is the program's. Errors: RQ_ECONFIG (problem has one line
+ * with file and reason; empty: it was told), and others, which are logged with "Cannot check the configuration". */
+typedef rq_err (*rq_program_check)(const rq_config *config, char *const *argv, rq_buf *problem);
+
 typedef struct rq_service_def {
         const char *name;       /* "rq-store": process name, log name */
         const char *folder;     /* own folder below the data directory ("store"), NULL: none */
         /* Builds the service. On error the process ends: RQ_ECONFIG with exit
          * code 78, anything else with 1. The error was logged. */
         rq_err (*start)(rq_service *service, void **ret_state);
+        rq_program_check check; /* --check-config; start() checks again; may be NULL */
         /* SIGTERM: finish what is under way, then call rq_service_stopped().
          * NULL: stop at once. */
         void (*shutdown)(void *state);
@@ -51,9 +57,9 @@ void rq_service_fail(rq_service *service, int exit_code);
 /* For the launcher, which is no service but is configured and locks a folder too. */
 
 /* Reads the configuration and opens the log as it says; tells at LOG_NOTICE
- * what was set and has no effect. false: the program is done (--help) or can't
+ * what was set and has no effect. check may be NULL. false: the program is done (--help) or can't
  * run (logged), and ends with *ret_exit_code. The config is the caller's. */
-bool rq_program_configure(const char *name, int argc, char **argv, rq_config **ret_config, int *ret_exit_code);
+bool rq_program_configure(const char *name, int argc, char **argv, rq_program_check check, rq_config **ret_config, int *ret_exit_code);
 
 /* Creates a folder (0700) with its parents where missing, and opens it.
  * Errors were logged. */

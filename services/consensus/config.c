@@ -26,6 +26,26 @@ static void read_times(const rq_config *config, consensus_config *c) {
         c->forming_timeout_us = (uint64_t) rq_config_duration_us(config, "bootstrap-expect-timeout");
 }
 
+static void read_tls(const rq_config *config, consensus_config *c) {
+        c->tls = rq_config_string(config, "node-cert")[0] != '\0';
+        c->tls_transition = rq_config_bool(config, "node-tls-transition");
+        c->tls_options = (rq_tls_options) {
+                .flags = "node",
+                .cert_file = rq_config_string(config, "node-cert"),
+                .key_file = rq_config_string(config, "node-key"),
+                .ca_file = rq_config_string(config, "node-ca-cert"),
+                .verify_client = rq_config_bool(config, "node-verify-client"),
+                .client_common_name = rq_config_string(config, "node-verify-common-name"),
+                .no_verify = rq_config_bool(config, "node-no-verify"),
+                .server_name = rq_config_string(config, "node-verify-server-name"),
+        };
+}
+
+rq_err consensus_config_tls(const consensus_config *c, rq_tls **ret_tls, rq_buf *problem) {
+        *ret_tls = NULL;
+        return c->tls ? rq_tls_new(&c->tls_options, ret_tls, problem) : RQ_OK;
+}
+
 /* Dropped in whole segments: with small limits they are small, too. */
 static void read_log_size(const rq_config *config, consensus_config *c) {
         c->log_kept_bytes = (uint64_t) rq_config_int(config, "raft-log-keep-size");
@@ -51,6 +71,7 @@ rq_err consensus_config_read(const rq_config *config, consensus_config *ret_conf
                 .step_down = rq_config_bool(config, "raft-shutdown-stepdown"),
         };
         read_times(config, ret_config);
+        read_tls(config, ret_config);
         read_log_size(config, ret_config);
         ret_config->joins = ret_config->bootstrap_expect == 0 && ret_config->join[0] != '\0';
         if (ret_config->join_attempts == 0)

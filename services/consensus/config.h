@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "config/config.h"
+#include "tls/tls.h"
 
 typedef struct consensus_config {
         const char *node_id;       /* borrowed from the rq_config, like all text here */
@@ -27,7 +28,13 @@ typedef struct consensus_config {
         uint64_t log_kept_bytes;   /* of the log, for members that are away */
         uint64_t segment_bytes;    /* of a new segment */
         bool step_down;            /* hand leadership over before stopping */
+        bool tls;                  /* between nodes */
+        bool tls_transition;       /* see peer/peer_transport.h */
+        rq_tls_options tls_options;
 } consensus_config;
+
+/* The TLS between nodes that it asks for; *ret_tls NULL: none. Errors: RQ_ECONFIG (problem says why), RQ_ENOMEM. */
+rq_err consensus_config_tls(const consensus_config *c, rq_tls **ret_tls, rq_buf *problem);
 
 /* Errors: RQ_ECONFIG (logged). */
 rq_err consensus_config_read(const rq_config *config, consensus_config *ret_config);

@@ -73,7 +73,7 @@ static rq_err refuse(consensus *c, ipc_link *link, uint64_t request_id, rq_err e
                 break;
         case RQ_ENOSPC:
                 a.reason = REASON_DISK_FULL;
-                a.text = "the disk of the log is full";
+                a.text = "the disk is full";
                 break;
         case RQ_ETOOBIG:
                 a.reason = REASON_INVALID;
@@ -140,6 +140,9 @@ static rq_err on_propose(void *arg, ipc_link *link, const ipc_frame *frame) {
         };
         rq_err r = driver_takes(proposal.kind) && propose->kind <= UINT8_MAX ? RQ_OK : RQ_EINVAL;
         rq_arena_reset(c->arena);
+        /* The result is to come from this node's store: without space it would come late, or never. */
+        if (r >= 0 && c->store_full)
+                r = RQ_ENOSPC;
         if (r >= 0)
                 r = dispatch_admit(c, frame->payload.size);
         if (r >= 0)
@@ -382,6 +385,7 @@ static rq_err on_applied(void *arg, ipc_link *link, const ipc_frame *frame) {
         if (body == NULL)
                 return RQ_EPROTO;
         raft_index applied = body->applied_index, checkpoint = body->checkpoint_index;
+        c->store_full = body->disk_full;
         rq_arena_reset(c->arena);
         return driver_applied(c->driver, applied, checkpoint);
 }
@@ -496,6 +500,7 @@ static void on_store_up(void *arg, ipc_link *link) {
 static void on_store_down(void *arg, ipc_link *link) {
         consensus *c = arg;
         (void) link;
+        c->store_full = false;
         driver_store_gone(c->driver);
         snapshot_sends_store_gone(c->sends);
         snapshot_receipt_store_gone(c->receipt);

@@ -75,6 +75,22 @@ static rq_err start(rq_service *service, void **ret_state) {
         return RQ_OK;
 }
 
+static rq_err check(const rq_config *config, char *const *argv, rq_buf *problem) {
+        consensus_config c;
+        rq_tls *tls = NULL;
+        (void) argv;
+        rq_err r = consensus_config_read(config, &c);
+        if (r >= 0)
+                r = consensus_config_tls(&c, &tls, problem);
+        (void) rq_tls_free(tls);
+        return r;
+}
+
+static void reload(void *arg) {
+        state *s = arg;
+        consensus_reload(s->consensus);
+}
+
 static void shutdown_service(void *arg) {
         state *s = arg;
         consensus_stop(s->consensus);
@@ -86,7 +102,7 @@ int main(int argc, char **argv) {
                 return recovery_main(argc - 1, argv + 1);
         static const rq_service_def def = {
                 .name = "rq-consensus", .folder = "consensus",
-                .start = start, .shutdown = shutdown_service, .free = free_service,
+                .start = start, .check = check, .reload = reload, .shutdown = shutdown_service, .free = free_service,
         };
         return rq_service_main(argc, argv, &def);
 }

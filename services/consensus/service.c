@@ -23,6 +23,7 @@ enum {
         STOP_WAIT_US     = 3000000,
         FAILURE_WAIT_US  = 500000,   /* for the answers to go out */
         HAND_OVER_WAIT_US = 1000000, /* for another leader, when stopping */
+        FULL_HAND_OVER_US = 60000000, /* from one offer because of a full disk to the next */
         LEAVE_WAIT_US    = 6000000,  /* to be removed, when stopping; the launcher waits 10 s */
         TIMER_US_MIN     = 1000,
         LOG_HELD_FACTOR  = 4,        /* while a snapshot is sent, the log may grow to so many times the limit */
@@ -284,9 +285,26 @@ static void finish_stop(consensus *c) {
         on_stopped(c->o.arg);
 }
 
+/* Others may have space. Offered once, until this node has had space again: if all are
+ * full, the role goes round once and stays. */
+static void hand_over_if_full(consensus *c) {
+        const uint64_t now_us = rq_clock_mono_us();
+        if (!c->disk_full && !c->store_full) {
+                c->full_handled = c->full_handled && now_us - c->full_handled_us < FULL_HAND_OVER_US;
+                return;
+        }
+        if (c->full_handled || c->stopping || raft_role_of(driver_raft(c->driver)) != RAFT_LEADER)
+                return;
+        c->full_handled = true;
+        c->full_handled_us = now_us;
+        if (driver_transfer(c->driver, 0) >= 0)
+                rq_log_notice("The disk is full: offering leadership to another node");
+}
+
 static void turn(consensus *c) {
         driver_plan plan;
         compact(c);
+        hand_over_if_full(c);
         steering_turn(c);
         removals_turn(c);
         driver_turn(c->driver, rq_clock_mono_us(), rq_clock_wall_us(), &plan);
@@ -326,9 +344,31 @@ static void on_timer(void *arg) {
 
 /* --- life ------------------------------------------------------------------- */
 
+static rq_err open_tls(consensus *c) {
+        RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
+        char text[4096];
+        rq_err r = consensus_config_tls(&c->o.config, &c->tls, &problem);
+        if (r == RQ_ECONFIG)
+                return rq_log_error(r, "TLS between nodes: %.*s", (int) problem.size, problem.size > 0 ? (const char *) problem.data : "");
+        if (r >= 0 && c->tls != NULL)
+                r = rq_tls_watch_new(c->o.loop, c->tls, "TLS between nodes", NULL, NULL, &c->tls_watch);
+        if (r < 0)
+                return rq_log_error(r, "Cannot prepare TLS between nodes");
+        if (c->tls != NULL)
+                rq_log_info("Enabling node-to-node encryption with %s%s", rq_tls_describe(c->tls, text, sizeof text),
+                            c->o.config.tls_transition ? "; nodes without it are let in, too (-node-tls-transition)" : "");
+        return RQ_OK;
+}
+
+void consensus_reload(consensus *c) {
+        if (c->tls_watch != NULL)
+                rq_tls_watch_now(c->tls_watch);
+}
+
 static rq_err open_peers(consensus *c) {
         peers_options options = {
                 .loop = c->o.loop, .listen_addr = c->o.config.raft_listen_addr, .callbacks = members_callbacks(c), .snapshots = members_snapshots(c),
+                .tls = c->tls, .tls_transition = c->o.config.tls_transition,
                 .changes = members_changes(c),
                 .self = {
                         .cluster_id = c->cluster_id, .disk_uuid = c->identity.disk_uuid,
@@ -380,6 +420,8 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
         if (r >= 0)
                 r = snapshot_receipt_new(c, &c->receipt);
         if (r >= 0)
+                r = open_tls(c); /* before a folder is founded with a configuration that is no good */
+        if (r >= 0)
                 r = folder_open(c);
         if (r >= 0)
                 r = open_peers(c);
@@ -423,6 +465,8 @@ consensus *consensus_free(consensus *c) {
         c->listener = ipc_listener_free(c->listener);
         folder_close(c);
         c->peers = peers_free(c->peers);
+        c->tls_watch = rq_tls_watch_free(c->tls_watch);
+        c->tls = rq_tls_free(c->tls);
         c->sends = snapshot_sends_free(c->sends);
         c->receipt = snapshot_receipt_free(c->receipt);
         base_file_done(&c->base);

@@ -18,6 +18,7 @@
 #include "ipc/ipc_endpoint.h"
 #include "log/log.h"
 #include "peer/peers.h"
+#include "tls/tls_watch.h"
 #include "arena.h"
 
 enum { CONSENSUS_GATEWAYS_MAX = 64, CONSENSUS_TRANSFERS_MAX = 16, CONSENSUS_REMOVALS_MAX = 16 };
@@ -92,6 +93,8 @@ typedef struct consensus {
         rq_buf founding_record;     /* for members that don't know it; empty: not known any more */
         rq_buf adopting;            /* a founding to go over to */
         rq_task adopt, turn;
+        rq_tls *tls;                /* between nodes; NULL: none */
+        rq_tls_watch *tls_watch;
         peers *peers;
         struct snapshot_sends *sends;      /* snapshot_out.h */
         struct snapshot_receipt *receipt;  /* snapshot_in.h */
@@ -115,6 +118,9 @@ typedef struct consensus {
         uint64_t fed_at_us, feed_due_us; /* the store; 0: not put off */
         uint64_t hint, hint_at_us;  /* commit hint on its way to disk, and since when */
         bool hint_wanted, stopping, storage_failed, feed_failed, disk_full;
+        bool store_full;            /* the store can't apply for lack of space */
+        bool full_handled;          /* leadership was offered to others because of it */
+        uint64_t full_handled_us;
         bool state_dirty;           /* gateways are to be told */
         bool handing_over;          /* stopping, and still the leader */
         leaderless leaderless;
@@ -132,6 +138,9 @@ consensus *consensus_free(consensus *c);
 
 /* Takes nothing new, writes what it has taken, then on_stopped(). */
 void consensus_stop(consensus *c);
+
+/* Reads files anew that may have changed: certificates. */
+void consensus_reload(consensus *c);
 
 /* For the files of this folder. */
 

@@ -55,6 +55,8 @@ static json_t *node(const consensus *c, const member *m, uint64_t now_us) {
         (void) json_object_set_new(o, "reachable", json_boolean(reachable));
         if (!self && reachable && view.rtt_us > 0)
                 (void) json_object_set_new(o, "time_us", number(view.rtt_us));
+        if (!self && view.up)
+                (void) json_object_set_new(o, "tls", json_boolean(view.tls));
         if (!reachable)
                 (void) json_object_set_new(o, "error", json_string(known && view.problem[0] != '\0' ? view.problem : "it does not answer"));
         return o;
@@ -130,6 +132,21 @@ static json_t *last_contact(const consensus *c) {
         if (at_us == 0)
                 return json_string("never");
         return json_string(rq_duration_text((int64_t) (now_us - at_us) * 1000, text, sizeof text));
+}
+
+static json_t *tls_object(const consensus *c) {
+        json_t *o = json_object();
+        (void) json_object_set_new(o, "enabled", json_boolean(c->tls != NULL));
+        if (c->tls == NULL)
+                return o;
+        const rq_tls_options *options = &c->o.config.tls_options;
+        (void) json_object_set_new(o, "cert_file", json_string(options->cert_file));
+        (void) json_object_set_new(o, "key_file", json_string(options->key_file));
+        (void) json_object_set_new(o, "ca_file", json_string(options->ca_file));
+        (void) json_object_set_new(o, "verify_client", json_boolean(options->verify_client));
+        (void) json_object_set_new(o, "transition", json_boolean(c->o.config.tls_transition));
+        (void) json_object_set_new(o, "expires_s", json_integer((json_int_t) rq_tls_expires_s(c->tls)));
+        return o;
 }
 
 static json_t *peers_object(const consensus *c) {
@@ -249,6 +266,7 @@ static json_t *raft_object(consensus *c) {
         (void) json_object_set_new(o, "queues", queues_object(c));
         (void) json_object_set_new(o, "snapshot", snapshot_object(c));
         (void) json_object_set_new(o, "peers", peers_object(c));
+        (void) json_object_set_new(o, "tls", tls_object(c));
         if (raft_role_of(r) == RAFT_LEADER)
                 (void) json_object_set_new(o, "progress", progress_list(c));
         if (c->forming != NULL)

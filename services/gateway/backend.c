@@ -517,6 +517,7 @@ void backend_on_deadline(exchange *ex) {
         case EX_STATUS:
         case EX_READINESS:
         case EX_TRANSFER:
+        case EX_SNAPSHOT:
         case EX_PARKED:
         case EX_QUEUED:
         case EX_REMOVE:

@@ -31,6 +31,7 @@ typedef enum exchange_state {
         EX_STATUS,      /* documents of the other services were asked for */
         EX_READINESS,   /* for the node's state to change */
         EX_TRANSFER,    /* for consensus to have handed leadership over */
+        EX_SNAPSHOT,    /* for the store's checkpoint */
         EX_PARKED,      /* a queued write, for room in the queue */
         EX_QUEUED,      /* for a queued write to be made (core/write_queue.h) */
         EX_REMOVE,      /* for consensus to have removed a member */
@@ -87,6 +88,7 @@ struct exchange {
         failure_reason failed_for; /* for done, with a status that isn't 200 */
         failure_outcome failed_how; /* likewise */
         struct queued_write *queued; /* EX_QUEUED; it knows this exchange as its waiter */
+        uint64_t snapshot_index; /* what the checkpoint must reach */
         void *documents[2];     /* EX_STATUS: json_t of consensus and store */
         bool document_asked[2];
 };

@@ -30,6 +30,8 @@ static void on_deadline(exchange *ex) {
                 readiness_on_deadline(ex);
         else if (ex->state == EX_TRANSFER)
                 stepdown_on_deadline(ex);
+        else if (ex->state == EX_SNAPSHOT)
+                snapshot_on_deadline(ex);
         else if (ex->state == EX_PARKED || ex->state == EX_QUEUED)
                 queue_on_deadline(ex);
         else if (ex->state == EX_REMOVE)

@@ -25,6 +25,16 @@ static rq_err own_folder(char *path, size_t size) {
         return RQ_OK;
 }
 
+/* Each service looks at the files it reads, with the words of this command line; what is
+ * wrong, it says itself. */
+static rq_err check_services(const rq_config *config, char *const *argv, rq_buf *problem) {
+        char bin_dir[PATH_MAX];
+        (void) config;
+        (void) problem;
+        rq_err r = own_folder(bin_dir, sizeof bin_dir);
+        return r < 0 ? r : supervisor_check(argv, bin_dir);
+}
+
 /* "rqd doctor ..." is a program of its own, which links more than rqd should; "rqd recover ..." is done by the one
  * whose files it concerns. */
 static int become(const char *program, char **argv) {
@@ -65,7 +75,7 @@ int main(int argc, char **argv) {
         if (argc > 1 && strcmp(argv[1], "recover") == 0)
                 return become("rq-consensus", argv);
         (void) mallopt(M_ARENA_MAX, 1);
-        if (!rq_program_configure("rqd", argc, argv, &config, &exit_code))
+        if (!rq_program_configure("rqd", argc, argv, check_services, &config, &exit_code))
                 return exit_code;
         return run(config, argv);
 }

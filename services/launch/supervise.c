@@ -413,6 +413,24 @@ static rq_err open_all(supervisor *s) {
         return r < 0 ? rq_log_error(r, "Cannot set up the supervisor") : RQ_OK;
 }
 
+rq_err supervisor_check(char *const *argv, const char *bin_dir) {
+        char path[PATH_MAX];
+        rq_err verdict = RQ_OK;
+        for (int i = 0; i < SERVICE_COUNT; i++) {
+                int code;
+                if ((size_t) snprintf(path, sizeof path, "%s/%s", bin_dir, service_names[i]) >= sizeof path)
+                        return RQ_EINVAL;
+                rq_err r = spawn_and_wait(path, service_names[i], argv, &code);
+                if (r < 0)
+                        return r;
+                if (code == RQ_EXIT_CONFIG)
+                        verdict = RQ_ECONFIG; /* the others may have more to say */
+                else if (code != RQ_EXIT_OK)
+                        return rq_log_error(code == 127 ? RQ_ENOENT : RQ_EIO, "%s could not check the configuration", service_names[i]);
+        }
+        return verdict;
+}
+
 rq_err supervisor_new(const rq_config *config, char *const *argv, const char *bin_dir, int run_dir_fd, supervisor **ret_supervisor) {
         supervisor *s = calloc(1, sizeof *s);
         if (s == NULL)

@@ -15,6 +15,10 @@ typedef struct supervisor supervisor;
 rq_err supervisor_new(const rq_config *config, char *const *argv, const char *bin_dir, int run_dir_fd, supervisor **ret_supervisor);
 supervisor *supervisor_free(supervisor *s); /* accepts NULL, returns NULL */
 
+/* Runs each service with argv, which has --check-config, and waits for its verdict. Errors:
+ * RQ_ECONFIG (a service has told what is wrong), RQ_ENOENT (a program is missing, logged), RQ_EIO. */
+rq_err supervisor_check(char *const *argv, const char *bin_dir);
+
 /* Runs until all services are stopped for good; the exit code of rqd. */
 int supervisor_run(supervisor *s);
 

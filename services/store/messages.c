@@ -79,12 +79,13 @@ void send_fetch(ipc_link *link, const store_state *state, uint64_t checkpoint_in
         send_body(link, IPC_FETCH, 0, rq_bytes_of(body, size));
 }
 
-void send_applied(ipc_link *link, const store_state *state, uint64_t checkpoint_index) {
+void send_applied(ipc_link *link, const store_state *state, uint64_t checkpoint_index, bool disk_full) {
         uint8_t body[BODY_BYTES_MAX];
         Rq__Applied message = RQ__APPLIED__INIT;
         message.applied_index = state->index;
         message.checkpoint_index = checkpoint_index;
         message.outcome_hash = state->outcome_hash;
+        message.disk_full = disk_full;
         size_t size = rq__applied__pack(&message, body);
         send_body(link, IPC_APPLIED, 0, rq_bytes_of(body, size));
 }

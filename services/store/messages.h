@@ -27,6 +27,6 @@ void send_result_written(ipc_link *link, const result_piece *piece, const result
 void send_failed(ipc_link *link, uint64_t request_id, Rq__RequestFailed__Outcome outcome,
                  Rq__RequestFailed__Reason reason, uint64_t index, const char *text);
 void send_fetch(ipc_link *link, const store_state *state, uint64_t checkpoint_index);
-void send_applied(ipc_link *link, const store_state *state, uint64_t checkpoint_index);
+void send_applied(ipc_link *link, const store_state *state, uint64_t checkpoint_index, bool disk_full);
 
 #endif

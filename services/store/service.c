@@ -75,6 +75,7 @@ static void fetch_if_wanted(store *s) {
                 return;
         s->fetch_wanted = false;
         s->told_checkpoint_index = files_checkpoint_index(s->files);
+        s->told_disk_full = false; /* FETCH doesn't say it */
         send_fetch(s->consensus, &s->state, s->told_checkpoint_index);
         commit_stream_asked(&s->stream, s->state.index, s->state.term);
 }
@@ -147,15 +148,17 @@ static void tell_applied(void *arg) {
         store *s = arg;
         s->tell_pending = false;
         s->told_checkpoint_index = files_checkpoint_index(s->files);
+        s->told_disk_full = s->disk_full;
         /* Before FETCH it would mean nothing to consensus. */
         if (s->consensus != NULL && s->stream.phase != STREAM_NONE)
-                send_applied(s->consensus, &s->state, s->told_checkpoint_index);
+                send_applied(s->consensus, &s->state, s->told_checkpoint_index, s->disk_full);
 }
 
 /* Nobody waits for APPLIED, as long as the stream's window doesn't run full: it would wake consensus
  * once more for each batch. */
 static void tell_applied_soon(store *s, bool went_on) {
-        if (s->tell_pending || (!went_on && files_checkpoint_index(s->files) == s->told_checkpoint_index))
+        if (s->tell_pending ||
+            (!went_on && files_checkpoint_index(s->files) == s->told_checkpoint_index && s->disk_full == s->told_disk_full))
                 return;
         s->tell_pending = true;
         rq_timer_set(&s->tell, TELL_APPLIED_US);
@@ -209,6 +212,8 @@ static void on_applied(void *arg) {
                 went_on = true;
                 apply_thread_recycle(s->writer, out);
         }
+        apply_thread_status(s->writer, &status);
+        s->disk_full = status.condition == APPLY_RETRYING && status.error == RQ_ENOSPC;
         tell_applied_soon(s, went_on);
         reads_applied(s->reads, s->state.index);
         fetch_if_wanted(s);

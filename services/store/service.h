@@ -41,6 +41,7 @@ typedef struct store {
         commit_stream stream;
         store_state state;       /* as of the last output that was taken */
         uint64_t commit_index;   /* as consensus said last; 0: not yet */
+        bool disk_full, told_disk_full; /* the next entry can't be applied for lack of space */
         uint64_t told_checkpoint_index;
         uint64_t opened_index;   /* where the files went on at this start */
         bool fetch_wanted;

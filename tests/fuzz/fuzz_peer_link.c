@@ -116,7 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 rq_assert(rq_buf_append(&out, data + 2, size - 2) == RQ_OK);
 
         rq_assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
-        rq_assert(peer_link_new(loop, pair[0], &self, &handlers, NULL, 1 << 20, &link) == RQ_OK);
+        rq_assert(peer_link_new(loop, pair[0], NULL, &self, &handlers, NULL, 1 << 20, &link) == RQ_OK);
         for (size_t at = 0; at < out.size;) {
                 size_t n = 1 + (size_t) rq_rng_below(&rng, rq_rng_below(&rng, 2) == 0 ? 65536 : 40);
                 n = n < out.size - at ? n : out.size - at;

@@ -11,9 +11,11 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 
@@ -24,6 +26,7 @@ import faults_load as load
 from cluster_nodes import (LAUNCHER, SERVICES, Cluster, Refused, ask, dump, execute, is_split,
                            processes, query, signal_all, wait_for)
 from faults_checker import ACKED, APPEND, FAILED, UNKNOWN, Op
+from poor_links import tls_flags
 from rqnode import HttpFailure, NodeError, Tally, exit_on_sigterm
 
 RECOVERY_DEADLINE = 20.0    # after the last fault has ended: a write through every node
@@ -31,6 +34,14 @@ GOES_ON_AFTER = 3.0         # of a fault of a minority: somebody takes writes
 STOP_SECONDS_MAX = 4.5      # silence of a service that its watchdog bears for certain
 QUIET_EVERY = 6             # faults; then all is healed and recovery is measured
 DISK_BYTES = 160 << 20
+WORDS_OF_STRANGERS = (
+    b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"\0" * 100, b"r", b"rqP1",
+    # a ClientHello, whole and in half; a record that claims more than it has; an alert
+    bytes.fromhex("1603010075010000710303") + bytes(32) + bytes.fromhex("20") + bytes(32)
+    + bytes.fromhex("000413011302010000240000000b0009000006") + b"n1.abc" + bytes(8),
+    bytes.fromhex("1603010200010001fc0303"), bytes.fromhex("160301ffff010000"), bytes.fromhex("15030300020228"),
+    # a frame with the right magic and absurd lengths
+    b"rqP1" + bytes.fromhex("0100010000000000ffffffffffffffff0000000000000000"))
 NEVER_ON_ITS_OWN = re.compile(r"SIGSEGV|SIGABRT|SIGBUS|Sanitizer|[Aa]ssertion|diverge")
 
 
@@ -46,7 +57,7 @@ class Fault:
 
 
 class Nemesis:
-    def __init__(self, cluster, rng, disk):
+    def __init__(self, cluster, rng, disk, poor=False):
         self.cluster = cluster
         self.rng = rng
         self.disk = disk            # (number of the node, mount point) or None
@@ -56,7 +67,10 @@ class Nemesis:
         self.kinds = {"kill process": 20, "kill node": 16, "kill all": 6, "kill most": 6,
                       "stop process": 12, "stop node": 8, "restart": 8, "transfer": 8}
         if cluster.network:
-            self.kinds.update({"isolate": 24, "halves": 8, "one way": 20, "bridge": 12})
+            self.kinds.update({"isolate": 24, "halves": 8, "one way": 20, "bridge": 12, "flapping": 10})
+            if poor:
+                self.kinds["poor links"] = 12
+        self.kinds["strangers"] = 10
         if disk:
             self.kinds["full disk"] = 8
         self.count = Counter()
@@ -176,6 +190,50 @@ class Nemesis:
         return self._network("bridge over n%d" % (middle + 1), cluster_net.both_ways(one, two),
                              [self.cluster[i] for i in one])
 
+    def _flapping(self):
+        """A node comes and goes, faster than anybody notices for certain."""
+        i = self.cluster.index(self.victim())
+        pairs = cluster_net.both_ways([i], [j for j in range(len(self.cluster)) if j != i])
+        quit_ = threading.Event()
+        times = [self.rng.uniform(0.02, 0.6) for _ in range(40)]
+
+        def flap():
+            for n, seconds in enumerate(times):
+                self.cluster.network.cut(pairs if n % 2 == 0 else ())
+                if quit_.wait(seconds):
+                    break
+        thread = threading.Thread(target=flap)
+        thread.start()
+
+        def heal():
+            quit_.set()
+            thread.join()
+            self.cluster.network.heal()
+        return Fault("n%d flaps" % (i + 1), [self.cluster[i]], heal)
+
+    def _poor_links(self):
+        loss, ms = self.rng.choice(((0.15, 0), (0.05, 30), (0.15, 30), (0, 60)))
+        self.cluster.network.poor(loss, ms, ms / 5)
+        # Who waits for the network is nobody's minority.
+        return Fault("links lose %d %%, take %d ms" % (100 * loss, ms), self.cluster.nodes, self.cluster.network.poor)
+
+    def _strangers(self):
+        """Scans and other protocols on every node's Raft port; some say half a sentence and stay."""
+        kept = []
+        for node in self.cluster:
+            for n in range(24):
+                try:
+                    s = socket.create_connection((node.host, node.raft_port), 0.2)
+                    s.settimeout(0.2)
+                    s.sendall(self.rng.choice(WORDS_OF_STRANGERS) if n % 3 else self.rng.randbytes(self.rng.randrange(1, 4000)))
+                except OSError:
+                    continue
+                if n % 2:
+                    s.close()
+                else:
+                    kept.append(s)
+        return Fault("strangers", [], lambda: [s.close() for s in kept])
+
     def _full_disk(self):
         number, place = self.disk
         path = os.path.join(place, "filler")
@@ -196,7 +254,7 @@ class Nemesis:
 
 
 class Test:
-    def __init__(self, args, network, disk):
+    def __init__(self, args, network, disk, flags):
         self.args = args
         self.tally = Tally()
         self.skipped = 0
@@ -205,13 +263,13 @@ class Test:
         self.recovery = []
         self.gaps = []
         data = {disk[0]: os.path.join(disk[1], "data")} if disk else None
-        self.cluster = Cluster(args.rqd, args.nodes, args.dir, args.flag, network, data)
+        self.cluster = Cluster(args.rqd, args.nodes, args.dir, [*args.flag, *flags], network, data)
         self.disk = disk
 
     def setup(self):
         self.cluster.start()
         print("formed after %.2f s" % self.cluster.wait_ready(60), flush=True)
-        self.nemesis = Nemesis(self.cluster, self.rng, self.disk)
+        self.nemesis = Nemesis(self.cluster, self.rng, self.disk, hasattr(self.cluster.network, "poor"))
         split = self.nemesis.split
         execute(self.cluster[0], *load.schema(split))
         for node in self.cluster:       # else a local read may rightly find no table
@@ -234,13 +292,15 @@ class Test:
 
     def strike(self):
         n = self.nemesis
+        if self.args.only:
+            n.kinds = {k: w for k, w in n.kinds.items() if any(word in k for word in self.args.only)}
         kind = self.rng.choices(list(n.kinds), list(n.kinds.values()))[0]
         fault = n.strike(kind)
         held = self.rng.uniform(0.2, 2.0) if self.rng.random() < 0.7 else self.rng.uniform(2.0, 8.0)
         if kind.startswith("stop"):
             held = min(held, STOP_SECONDS_MAX)
         second = None
-        if kind != "full disk" and self.rng.random() < 0.25:
+        if kind != "full disk" and not self.args.only and self.rng.random() < 0.25:
             time.sleep(held / 2)
             held /= 2
             kinds = {k: w for k, w in n.kinds.items() if "node" in k or "process" in k or k == "transfer"}
@@ -420,6 +480,8 @@ def main():
     parser.add_argument("--clients", type=int, default=None, help="default: 3 a node")
     parser.add_argument("--rate", type=float, default=400, help="requests a second of all together")
     parser.add_argument("--no-network", action="store_true", help="without namespaces")
+    parser.add_argument("--only", action="append", default=[], help="faults with this in their names")
+    parser.add_argument("--tls", action="store_true", help="between the nodes, with client certificates")
     parser.add_argument("--no-disk", action="store_true", help="without a full disk")
     parser.add_argument("--verbose", action="store_true", help="tell each fault")
     parser.add_argument("--dir", help="parent of the data directories (default: temporary)")
@@ -438,7 +500,18 @@ def main():
         args.seed = random.SystemRandom().randrange(1 << 32)
     exit_on_sigterm()
     print("seed %d" % args.seed, flush=True)
-    network = cluster_net.Network(args.nodes) if cluster_net.inside() else None
+    network = None
+    if cluster_net.inside():
+        poor = cluster_net.poor_links_missing()
+        if poor is not None:
+            print("SKIP poor links: %s" % poor)
+            skipped += 1
+        network = (cluster_net.Network if poor else cluster_net.PoorNetwork)(args.nodes)
+    certificates = tempfile.TemporaryDirectory(prefix="rqtls-", dir=args.dir)
+    flags = []
+    if args.tls:
+        hosts = [network.host(i) for i in range(args.nodes)] if network else ["127.0.0.1"]
+        flags = tls_flags(certificates.name, hosts)
     disk = None
     if not args.no_disk:
         disk, why = disk_for(args.nodes - 1, args.dir)
@@ -446,7 +519,7 @@ def main():
             print("SKIP a full disk: %s" % why)
             skipped += 1
 
-    test = Test(args, network, disk)
+    test = Test(args, network, disk, flags)
     try:
         test.run()
     except (NodeError, HttpFailure, Refused) as e:
@@ -466,6 +539,7 @@ def main():
     if disk:
         subprocess.run(["umount", "-l", disk[1]], check=False)
         os.rmdir(disk[1])
+    certificates.cleanup()
     return test.tally.finish(skipped)
 
 

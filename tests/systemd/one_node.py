@@ -161,6 +161,18 @@ def journal(machine, tally):
         tally.check(re.search(r"^░░ Subject: ", text, re.M) and "Defined-By: rq" in text, "journalctl -x: no text of the catalog:\n%s" % text[-600:])
 
 
+def doctor(machine, tally):
+    """Of the node of the package, without a flag. The container's clock is nobody's here, and its disk a layer."""
+    text = machine.sh("/usr/sbin/rqd doctor --json; echo $? >&2", check=False)
+    checks = json.loads(text[:text.rindex("}") + 1])["checks"]
+    found = {(c["check"], c["state"]) for c in checks}
+    for check in ("config", "folders", "ports", "sockets", "cluster", "versions"):
+        tally.check((check, "OK") in found, "rqd doctor: %s isn't OK: %r" % (check, [c for c in checks if c["check"] == check]))
+    bad = [c for c in checks if c["state"] in ("CRITICAL", "UNKNOWN")]
+    tally.check(not bad, "rqd doctor finds: %r" % bad)
+    tally.check(machine.ok("rqd doctor --quick >/dev/null; test $? -le 1"), "rqd doctor: exit code")
+
+
 def scores(machine, tally):
     for service, limit in EXPOSURE.items():
         text = machine.sh("systemd-analyze security --no-pager --threshold=%d %s.service >/tmp/score; echo $?; tail -1 /tmp/score" % (limit, service))
@@ -248,7 +260,7 @@ def plug_pulled(machine, tally):
     tally.check(machine.query("SELECT id FROM t") == 7, "after stop and start: the row is gone")
 
 
-STEPS = (answers, killed, restarted, hung, reloaded, journal, scores, probes, instance, api_suite, plug_pulled)
+STEPS = (answers, killed, restarted, hung, reloaded, journal, doctor, scores, probes, instance, api_suite, plug_pulled)
 
 
 def test(tree, work, probe, tally, only=None):

@@ -173,6 +173,7 @@ void peer_dial_later(peer_dial *dial, bool slow) {
                 back_off(dial, slow);
 }
 
+const char *peer_dial_host(const peer_dial *dial) { return dial->host; }
 void peer_dial_reset(peer_dial *dial) { dial->back_off_us = PEER_DIAL_FIRST_US; }
 
 rq_err peer_dial_new(rq_loop *loop, peer_resolver *resolver, const char *address, const peer_dial_handlers *handlers,

@@ -32,6 +32,8 @@ peer_dial *peer_dial_free(peer_dial *dial);
 void peer_dial_at_once(peer_dial *dial);
 /* After the back-off, or slowly. If it rests. */
 void peer_dial_later(peer_dial *dial, bool slow);
+const char *peer_dial_host(const peer_dial *dial); /* without port and brackets; as long as the dial lives */
+
 /* The connection was good: back-off begins anew. */
 void peer_dial_reset(peer_dial *dial);
 

@@ -1,7 +1,5 @@
 #include "peer/peer_link.h"
 
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -16,6 +14,8 @@
 
 enum {
         READ_AHEAD_BYTES   = 256 * 1024,
+        TLS_RECORD_FIRST   = 0x14, /* to 0x17: RFC 8446, 5.1 */
+        TLS_RECORD_LAST    = 0x17,
         OUT_IDLE_BYTES_MAX = 256 * 1024, /* kept for the next turn */
         UNACKNOWLEDGED_MS  = 3000,  /* then the connection is given up: after a partition a new one is faster than
                                      * the old one's back-off */
@@ -25,7 +25,7 @@ enum {
 
 struct peer_link {
         rq_loop *loop;
-        struct bufferevent *bev;
+        peer_transport *transport;
         const peer_link_handlers *handlers;
         void *owner;
         rq_task dispose, flush;
@@ -38,15 +38,9 @@ struct peer_link {
         size_t wanted;          /* bytes that on_readable() waits for */
         size_t skip_bytes;      /* still to come of a frame of an unknown type */
         uint64_t skipped_count, greeted_at_us;
+        const char *problem;    /* of what came; NULL: see the transport */
         char address[NI_MAXHOST + NI_MAXSERV + 4];
 };
-
-/* The only place that knows what carries the bytes: with TLS it will be
- * bufferevent_openssl_socket_new() on the same fd, on_event() will see
- * BEV_EVENT_CONNECTED when the handshake is done, and flush() leaves all to it. */
-static struct bufferevent *carrier_new(rq_loop *loop, int fd) {
-        return bufferevent_socket_new(rq_loop_base(loop), fd, BEV_OPT_CLOSE_ON_FREE);
-}
 
 void peer_socket_prepare(int fd) {
         const int on = 1, idle = KEEPALIVE_IDLE_S, interval = 1, count = KEEPALIVE_COUNT;
@@ -57,6 +51,8 @@ void peer_socket_prepare(int fd) {
         (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
         (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
         (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+        /* A heartbeat lost twice must not make the third wait twice as long: links that lose packets would cost elections. */
+        (void) setsockopt(fd, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, &on, sizeof on);
         (void) setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
 }
 
@@ -72,8 +68,7 @@ static void name_address(peer_link *link, int fd) {
 }
 
 static void destroy(peer_link *link) {
-        if (link->bev != NULL)
-                bufferevent_free(link->bev);
+        link->transport = peer_transport_free(link->transport);
         if (link->hello_timer.event != NULL)
                 rq_timer_done(&link->hello_timer);
         rq_task_done(&link->dispose);
@@ -99,7 +94,7 @@ void peer_link_close(peer_link *link, rq_err reason) {
                 return;
         link->closing = true;
         link->reason = reason;
-        (void) bufferevent_disable(link->bev, EV_READ);
+        peer_transport_stop_reading(link->transport);
         rq_task_post(&link->dispose);
 }
 
@@ -114,7 +109,7 @@ static void want(peer_link *link, size_t bytes) {
                 return;
         const size_t ahead = link->greeted ? READ_AHEAD_BYTES : PEER_HEADER_BYTES + PEER_HELLO_BYTES_MAX;
         link->wanted = bytes;
-        bufferevent_setwatermark(link->bev, EV_READ, bytes, bytes > ahead ? bytes : ahead);
+        peer_transport_want(link->transport, bytes, ahead);
 }
 
 /* RQ_EAGAIN: the type is unknown, skip it. */
@@ -145,6 +140,13 @@ static rq_err handle_frame(peer_link *link, const peer_header *header, const uin
         return header->type == PEER_HELLO ? greet(link, body) : link->handlers->on_frame(link->owner, link, header, body, payload);
 }
 
+/* What can't be a header. A node with TLS is told from the rest of the world. */
+static rq_err refuse_stranger(peer_link *link, uint8_t first) {
+        if (!link->greeted && first >= TLS_RECORD_FIRST && first <= TLS_RECORD_LAST)
+                link->problem = "it speaks TLS, this node doesn't: it needs -node-cert and -node-key";
+        return RQ_EPROTO;
+}
+
 /* One frame, or a part of one that is skipped. RQ_EAGAIN: more bytes must come. */
 static rq_err take_frame(peer_link *link, struct evbuffer *input) {
         const size_t there = evbuffer_get_length(input);
@@ -163,10 +165,12 @@ static rq_err take_frame(peer_link *link, struct evbuffer *input) {
                 uint8_t magic[4];
                 rq_put_u32(magic, PEER_MAGIC);
                 (void) evbuffer_copyout(input, head, there);
-                return memcmp(head, magic, there < 4 ? there : 4) == 0 ? RQ_EAGAIN : RQ_EPROTO;
+                return memcmp(head, magic, there < 4 ? there : 4) == 0 ? RQ_EAGAIN : refuse_stranger(link, head[0]);
         }
         (void) evbuffer_copyout(input, head, sizeof head);
         rq_err r = peer_header_decode(head, &header);
+        if (r == RQ_EPROTO)
+                r = refuse_stranger(link, head[0]);
         if (r >= 0)
                 r = check_header(link, &header);
         const size_t total = PEER_HEADER_BYTES + (size_t) header.body_bytes + header.payload_bytes;
@@ -187,9 +191,9 @@ static rq_err take_frame(peer_link *link, struct evbuffer *input) {
         return r == RQ_EAGAIN ? RQ_EPROTO : r; /* a handler's */
 }
 
-static void on_readable(struct bufferevent *bev, void *arg) {
+static void on_readable(void *arg) {
         peer_link *link = arg;
-        struct evbuffer *input = bufferevent_get_input(bev);
+        struct evbuffer *input = peer_transport_input(link->transport);
         rq_err r = RQ_OK;
         while (r >= 0 && !link->closing && evbuffer_get_length(input) > 0)
                 r = take_frame(link, input);
@@ -199,42 +203,32 @@ static void on_readable(struct bufferevent *bev, void *arg) {
                 peer_link_close(link, r);
 }
 
-static void on_written(struct bufferevent *bev, void *arg) {
+static void on_open(void *arg) {
         peer_link *link = arg;
-        (void) bev;
+        rq_task_post(&link->flush);
+}
+
+static void on_drained(void *arg) {
+        peer_link *link = arg;
         if (!link->closing)
                 link->handlers->on_drained(link->owner, link);
 }
 
-static void on_event(struct bufferevent *bev, short what, void *arg) {
-        peer_link *link = arg;
-        (void) bev;
-        if ((what & BEV_EVENT_EOF) != 0)
-                peer_link_close(link, RQ_OK);
-        else if ((what & (BEV_EVENT_ERROR | BEV_EVENT_TIMEOUT)) != 0)
-                peer_link_close(link, RQ_EPIPE);
-}
+static void on_transport_end(void *arg, rq_err reason) { peer_link_close(arg, reason); }
 
 /* --- output ----------------------------------------------------------------- */
 
-static size_t carried_bytes(const peer_link *link) { return evbuffer_get_length(bufferevent_get_output(link->bev)); }
+size_t peer_link_queued_bytes(const peer_link *link) { return peer_transport_queued_bytes(link->transport) + link->out.size; }
 
-size_t peer_link_queued_bytes(const peer_link *link) { return carried_bytes(link) + link->out.size; }
-
-/* What a turn has gathered goes to the socket at once, if nothing is before it: a bufferevent would wait for
- * the loop to say that the socket takes something, three system calls more. */
+/* What a turn has gathered leaves with one write. */
 static void flush(void *arg) {
         peer_link *link = arg;
-        if (link->closing || link->out.size == 0)
+        if (link->closing || link->out.size == 0 || !peer_transport_is_open(link->transport))
                 return;
         const size_t queued = peer_link_queued_bytes(link);
-        size_t sent = 0;
-        if (carried_bytes(link) == 0) {
-                ssize_t n = send(bufferevent_getfd(link->bev), link->out.data, link->out.size, MSG_DONTWAIT | MSG_NOSIGNAL);
-                sent = n > 0 ? (size_t) n : 0; /* an error shows when the rest is written, or at reading */
-        }
-        if (sent < link->out.size && bufferevent_write(link->bev, link->out.data + sent, link->out.size - sent) != 0)
-                peer_link_close(link, RQ_ENOMEM); /* half a frame is on its way */
+        rq_err r = peer_transport_send(link->transport, rq_buf_bytes(&link->out));
+        if (r < 0)
+                peer_link_close(link, r); /* half a frame is on its way */
         link->out.size = 0;
         if (link->out.capacity > OUT_IDLE_BYTES_MAX)
                 rq_buf_done(&link->out);
@@ -282,19 +276,14 @@ static rq_err begin(peer_link *link, const peer_hello *self) {
                 r = rq_timer_init(&link->hello_timer, link->loop, on_hello_late, link);
         if (r < 0)
                 return r;
-        bufferevent_setcb(link->bev, on_readable, on_written, on_event, link);
-        (void) bufferevent_set_max_single_read(link->bev, READ_AHEAD_BYTES);
-        (void) bufferevent_set_max_single_write(link->bev, READ_AHEAD_BYTES);
-        bufferevent_setwatermark(link->bev, EV_WRITE, link->queue_bytes_max / 2, 0);
         want(link, 1);
-        if (bufferevent_enable(link->bev, EV_READ | EV_WRITE) != 0)
-                return RQ_ENOMEM;
         rq_timer_set(&link->hello_timer, PEER_HELLO_WAIT_US);
         return say_hello(link, self);
 }
 
-rq_err peer_link_new(rq_loop *loop, int take_fd, const peer_hello *self, const peer_link_handlers *handlers, void *owner,
-                     size_t queue_bytes_max, peer_link **ret_link) {
+rq_err peer_link_new(rq_loop *loop, int take_fd, const peer_transport_options *transport, const peer_hello *self, const peer_link_handlers *handlers,
+                     void *owner, size_t queue_bytes_max, peer_link **ret_link) {
+        static const peer_transport_handlers transport_handlers = { on_open, on_readable, on_drained, on_transport_end };
         RQ_CLEANUP(rq_closep) int fd = take_fd;
         peer_link *link = calloc(1, sizeof *link);
         if (link == NULL)
@@ -304,13 +293,9 @@ rq_err peer_link_new(rq_loop *loop, int take_fd, const peer_hello *self, const p
         link->owner = owner;
         link->queue_bytes_max = queue_bytes_max;
         name_address(link, fd);
-        link->bev = carrier_new(loop, fd);
-        if (link->bev == NULL) {
-                destroy(link);
-                return RQ_ENOMEM;
-        }
-        (void) RQ_TAKE(fd, -1);
-        rq_err r = begin(link, self);
+        rq_err r = peer_transport_new(loop, RQ_TAKE(fd, -1), transport, &transport_handlers, link, queue_bytes_max / 2, &link->transport);
+        if (r >= 0)
+                r = begin(link, self);
         if (r < 0) {
                 destroy(link);
                 return r;
@@ -324,13 +309,16 @@ rq_err peer_link_new(rq_loop *loop, int take_fd, const peer_hello *self, const p
 const peer_hello *peer_link_hello(const peer_link *link) { return link->greeted ? &link->hello : NULL; }
 bool peer_link_is_closing(const peer_link *link) { return link->closing; }
 const char *peer_link_address(const peer_link *link) { return link->address; }
+bool peer_link_is_tls(const peer_link *link) { return peer_transport_is_tls(link->transport); }
+bool peer_link_met_plain(const peer_link *link) { return peer_transport_met_plain(link->transport); }
+const char *peer_link_problem(const peer_link *link) { return link->problem != NULL ? link->problem : peer_transport_problem(link->transport); }
 uint64_t peer_link_skipped_count(const peer_link *link) { return link->skipped_count; }
 uint64_t peer_link_age_us(const peer_link *link) { return link->greeted ? rq_clock_mono_us() - link->greeted_at_us : 0; }
 
 uint32_t peer_link_rtt_us(const peer_link *link) {
         struct tcp_info info;
         socklen_t size = sizeof info;
-        if (getsockopt(bufferevent_getfd(link->bev), IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
+        if (getsockopt(peer_transport_fd(link->transport), IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
                 return 0;
         return info.tcpi_rtt;
 }

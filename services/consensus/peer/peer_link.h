@@ -9,6 +9,7 @@
 
 #include "loop/loop.h"
 #include "peer/peer_message.h"
+#include "peer/peer_transport.h"
 
 typedef struct peer_link peer_link;
 
@@ -21,14 +22,14 @@ typedef struct peer_link_handlers {
         rq_err (*on_frame)(void *owner, peer_link *link, const peer_header *header, rq_bytes body, rq_bytes payload);
         void (*on_drained)(void *owner, peer_link *link); /* after output, at most half a window is queued */
         /* The link ends, once, at the end of a turn; freed after return. RQ_OK: the other side
-         * has closed; RQ_EPIPE: the connection broke; RQ_ETIMEOUT: no HELLO; or what the call or a handler said. */
+         * has closed; RQ_EPIPE: the connection broke; RQ_ETLS; RQ_ETIMEOUT: no HELLO; or what the call or a handler said. */
         void (*on_end)(void *owner, peer_link *link, rq_err reason);
 } peer_link_handlers;
 
-/* Takes the connected, non-blocking fd. Sends self as HELLO. handlers outlive
- * it. queue_bytes_max: what may be queued, or one frame. Errors: RQ_ENOMEM. */
-rq_err peer_link_new(rq_loop *loop, int take_fd, const peer_hello *self, const peer_link_handlers *handlers, void *owner,
-                     size_t queue_bytes_max, peer_link **ret_link);
+/* Takes the connected, non-blocking fd. Sends self as HELLO, with TLS after the handshake. transport: see
+ * there; NULL: plain. handlers outlive it. queue_bytes_max: what may be queued, or one frame. Errors: RQ_ENOMEM, RQ_EINVAL (the host). */
+rq_err peer_link_new(rq_loop *loop, int take_fd, const peer_transport_options *transport, const peer_hello *self, const peer_link_handlers *handlers,
+                     void *owner, size_t queue_bytes_max, peer_link **ret_link);
 
 /* Ends it: on_end at the end of the turn. Nothing more is handled. Accepts NULL. */
 void peer_link_close(peer_link *link, rq_err reason);
@@ -44,6 +45,9 @@ const peer_hello *peer_link_hello(const peer_link *link); /* the other side's; N
 bool peer_link_is_closing(const peer_link *link);
 uint32_t peer_link_rtt_us(const peer_link *link);         /* the kernel's smoothed one; 0: not known */
 const char *peer_link_address(const peer_link *link);     /* of the other side, for log lines */
+bool peer_link_is_tls(const peer_link *link);
+bool peer_link_met_plain(const peer_link *link);          /* see peer_transport.h */
+const char *peer_link_problem(const peer_link *link);     /* why it ends, if there is more to say than the error does; else "" */
 uint64_t peer_link_skipped_count(const peer_link *link);
 uint64_t peer_link_age_us(const peer_link *link);         /* since HELLO; 0: not yet */
 

@@ -81,10 +81,11 @@ rq_err peers_new(const peers_options *options, peers **ret_peers) {
         if (p == NULL)
                 return RQ_ENOMEM;
         p->o = *options;
+        p->security = (peer_security) { .tls = options->tls, .transition = options->tls_transition };
         rq_list_init(&p->guests);
         rq_list_init(&p->members_in);
         p->id = membership_raft_id(&p->o.self.disk_uuid);
-        p->limit_garbage = p->limit_foreign = p->limit_broken = p->limit_copy = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
+        p->limit_garbage = p->limit_tls = p->limit_foreign = p->limit_broken = p->limit_copy = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
         p->listen_addr = strdup(options->listen_addr);
         rq_err r = p->listen_addr == NULL ? RQ_ENOMEM : rq_task_init(&p->turn, p->o.loop, on_turn, p);
         if (r >= 0)
@@ -440,6 +441,14 @@ bool peers_is_up(const peers *p, raft_id to) {
         return r != NULL && r->out[PEER_CONTROL].up;
 }
 
+static const char *problem_of(const remote *r) {
+        if (r->up)
+                return "";
+        if (r->problem[0] == '\0' && r->out[PEER_CONTROL].up)
+                return "this node reaches it, but it does not reach this node";
+        return r->problem;
+}
+
 bool peers_view_of(const peers *p, raft_id id, peers_view *ret_view) {
         const remote *r = peers_member(p, id);
         if (r == NULL)
@@ -447,11 +456,12 @@ bool peers_view_of(const peers *p, raft_id id, peers_view *ret_view) {
         *ret_view = (peers_view) {
                 .id = r->id, .node_id = r->node_id, .raft_addr = r->address, .api_addr = r->api_addr, .up = r->up,
                 .said_addr = r->said, .protocol_minor = r->protocol_minor,
-                .since_us = r->since_us, .problem = r->up ? "" : r->problem,
+                .since_us = r->since_us, .problem = problem_of(r),
         };
         for (size_t i = 0; i < PEER_CLASSES; i++)
                 if (r->out[i].link != NULL)
                         ret_view->queued_bytes += peer_link_queued_bytes(r->out[i].link);
+        ret_view->tls = r->out[PEER_CONTROL].link != NULL && peer_link_is_tls(r->out[PEER_CONTROL].link);
         if (r->up)
                 ret_view->rtt_us = peer_link_rtt_us(r->out[PEER_CONTROL].link);
         return true;

@@ -12,6 +12,7 @@
 #include "loop/loop.h"
 #include "peer/peer_message.h"
 #include "peer/peer_snapshot.h"
+#include "tls/tls.h"
 
 enum {
         PEERS_BULK_WINDOW_BYTES    = 8 * 1024 * 1024,  /* queued for a member, beside one frame */
@@ -78,6 +79,8 @@ typedef struct peers_options {
         const char *listen_addr;   /* host:port to bind; copied */
         peer_hello self;           /* class, virgin, minor and level are set by peers */
         peers_callbacks callbacks; /* on_hello may be NULL; no other */
+        rq_tls *tls;               /* NULL: without; borrowed, outlives the peers */
+        bool tls_transition;       /* with tls: see peer_transport.h */
         peers_changes changes;     /* {0}: nobody joins, no stranger is admitted; else all of them */
         peers_snapshots snapshots; /* {0}: none are taken or sent; else all of them */
 } peers_options;
@@ -146,6 +149,7 @@ typedef struct peers_view {
         const char *said_addr;           /* the Raft address that its last HELLO named */
         uint16_t protocol_minor;         /* likewise */
         bool up;                         /* both ways: we reach it, it reaches us */
+        bool tls;                        /* our control connection to it is encrypted */
         uint64_t since_us;               /* monotonic: of that state; 0: since the start */
         uint32_t rtt_us;                 /* smoothed, by the kernel; 0: not up */
         size_t queued_bytes;             /* both connections */

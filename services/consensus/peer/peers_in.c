@@ -285,9 +285,16 @@ static void log_end(const inbound *in, rq_err reason) {
         const peer_hello *hello = peer_link_hello(in->link);
         uint32_t more;
         char peer[512];
-        const char *fields[] = { rq_log_field_text(peer, sizeof peer, RQ_FIELD_PEER, peer_link_address(in->link)), NULL };
+        const char *fields[] = { rq_log_field_text(peer, sizeof peer, RQ_FIELD_PEER, peer_link_address(in->link)),
+                                 reason == RQ_ETLS ? RQ_MSG_CERTIFICATE_REFUSED : NULL, NULL };
         if (hello == NULL && reason != RQ_ECANCELED) {
+                const char *problem = peer_link_problem(in->link);
                 p->stats.refused_count++;
+                if (problem[0] != '\0') {
+                        if (rq_log_allowed(&p->limit_tls, &more))
+                                rq_log_write(LOG_WARNING, fields, "Refused the connection from %s: %s (%u more)", peer_link_address(in->link), problem, more);
+                        return;
+                }
                 if (rq_log_allowed(&p->limit_garbage, &more))
                         rq_log_write(LOG_WARNING, fields, "Closed a connection from %s that is no node's, or one of another version: %s (%u more)",
                                      peer_link_address(in->link), reason == RQ_OK || reason == RQ_EPIPE ? "it said nothing" : rq_err_text(reason), more);
@@ -361,7 +368,8 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
         peer_socket_prepare(fd);
         in->p = p;
         const peer_hello self = peers_hello_for(p, PEER_CONTROL);
-        if (peer_link_new(p->o.loop, fd, &self, &handlers, in, PEERS_CONTROL_QUEUE_BYTES, &in->link) < 0) {
+        const peer_transport_options transport = { .security = &p->security };
+        if (peer_link_new(p->o.loop, fd, &transport, &self, &handlers, in, PEERS_CONTROL_QUEUE_BYTES, &in->link) < 0) {
                 free(in);
                 return;
         }

@@ -1,6 +1,8 @@
 /* Connections that this node makes. */
 #include "peer/peers_state.h"
 
+#include <stdio.h>
+
 #include "base/clock.h"
 #include "log/log_fields.h"
 
@@ -142,13 +144,36 @@ static void on_drained(void *owner, peer_link *link) {
         peers_touch(out->p, false);
 }
 
+/* Why it isn't up, in words that outlive the link. */
+static void keep_problem(outbound *out, rq_err reason, bool was_up) {
+        remote *r = out->remote;
+        const char *problem = peer_link_problem(out->link);
+        if (problem[0] != '\0') {
+                (void) snprintf(r->problem_text, sizeof r->problem_text, "%s", problem);
+                r->problem = r->problem_text;
+        } else if (was_up && reason != RQ_ECONFIG) { /* which has said why */
+                r->problem = reason == RQ_OK ? "it has closed the connection" : "the connection broke";
+        }
+}
+
+/* A transition: where there is no TLS yet, the next attempt goes without. After each
+ * connection that was up TLS is tried first again: the other side may have it by now. */
+static bool change_over(outbound *out) {
+        const bool was_plain = out->plain;
+        out->plain = out->p->security.transition && peer_link_met_plain(out->link);
+        return out->plain && !was_plain;
+}
+
 static void log_end(const outbound *out, rq_err reason) {
         peers *p = out->p;
+        const char *problem = peer_link_problem(out->link);
         uint32_t more;
         char peer[MEMBERSHIP_ADDRESS_MAX + 32];
-        const char *fields[] = { rq_log_field_text(peer, sizeof peer, RQ_FIELD_PEER, out->remote->address), NULL };
+        const char *fields[] = { rq_log_field_text(peer, sizeof peer, RQ_FIELD_PEER, out->remote->address),
+                                 reason == RQ_ETLS ? RQ_MSG_CERTIFICATE_REFUSED : NULL, NULL };
         if (reason != RQ_OK && reason != RQ_EPIPE && reason != RQ_ECANCELED && reason != RQ_ECONFIG && rq_log_allowed(&p->limit_broken, &more))
-                rq_log_write(LOG_WARNING, fields, "Closed the connection to %s: %s (%u more)", out->remote->address, rq_err_text(reason), more);
+                rq_log_write(LOG_WARNING, fields, "Closed the connection to %s: %s (%u more)", out->remote->address,
+                             problem[0] != '\0' ? problem : rq_err_text(reason), more);
 }
 
 /* A process that was killed is noticed so: its machine closes the connection and
@@ -162,7 +187,7 @@ static void dial_again(outbound *out, rq_err reason, bool was_up) {
                 peer_dial_reset(out->dial);
                 peer_dial_at_once(out->dial);
         } else {
-                peer_dial_later(out->dial, reason == RQ_EPROTO || reason == RQ_EVERSION || reason == RQ_ECONFIG);
+                peer_dial_later(out->dial, reason == RQ_EPROTO || reason == RQ_ETLS || reason == RQ_EVERSION || reason == RQ_ECONFIG);
         }
 }
 
@@ -170,19 +195,24 @@ static void on_end(void *owner, peer_link *link, rq_err reason) {
         outbound *out = owner;
         peers *p = out->p;
         const bool was_up = out->up;
+        const bool goes_plain = change_over(out);
         peers_count_link(p, link);
-        log_end(out, reason);
+        if (!goes_plain)
+                log_end(out, reason);
+        if (out->class != PEER_SNAPSHOT) /* the others tell */
+                keep_problem(out, reason, was_up);
         out->link = NULL;
         out->up = false;
         if (was_up && out->class == PEER_SNAPSHOT) {
                 p->o.snapshots.on_link(p->o.snapshots.arg, out->remote->id, false);
         } else if (was_up) {
-                if (reason != RQ_ECONFIG) /* it has said why */
-                        out->remote->problem = reason == RQ_OK ? "it has closed the connection" : "the connection broke";
                 peers_update_up(p, out->remote);
                 p->o.callbacks.on_down(p->o.callbacks.arg, out->remote->id, false);
         }
-        dial_again(out, reason, was_up);
+        if (goes_plain)
+                peer_dial_at_once(out->dial);
+        else
+                dial_again(out, reason, was_up);
         peers_touch(p, out->remote->id == 0);
 }
 
@@ -192,7 +222,8 @@ static void on_connected(void *owner, int fd) {
         peer_hello self = peers_hello_for(out->p, out->class);
         self.visitor = out->remote->id == 0;
         const size_t queue = out->class == PEER_BULK || out->class == PEER_SNAPSHOT ? PEERS_BULK_QUEUE_BYTES : PEERS_CONTROL_QUEUE_BYTES;
-        if (peer_link_new(out->p->o.loop, fd, &self, &handlers, out, queue, &out->link) < 0)
+        const peer_transport_options transport = { .security = &out->p->security, .host = peer_dial_host(out->dial), .plain = out->plain };
+        if (peer_link_new(out->p->o.loop, fd, &transport, &self, &handlers, out, queue, &out->link) < 0)
                 peer_dial_later(out->dial, false);
 }
 

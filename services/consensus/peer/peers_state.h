@@ -9,6 +9,7 @@
 #include "peer/peers.h"
 
 enum {
+        PEERS_PROBLEM_BYTES = 256,
         PEERS_LISTENERS_MAX = PEER_ADDRESSES_MAX,
         PEERS_ADMITTED_MAX = 4,
         PEERS_BULK_QUEUE_BYTES = PEERS_BULK_WINDOW_BYTES + 2 * DRIVER_APPEND_BYTES_MAX,
@@ -25,6 +26,7 @@ typedef struct outbound {
         peer_link *link;            /* NULL: dialling */
         bool up;                    /* the right node is there, in our cluster */
         bool wants_room;
+        bool plain;                 /* without TLS the next time: it met a node without (transition) */
         bool ends;                  /* a snapshot's: not wanted any more; ended at the end of the turn */
         uint64_t at_once_us;        /* when it was last dialled without a pause */
 } outbound;
@@ -54,11 +56,13 @@ struct remote {
         bool admitted;              /* no member as far as this node knows */
         bool refusal_told;
         uint64_t since_us, nudged_us;
-        const char *problem;
+        const char *problem;        /* static, or problem_text */
+        char problem_text[PEERS_PROBLEM_BYTES];
 };
 
 struct peers {
         peers_options o;
+        peer_security security;
         char *listen_addr;
         raft_id id;                 /* ours */
         rq_buf record;              /* entry 1 */
@@ -74,7 +78,7 @@ struct peers {
         rq_task turn;
         bool hellos_changed;
         peers_stats stats;
-        rq_log_limit limit_garbage, limit_foreign, limit_broken, limit_copy;
+        rq_log_limit limit_garbage, limit_tls, limit_foreign, limit_broken, limit_copy;
 };
 
 /* At the end of the turn: on_turn_end, and on_hello if hellos. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "log/log.h"
@@ -36,6 +37,20 @@ static void reset_signals(void) {
         (void) signal(SIGPIPE, SIG_DFL);
 }
 
+_Noreturn static void become_program(const char *path, const char *name, char *const *words) {
+        size_t count = 0;
+        while (words[count] != NULL)
+                count++;
+        char **argv = calloc(count + 2, sizeof *argv); /* freed by exec */
+        if (argv != NULL) {
+                memcpy(argv, words, count * sizeof *argv);
+                argv[0] = (char *) (uintptr_t) name;
+                (void) execv(path, argv);
+        }
+        rq_log_write(LOG_ERR, NULL, "Cannot execute %s: %s", path, strerror(errno));
+        _exit(127);
+}
+
 _Noreturn static void become_service(const spawn_plan *plan, pid_t launcher) {
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != launcher) /* it died before the line above */
@@ -50,17 +65,7 @@ _Noreturn static void become_service(const spawn_plan *plan, pid_t launcher) {
         if (null_fd >= 0)
                 (void) dup2(null_fd, STDIN_FILENO);
 
-        size_t count = 0;
-        while (plan->argv[count] != NULL)
-                count++;
-        char **argv = calloc(count + 2, sizeof *argv); /* freed by exec */
-        if (argv != NULL) {
-                memcpy(argv, plan->argv, count * sizeof *argv);
-                argv[0] = (char *) (uintptr_t) plan->name;
-                (void) execv(plan->path, argv);
-        }
-        rq_log_write(LOG_ERR, NULL, "Cannot execute %s: %s", plan->path, strerror(errno));
-        _exit(127);
+        become_program(plan->path, plan->name, plan->argv);
 }
 
 rq_err spawn_service(const spawn_plan *plan, pid_t *ret_pid) {
@@ -71,5 +76,25 @@ rq_err spawn_service(const spawn_plan *plan, pid_t *ret_pid) {
         if (pid == 0)
                 become_service(plan, launcher);
         *ret_pid = pid;
+        return RQ_OK;
+}
+
+rq_err spawn_and_wait(const char *path, const char *name, char *const *argv, int *ret_code) {
+        int status;
+        pid_t pid = fork();
+        if (pid < 0)
+                return rq_err_from_errno(errno);
+        if (pid == 0) {
+                int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+                if (null_fd >= 0) {
+                        (void) dup2(null_fd, STDIN_FILENO);
+                        (void) dup2(null_fd, STDOUT_FILENO);
+                }
+                become_program(path, name, argv);
+        }
+        while (waitpid(pid, &status, 0) < 0)
+                if (errno != EINTR)
+                        return rq_err_from_errno(errno);
+        *ret_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
         return RQ_OK;
 }

@@ -19,4 +19,8 @@ typedef struct spawn_plan {
  * Errors: what fork() says. */
 rq_err spawn_service(const spawn_plan *plan, pid_t *ret_pid);
 
+/* Runs the program with argv to its end, its standard input and output being /dev/null. *ret_code:
+ * its exit code; 127: it could not be executed (logged); -1: killed. Errors: what fork() says. */
+rq_err spawn_and_wait(const char *path, const char *name, char *const *argv, int *ret_code);
+
 #endif

@@ -250,7 +250,7 @@ void image_set_end(image_set *set, const state_file *state) {
 static void give_up(image *i, const char *problem) {
         i->problem = problem;
         /* Its space is wanted by others now. */
-        (void) ftruncate(i->side_fd, 0);
+        (void) i->set->io->truncate(i->set->io->context, i->side_fd, 0);
 }
 
 /* page from 0; bytes: of it, which is less than a page's for no file of ours. */
