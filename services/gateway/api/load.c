@@ -289,7 +289,7 @@ static void pump(load *l) {
         }
         if (!decide_kind(l, at_end))
                 return;
-        http_conn_hold(l->client->conn, l->data.size >= LOAD_CHUNK_DATA_BYTES || l->packed.size > 0);
+        http_conn_throttle(l->client->conn, l->data.size >= LOAD_CHUNK_DATA_BYTES || l->packed.size > 0);
         if (l->sent != NULL || (!at_end && l->data.size < LOAD_CHUNK_DATA_BYTES))
                 return;
         if (at_end && l->bytes + l->data.size == 0)

@@ -19,6 +19,7 @@ typedef struct http_request {
         char *target;              /* request target as sent; may be changed in place */
         size_t target_size;
         rq_bytes content_type;     /* empty: none */
+        rq_bytes authorization;    /* if http_limits.credentials; empty: none, or too long to be one */
         bool has_body;
         bool has_length;
         uint64_t content_length;   /* if has_length */
@@ -35,6 +36,7 @@ typedef struct http_head {
         const char *location;      /* NULL: none */
         const char *allow;         /* NULL: none */
         uint64_t index;            /* X-Rq-Index: of the state that the body is; 0: none */
+        bool authenticate;         /* ask for user and password */
         bool close;                /* end the connection after this answer */
 } http_head;
 
@@ -45,15 +47,25 @@ const http_request *http_conn_request(const http_conn *conn);
 void http_conn_set_data(http_conn *conn, void *data);
 void *http_conn_data(const http_conn *conn);
 
+/* Who is at the other end. key: what counts as one client, an IPv6 network of 64 bits, too. */
+enum { HTTP_PEER_BYTES = 64, HTTP_PEER_KEY_BYTES = 9 };
+typedef struct http_peer { uint8_t key[HTTP_PEER_KEY_BYTES]; char text[HTTP_PEER_BYTES]; } http_peer;
+void http_conn_peer(const http_conn *conn, http_peer *ret_peer);
+
+/* Nothing more of the request is read until it is released; the client is not slow meanwhile. From on_headers
+ * only. Released also after an answer. */
+void http_conn_hold(http_conn *conn);
+void http_conn_release(http_conn *conn);
+
 /* The answer of the request in work is wanted also when the client has ended
  * its side: by default such a client is given up soon, and a read cancelled. */
 void http_conn_keep_on_eof(http_conn *conn);
 
 /* Its body may be of any size; whoever takes it says when there is room for
- * more: while held, no more of it is read (what was read already still comes, at most
+ * more: while throttled, no more of it is read (what was read already still comes, at most
  * HTTP_READ_BYTES), and the client's time doesn't run. */
 void http_conn_take_any_size(http_conn *conn);
-void http_conn_hold(http_conn *conn, bool held);
+void http_conn_throttle(http_conn *conn, bool throttled);
 
 /* A whole answer, in two parts (either may be empty). */
 void http_answer(http_conn *conn, const http_head *head, rq_bytes first, rq_bytes second);
