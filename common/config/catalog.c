@@ -64,7 +64,7 @@ static const rq_flag flags[] = {
         DURATION("raft-apply-timeout", "10s", CONSENSUS, "longest wait of a write for its place in the log (the timeout of a request limits all of it)", IN(RAFT), NO_EFFECT, .min = MS),
         NUMBER("raft-snap", "8192", STORE, "new log entries that trigger a checkpoint", IN(RAFT), .min = 1),
         BYTES("raft-snap-wal-size", "4194304", STORE, "size of the SQLite WAL that triggers a checkpoint; 0: none does", IN(RAFT)),
-        BYTES("raft-log-keep-size", "536870912", CONSENSUS, "log kept for members that are away; who needs more gets a snapshot", IN(RAFT), .min = 2097152),
+        BYTES("raft-log-keep-size", "536870912", CONSENSUS, "log kept for members that are away; who needs more gets a snapshot", IN(RAFT), .min = 65536),
         DURATION("raft-snap-int", "10s", STORE, "how often both triggers are looked at", IN(RAFT), .min = 5 * MS),
         DURATION("raft-heartbeat-timeout", "500ms", CONSENSUS, "silence of the leader after which a follower campaigns, within twice that; of a majority: the leader steps down", IN(RAFT), .min = 5 * MS),
         DURATION("raft-election-timeout", "1s", CONSENSUS, "how long a candidate waits for votes (as long as -raft-heartbeat-timeout says)", IN(RAFT), NO_EFFECT, .min = 5 * MS),

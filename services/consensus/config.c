@@ -8,7 +8,7 @@
 enum {
         DISK_STALL_US_MIN = 1000000,
         JOIN_INTERVAL_US_MIN = 10000,
-        SEGMENT_BYTES_MIN = 256 * 1024,
+        SEGMENT_BYTES_MIN = 64 * 1024,
         SEGMENTS_KEPT     = 8,          /* a limit on the log counts in segments */
 };
 

@@ -61,7 +61,7 @@ void http_conn_release(http_conn *conn);
  * its side: by default such a client is given up soon, and a read cancelled. */
 void http_conn_keep_on_eof(http_conn *conn);
 
-/* Its body may be of any size; whoever takes it says when there is room for
+/* Its body may be of any size, and comes as it was sent, also if it is gzip; whoever takes it says when there is room for
  * more: while throttled, no more of it is read (what was read already still comes, at most
  * HTTP_READ_BYTES), and the client's time doesn't run. */
 void http_conn_take_any_size(http_conn *conn);
