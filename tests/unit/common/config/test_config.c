@@ -272,7 +272,9 @@ static void test_what_is_not_built_is_refused(void **state) {
         }
         loads("-auto-optimize-int 1440m d");
         refused("-disco-key k d", "-disco-key: not available yet");
-        refused("-http-cert c -http-key k d", "-http-cert: not available yet");
+        loads("-http-cert c -http-key k -http-ca-cert a -http-verify-client -http-verify-common-name n -http-addr h:1 d");
+        assert_string_equal(rq_config_api_addr(config), "https://h:1");
+        refused("-http-verify-client d", "-http-verify-client requires -http-cert and -http-key");
         loads("-cpu-profile x d");
         /* What the reference's end-to-end harness passes to a node. */
         loads("-node-id 1 -http-addr localhost:1 -bootstrap-expect 0 -raft-addr localhost:2 -raft-snap 8192 -raft-snap-int 10s "
