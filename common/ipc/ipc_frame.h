@@ -26,7 +26,7 @@
 enum {
         IPC_MAGIC             = 0x31497172, /* "rqI1" */
         IPC_VERSION           = 1,
-        IPC_PROTOCOL_MINOR    = 3, /* what is new can be ignored by who doesn't know it */
+        IPC_PROTOCOL_MINOR    = 4, /* what is new can be ignored by who doesn't know it */
         IPC_FEATURE_LEVEL     = 1, /* what all of a cluster must know before it is used */
         IPC_HELLO_BYTES_MIN   = 17,
         IPC_HELLO_BYTES       = 23,
@@ -70,6 +70,7 @@ typedef enum ipc_type {
         IPC_CREDIT         = 49, /* gateway -> store: more bytes of a result may be sent */
         IPC_CANCEL         = 50, /* gateway -> store: the client is gone */
         IPC_RESULT         = 51, /* store -> gateway: piece of the answer */
+        IPC_CHECKPOINT     = 52, /* gateway -> store: make one soon; STATUS tells when (minor 4) */
 
         IPC_SNAPSHOT_OPEN   = 80, /* consensus -> store: an image of the database (minor 3, with all that follow) */
         IPC_SNAPSHOT_HEAD   = 81, /* store -> consensus: what it is */

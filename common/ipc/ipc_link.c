@@ -231,6 +231,7 @@ static bool type_is_known(uint16_t type) {
         case IPC_CREDIT:
         case IPC_CANCEL:
         case IPC_RESULT:
+        case IPC_CHECKPOINT:
         case IPC_SNAPSHOT_OPEN:
         case IPC_SNAPSHOT_HEAD:
         case IPC_SNAPSHOT_READ:

@@ -62,7 +62,7 @@ rq_err consensus_config_read(const rq_config *config, consensus_config *ret_conf
                 .node_id_given = rq_config_string(config, "node-id")[0] != '\0',
                 .raft_addr = rq_config_raft_adv_addr(config),
                 .raft_listen_addr = rq_config_string(config, "raft-addr"),
-                .api_addr = rq_config_http_adv_addr(config),
+                .api_addr = rq_config_api_addr(config),
                 .bootstrap_expect = (uint32_t) rq_config_int(config, "bootstrap-expect"),
                 .join = rq_config_string(config, "join"),
                 .join_attempts = (uint32_t) rq_config_int(config, "join-attempts"),

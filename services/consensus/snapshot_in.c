@@ -230,7 +230,7 @@ rq_err snapshot_receipt_on_state(snapshot_receipt *s, const ipc_frame *frame) {
                 s->offset = m->offset;
                 on_staged(s);
         } else if (ours && m->phase == RQ__INSTALL_STATE__PHASE__FAILED) {
-                rq_log_warning("The snapshot cannot be installed: %s", m->text);
+                rq_log_event(LOG_WARNING, RQ_MSG_SEED_FAILED, "The snapshot cannot be installed: %s", m->text);
                 reply(s, &s->offer, PEER_SNAPSHOT_FAILED, 0, 0);
                 forget(s);
         } else if (ours && m->phase == RQ__INSTALL_STATE__PHASE__DONE && s->phase == RECEIPT_COMMITTING) {

@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "consensus.pb-c.h"
+#include "log/log_fields.h"
 #include "members.h"
 
 enum {
@@ -134,7 +135,7 @@ static void end(snapshot_sends *s, outgoing *x, bool retry) {
 }
 
 static void give_up(snapshot_sends *s, outgoing *x, const char *why) {
-        rq_log_warning("The snapshot for node \"%s\" was given up at %" PRIu64 " of %" PRIu64 " bytes: %s", name_of(s, x->to), x->offset,
+        rq_log_event(LOG_WARNING, RQ_MSG_SEED_FAILED, "The snapshot for node \"%s\" was given up at %" PRIu64 " of %" PRIu64 " bytes: %s", name_of(s, x->to), x->offset,
                        x->offer.bytes, why);
         end(s, x, true);
 }

@@ -466,10 +466,12 @@ void backend_on_deadline(exchange *ex) {
                 backend_cancel(gw, ex->id);
                 finish_with(ex, FAILED_REFUSED, FAILED_TIMEOUT, "");
                 return;
+        case EX_ACCESS:
         case EX_RECEIVING:
         case EX_STATUS:
         case EX_READINESS:
         case EX_TRANSFER:
+        case EX_SNAPSHOT:
         case EX_PARKED:
         case EX_QUEUED:
         case EX_REMOVE:

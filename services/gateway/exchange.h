@@ -29,9 +29,11 @@ typedef enum exchange_state {
         EX_STATUS,      /* documents of the other services were asked for */
         EX_READINESS,   /* for the node's state to change */
         EX_TRANSFER,    /* for consensus to have handed leadership over */
+        EX_SNAPSHOT,    /* for the store's checkpoint */
         EX_PARKED,      /* a queued write, for room in the queue */
         EX_QUEUED,      /* for a queued write to be made (core/write_queue.h) */
         EX_REMOVE,      /* for consensus to have removed a member */
+        EX_ACCESS,      /* its password is being checked; nothing was done */
 } exchange_state;
 
 typedef enum exchange_way {
@@ -76,10 +78,13 @@ struct exchange {
         bool tried_log;         /* a request that was a read by its first words, and had to be proposed */
 
         uint64_t credit_due;    /* bytes passed on, not yet given back to the store */
+        uint64_t access_check;  /* EX_ACCESS: which one is waited for, */
+        rq_bytes path;          /* and the path, decoded, in the connection's memory */
         exchange_done *done;    /* not NULL: collect, don't answer */
         failure_reason failed_for; /* for done, with a status that isn't 200 */
         failure_outcome failed_how; /* likewise */
         struct queued_write *queued; /* EX_QUEUED; it knows this exchange as its waiter */
+        uint64_t snapshot_index; /* what the checkpoint must reach */
         void *documents[2];     /* EX_STATUS: json_t of consensus and store */
         bool document_asked[2];
 };

@@ -95,6 +95,14 @@ static rq_err on_cancel(void *arg, ipc_link *link, const ipc_frame *frame) {
         return RQ_OK;
 }
 
+static rq_err on_checkpoint(void *arg, ipc_link *link, const ipc_frame *frame) {
+        store *s = arg;
+        (void) link;
+        (void) frame;
+        apply_thread_checkpoint(s->writer);
+        return RQ_OK;
+}
+
 static rq_err on_status_get(void *arg, ipc_link *link, const ipc_frame *frame) {
         char *json = status_json(arg);
         if (json == NULL)
@@ -137,6 +145,7 @@ static const ipc_rule rules[] = {
         { IPC_QUERY,      IPC_GATEWAY,                 SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_query },
         { IPC_CREDIT,     IPC_GATEWAY,                 SMALL_BODY_BYTES, 0,                     on_credit },
         { IPC_CANCEL,     IPC_GATEWAY,                 SMALL_BODY_BYTES, 0,                     on_cancel },
+        { IPC_CHECKPOINT, IPC_GATEWAY,                 SMALL_BODY_BYTES, 0,                     on_checkpoint },
         { IPC_SNAPSHOT_OPEN,  IPC_CONSENSUS, SMALL_BODY_BYTES, 0, on_snapshot },
         { IPC_SNAPSHOT_READ,  IPC_CONSENSUS, SMALL_BODY_BYTES, 0, on_snapshot },
         { IPC_SNAPSHOT_CLOSE, IPC_CONSENSUS, SMALL_BODY_BYTES, 0, on_snapshot },

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "log/log.h"
+#include "log/log_fields.h"
 #include "snapshots.h"
 
 enum {
@@ -54,8 +55,10 @@ static void on_reopen(void *arg) {
         }
         s->reopening = false;
         s->told_checkpoint_index = files_checkpoint_index(s->files);
-        rq_log_notice("The database was replaced, at index %llu; %llu us without reads", (unsigned long long) s->state.index,
-                      (unsigned long long) (rq_clock_mono_us() - began_us));
+        char index[48];
+        const char *fields[] = { RQ_MSG_DATABASE_REPLACED, rq_log_field_u64(index, sizeof index, RQ_FIELD_INDEX, s->state.index), NULL };
+        rq_log_write(LOG_NOTICE, fields, "The database was replaced, at index %llu; %llu us without reads", (unsigned long long) s->state.index,
+                     (unsigned long long) (rq_clock_mono_us() - began_us));
         snapshots_files_open(s->snapshots);
         store_fetch(s);
 }

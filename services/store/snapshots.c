@@ -11,6 +11,7 @@
 #include "io/install.h"
 #include "io/swap.h"
 #include "log/log.h"
+#include "log/log_fields.h"
 
 enum {
         RETRY_US          = 5 * 1000,             /* an image can't be opened amid a checkpoint */
@@ -298,7 +299,7 @@ static rq_err begin_install(snapshots *n, uint64_t session, const image_id *id, 
         end_install(n);
         const char *text = objection(n->store, id, bytes, &state);
         if (text != NULL) {
-                rq_log_warning("A snapshot from another node was refused: %s", text);
+                rq_log_event(LOG_WARNING, RQ_MSG_SEED_FAILED, "A snapshot from another node was refused: %s", text);
                 send_install(n, RQ__INSTALL_STATE__PHASE__FAILED, 0, text);
                 return RQ_OK;
         }
@@ -320,7 +321,7 @@ static void tell_install(snapshots *n, bool always) {
         n->told_offset = offset;
         n->stats.staged_bytes = offset;
         if (phase == INSTALL_FAILED) {
-                rq_log_warning("A snapshot from another node was given up at %" PRIu64 " bytes: %s", offset, problem);
+                rq_log_event(LOG_WARNING, RQ_MSG_SEED_FAILED, "A snapshot from another node was given up at %" PRIu64 " bytes: %s", offset, problem);
                 send_install(n, RQ__INSTALL_STATE__PHASE__FAILED, offset, problem);
                 end_install(n);
                 return;
@@ -387,7 +388,7 @@ void snapshots_applied(snapshots *n) {
         if (apply_thread_swap_result(n->store->writer, &r, &text) && r < 0 && n->install != NULL) {
                 char shown[SMALL_TEXT_BYTES];
                 (void) snprintf(shown, sizeof shown, "%.*s", (int) text.size, text.size > 0 ? (const char *) text.data : "");
-                (void) rq_log_error(r, "The snapshot from another node cannot become the database: %s", shown);
+                (void) rq_log_error_event(r, RQ_MSG_SEED_FAILED, "The snapshot from another node cannot become the database: %s", shown);
                 send_install(n, RQ__INSTALL_STATE__PHASE__FAILED, 0, shown);
                 end_install(n);
         }
@@ -418,7 +419,9 @@ void snapshots_files_close(snapshots *n) {
 void snapshots_files_open(snapshots *n) {
         if (n->install == NULL || !n->committing)
                 return;
-        rq_log_notice("The database is the snapshot of another node now, at index %" PRIu64, n->store->state.index);
+        char index[48];
+        const char *fields[] = { RQ_MSG_SEEDED, rq_log_field_u64(index, sizeof index, RQ_FIELD_INDEX, n->store->state.index), NULL };
+        rq_log_write(LOG_NOTICE, fields, "The database is the snapshot of another node now, at index %" PRIu64, n->store->state.index);
         n->stats.installed_count++;
         send_install(n, RQ__INSTALL_STATE__PHASE__DONE, n->told_offset, "");
         n->install = install_free(n->install);

@@ -951,6 +951,10 @@ def responses():
     ]
     yield "maintenance", M, [
         execute('["ANALYZE"]', R(r'\{"results":\[\{.*\}\]\}')),
+        Row("POST", "/snapshot", None, 200, "", name="a checkpoint"),
+        Row("POST", "/snapshot?trailing_logs=0", None, 204, "", name="nothing new"),
+        bad("POST", "/snapshot?trailing_logs=x", None, "trailing_logs is not a valid integer"),
+        Row("GET", "/snapshot", None, 405, ""),
         execute('["REINDEX"]', R(r'\{"results":\[\{.*\}\]\}')),
         execute('["VACUUM"]', NOTHING, deviates=True, later=True),
         execute('["VACUUM"]', J('{"results":[{"error":"cannot VACUUM from within a transaction"}]}'),

@@ -7,6 +7,7 @@ standard error, and journalctl takes the catalog.
 """
 
 import argparse
+import base64
 import json
 import os
 import re
@@ -23,12 +24,13 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, HERE)
-from rqnode import Node, Tally, exit_on_sigterm, free_port, send_signal
+from rqnode import HttpFailure, Node, Tally, exit_on_sigterm, free_port, send_signal
 
 SOCKET = "/run/systemd/journal/socket"
 CATALOG = os.path.join(ROOT, "systemd", "rq.catalog")
 FIELDS = os.path.join(ROOT, "common", "log", "log_fields.h")
 LITERAL, PARAMETER, QUOTED = "literal-7731", "parameter-9912", "quoted-4410"
+PASSWORD, WRONG = "open-sesame-5512", "wrong-8834"
 WARNING, NOTICE = 4, 5
 
 
@@ -254,6 +256,36 @@ def check_full_disk(t, journal, ids, rqd, parent):
     subprocess.run(["umount", "--lazy", disk], check=True)
 
 
+def check_logins(t, journal, ids, rqd, parent):
+    """Who was refused is told, and no password."""
+    users = os.path.join(parent, "users.json")
+    with open(users, "w") as f:
+        json.dump([{"username": "alice", "password": PASSWORD, "perms": ["all"]}], f)
+    os.chmod(users, 0o600)
+    if b"not available yet" in subprocess.run([rqd, "--check-config", "-auth", users, parent], capture_output=True).stderr:
+        print("SKIPPED: there are no users yet", flush=True)
+        return
+    node = Node(rqd, parent, node_id="guarded", flags=["-auth", users])
+    start_in_journal(node)
+    client, deadline, status = node.client(5), time.monotonic() + 30, None
+
+    def status_as(name, password):
+        word = base64.b64encode(("%s:%s" % (name, password)).encode()).decode()
+        return client.request("GET", "/status", headers={"Authorization": "Basic " + word}).status
+
+    while status != 200 and time.monotonic() < deadline:
+        try:
+            status = status_as("alice", PASSWORD)
+        except HttpFailure:
+            time.sleep(0.05)
+    t.check(status == 200 and status_as("alice", WRONG) == 401, "a right and a wrong password")
+    refused = journal.find(ids["LOGIN_REFUSED"], RQ_USER="alice")
+    t.check(refused is not None and refused["RQ_CLIENT"].startswith("127.0.0.1"), "a login that was refused: %r" % refused)
+    client.close()
+    t.check(node.stop() == 0, "the node with users stops")
+    node.remove()
+
+
 def check_records(t, journal):
     """Of all that was seen: known ids, every field that the catalog's text names, no secret."""
     explained = catalog()
@@ -268,7 +300,7 @@ def check_records(t, journal):
         if missing == ["RQ_NODE"] and record["PRIORITY"] == "3":
             missing = []
         t.check(not missing, "the catalog's text needs %s: %r" % (missing, record))
-    for secret in (LITERAL, PARAMETER, QUOTED):
+    for secret in (LITERAL, PARAMETER, QUOTED, PASSWORD, WRONG):
         t.check(not any(secret in value for r in journal.records for value in r.values()), "%s isn't logged" % secret)
     odd = [name for r in journal.records for name in r if not re.fullmatch(r"[A-Z][A-Z0-9_]{0,63}", name)]
     t.check(not odd, "names of fields are the journal's: %r" % odd)
@@ -346,6 +378,7 @@ def main():
         check_refusals(t, journal, ids, args.rqd, parent)
         check_cluster(t, journal, ids, args.rqd, parent)
         check_full_disk(t, journal, ids, args.rqd, parent)
+        check_logins(t, journal, ids, args.rqd, parent)
         check_records(t, journal)
     return t.finish()
 

@@ -252,7 +252,8 @@ def read_replica(c):
         c.check(sorted(members(node, False)) == ["n1"], "%s shows replicas as members: %s" % (node.node_id, members(node, False)))
         seen = members(node).get("r1", {})
         c.check(seen.get("voter") is False and seen.get("reachable"), "%s of the replica: %s" % (node.node_id, seen))
-    c.check((raft_state(replica) or {}).get("state") == "Learner", "state: %s" % raft_state(replica))
+    state = raft_state(replica) or {}
+    c.check((state.get("state"), state.get("voter"), state.get("learner")) == ("Follower", False, True), "state: %s" % state)
     replica.kill_tree()
     write(n1, "without it")     # it doesn't count
     replica.start()

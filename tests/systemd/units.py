@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Units and packages under a real systemd: builds the packages, installs them into a Debian tree, boots it.
 
-What the kernel or a missing tool forbids is skipped aloud. Needs root. --old COMMIT builds that commit as the
-version before (else it is this one's programs with a lower version number). Ends with "N passed, M failed".
+What the kernel or a missing tool forbids is skipped aloud. Needs root. The version before, from which is upgraded,
+is the commit in the file version-before (or --old), built with a lower version number; where the history doesn't
+reach so far, this one's programs under that number, which is said aloud. Ends with "N passed, M failed".
 """
 
 import argparse
@@ -35,9 +36,11 @@ def forbidden():
     done = subprocess.run(["unshare", "-m", "-n", "-p", "-f", "true"], stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         return "the kernel allows no namespaces: " + done.stderr.strip()
-    if "cgroup2" not in open("/proc/mounts").read():
-        return "no cgroup2 is mounted"
-    return None
+    for line in open("/proc/mounts"):
+        _, where, kind, *_ = line.split()
+        if kind == "cgroup2":
+            return None if os.access(where, os.W_OK) and not os.statvfs(where).f_flag & os.ST_RDONLY else "cgroups can't be written"
+    return "no cgroup2 is mounted"
 
 
 def build(out, build_dir, *options, source=ROOT, env=None):
@@ -104,9 +107,17 @@ def bake(tree, package, target, tally):
     return target
 
 
+def has_commit(commit):
+    return subprocess.run(["git", "-C", ROOT, "cat-file", "-e", commit + "^{commit}"], stderr=subprocess.DEVNULL).returncode == 0
+
+
 def build_old(args, out, work):
     if args.old is None:
-        build(out, args.build, "--version", OLD_VERSION, "--readers-since", OLD_VERSION)
+        with open(os.path.join(HERE, "version-before")) as f:
+            args.old = f.read().strip()
+    if not has_commit(args.old):
+        print("NOTE: commit %s is not in this clone: upgrades are from this version's programs under number %s" % (args.old, OLD_VERSION), flush=True)
+        build(out, args.build, "--package-version", OLD_VERSION, "--readers-since", OLD_VERSION)
         return
     source = os.path.join(work, "old-source")
     run("git", "-C", ROOT, "worktree", "add", "--detach", source, args.old)

@@ -35,6 +35,8 @@ static void check_owners(findings *f, const char *path, uid_t owner) {
         size_t others = 0;
         if (dir == NULL)
                 return; /* was said */
+        if (owner == 0)
+                return; /* root opens them all; and under the units each folder below root's has an owner of its own */
         for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
                 if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
                     fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_uid == owner)
@@ -76,7 +78,8 @@ static bool check_folder(findings *f, const char *path, bool is_private) {
                                               user_name(st.st_uid, user, sizeof user));
                 finding_remedy(found, "run rqd doctor as root or as that user");
         }
-        check_owners(f, path, st.st_uid);
+        if (is_private)
+                check_owners(f, path, st.st_uid);
         return true;
 }
 

@@ -89,10 +89,6 @@ bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, rq_bytes pat
                 gw->metrics.http.boot++;
                 answer_later(conn, "boot");
                 return true;
-        case OP_SNAPSHOT:
-                gw->metrics.http.user_snapshots++;
-                answer_later(conn, "snapshot");
-                return true;
         case OP_REAP:
                 gw->metrics.http.user_reaps++;
                 answer_later(conn, "reap");
@@ -107,6 +103,7 @@ bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, rq_bytes pat
         case OP_LEADER:
         case OP_REMOVE:
         case OP_VARS:
+        case OP_SNAPSHOT:
                 return false;
         }
         return false;
@@ -157,6 +154,10 @@ void api_complete(exchange *ex) {
                 return;
         case OP_VARS:
                 documents_ask(ex, true);
+                return;
+        case OP_SNAPSHOT:
+                gw->metrics.http.user_snapshots++;
+                snapshot_begin(ex);
                 return;
         case OP_LEADER:
                 if (http_conn_request(ex->conn)->method == METHOD_POST)

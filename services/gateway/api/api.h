@@ -59,6 +59,11 @@ void vars_complete(exchange *ex);
 void familiar_status(const gateway *gw, json_t *store);
 void familiar_vars(json_t *db, json_t *store, json_t *document);
 
+/* snapshot.c: POST /snapshot */
+void snapshot_begin(exchange *ex);
+void snapshot_on_documents(exchange *ex);
+void snapshot_on_deadline(exchange *ex);
+
 /* console.c; path: decoded */
 void console_answer(http_conn *conn, rq_bytes path);
 

@@ -12,6 +12,9 @@ static void complete(exchange *ex) {
         case OP_NODES:
                 nodes_complete(ex);
                 return;
+        case OP_SNAPSHOT:
+                snapshot_on_documents(ex);
+                return;
         case OP_LEADER:
                 leader_on_documents(ex);
                 return;

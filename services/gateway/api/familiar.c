@@ -45,12 +45,26 @@ static json_t *snapshots(json_t *store) {
         return list;
 }
 
+/* A node without a vote follows, to rqlite, and `voter` says the rest. */
+static void name_state(json_t *raft) {
+        const char *state = json_string_value(json_object_get(raft, "state"));
+        bool learner = state != NULL && strcmp(state, "Learner") == 0;
+        if (state == NULL)
+                return;
+        (void) json_object_set_new(raft, "learner", json_boolean(learner));
+        if (learner) {
+                (void) json_object_set_new(raft, "state", json_string("Follower"));
+                (void) json_object_set_new(raft, "voter", json_false());
+        }
+}
+
 void familiar_status(const gateway *gw, json_t *store) {
         const gateway_config *config = gw->config;
         json_t *sqlite = json_object_get(store, "sqlite3"), *raft = json_object_get(store, "raft");
         json_int_t database = number(sqlite, "db_size") + number(sqlite, "wal_size"), log = number(raft, "log_size");
         const char *fk = json_string_value(json_object_get(sqlite, "fk_constraints"));
 
+        name_state(raft);
         copy(store, "applied_index", store, "db_applied_index");
         copy(store, "applied_index", store, "fsm_index");
         copy(store, "applied_term", store, "fsm_term");
@@ -83,6 +97,7 @@ void familiar_vars(json_t *db, json_t *store, json_t *document) {
                 (void) json_object_set_new(store, "num_restores_start", json_integer(0));
                 (void) json_object_set_new(store, "num_restores_start_skipped", json_integer(json_integer_value(opened) > 0));
         }
+        copy(json_object_get(document, "snapshots"), "installed", store, "num_restores");
         if (json_object_get(store, "num_restores") == NULL)
                 (void) json_object_set_new(store, "num_restores", json_integer(0));
 }
