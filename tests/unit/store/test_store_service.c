@@ -99,8 +99,8 @@ static void test_stopping_ends_what_runs(void **state) {
         node_assert_refused(n, query, RQ__REQUEST_FAILED__REASON__STOPPING);
 }
 
-/* It is kept, and what the log has is applied to an empty one. */
-static void test_a_foreign_database_file_is_kept_aside(void **state) {
+/* It is kept aside; the log makes another one. */
+static void test_a_foreign_database_file_is_not_used(void **state) {
         node *n = *state;
         char path[96];
         (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
@@ -109,14 +109,13 @@ static void test_a_foreign_database_file_is_kept_aside(void **state) {
         int fd = open(path, O_RDWR | O_CLOEXEC);
         assert_int_equal(pwrite(fd, "x", 1, 24), 1); /* the change counter */
         (void) close(fd);
-        n->fetched_from = 0;
-        n->gateway = ipc_connector_free(n->gateway); /* the write's result comes again: not to a later gateway */
-        n->gateway_self.incarnation = rq_uuid_random();
+        n->fetches = 0;
+        n->gateway = ipc_connector_free(n->gateway); /* it would get the answer once more */
         node_spawn(n);
-        node_connect_gateway(n);
-        NODE_UNTIL(n, ipc_connector_link(n->gateway) != NULL && n->fetched_from == 1);
-        node_assert_text(n, node_query(n, "SELECT count(*) FROM sqlite_schema", .timeout_us = 20000000), COUNT_IS(1));
-        (void) snprintf(path, sizeof path, "%s/store/aside", n->dir);
+        NODE_UNTIL(n, n->fetches == 1);
+        assert_int_equal(n->fetched_from, 1);
+        NODE_UNTIL(n, n->applied == 1);
+        (void) snprintf(path, sizeof path, "%s/store/aside/db.sqlite", n->dir);
         assert_int_equal(access(path, F_OK), 0);
 }
 
@@ -177,22 +176,14 @@ static void test_after_a_start_nothing_is_read_before_what_is_committed(void **s
         node_assert_text(n, before, COUNT_IS(1));
 }
 
-/* With what it has, and without consensus. An empty database serves nothing alone: it may wait for a snapshot. */
-static void start_alone(node *n) {
-        assert_int_equal(node_stop(n), 0);
-        n->consensus = ipc_connector_free(n->consensus);
-        node_spawn(n);
-        NODE_UNTIL(n, ipc_connector_link(n->gateway) != NULL);
-}
-
 static void test_without_consensus_level_none_is_served_after_a_while(void **state) {
         node *n = *state;
-        (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
-        start_alone(n);
         uint64_t start_us = rq_clock_mono_us();
+        node_spawn(n);
+        node_connect_gateway(n);
         uint64_t query = node_query(n, "SELECT count(*) FROM sqlite_schema", .timeout_us = 20000000);
-        node_assert_text(n, query, COUNT_IS(1));
-        assert_true(rq_clock_mono_us() - start_us >= 2000000); /* of 3 s since the start */
+        node_assert_text(n, query, COUNT_IS(0));
+        assert_true(rq_clock_mono_us() - start_us >= 2900000);
         start_us = rq_clock_mono_us();
         (void) node_wait(n, node_query(n, "SELECT 1"));
         assert_true(rq_clock_mono_us() - start_us < 1000000);
@@ -234,23 +225,22 @@ static void test_reads_behind_the_gate(void **state) {
 /* Served alone for a while; then consensus says how far it is behind. */
 static void test_the_gate_closes_when_consensus_comes_late(void **state) {
         node *n = *state;
-        (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
-        start_alone(n);
-        node_assert_text(n, node_query(n, "SELECT count(*) FROM sqlite_schema", .timeout_us = 20000000), COUNT_IS(1));
-        (void) node_append(n, "CREATE TABLE u (v)", RQ__SQL_MODE__SQL_EXECUTE);
-        n->fetches = 0;
+        node_spawn(n);
+        node_connect_gateway(n);
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM sqlite_schema", .timeout_us = 20000000), COUNT_IS(0));
+        (void) node_append(n, "CREATE TABLE t (v)", RQ__SQL_MODE__SQL_EXECUTE);
         n->commit_index = n->last_index;
         n->mute = true;
         node_connect_consensus(n);
         NODE_UNTIL(n, n->fetches == 1);
-        node_assert_text(n, node_query(n, "SELECT count(*) FROM sqlite_schema"), COUNT_IS(1));
-        node_send_batch(n, 2, 1, 1);
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM sqlite_schema"), COUNT_IS(0));
+        node_send_batch(n, 1, 0, 0);
         node_run(n, 50);
         uint64_t query = node_query(n, "SELECT count(*) FROM sqlite_schema", .timeout_us = 20000000);
         node_run(n, 200);
         assert_false(node_answer_of(n, query)->done);
-        node_send_batch(n, 2, 2, 1);
-        node_assert_text(n, query, COUNT_IS(2));
+        node_send_batch(n, 1, 1, 0);
+        node_assert_text(n, query, COUNT_IS(1));
 }
 
 static void test_a_slow_client_gets_no_more_than_its_credit(void **state) {
@@ -525,13 +515,13 @@ int main(void) {
                 NODE_TEST(test_kills_at_any_moment_lose_nothing),
                 NODE_TEST(test_stopping_makes_a_checkpoint),
                 NODE_TEST(test_stopping_ends_what_runs),
-                NODE_TEST(test_a_foreign_database_file_is_kept_aside),
+                NODE_TEST(test_a_foreign_database_file_is_not_used),
                 NODE_TEST(test_a_batch_that_does_not_follow_is_asked_for_again),
                 NODE_TEST(test_reads_wait_for_their_index),
                 NODE_TEST(test_after_a_start_nothing_is_read_before_what_is_committed),
-                NODE_TEST(test_without_consensus_level_none_is_served_after_a_while),
+                cmocka_unit_test_setup_teardown(test_without_consensus_level_none_is_served_after_a_while, node_setup_alone, node_teardown),
                 NODE_TEST(test_reads_behind_the_gate),
-                NODE_TEST(test_the_gate_closes_when_consensus_comes_late),
+                cmocka_unit_test_setup_teardown(test_the_gate_closes_when_consensus_comes_late, node_setup_alone, node_teardown),
                 NODE_TEST(test_a_slow_client_gets_no_more_than_its_credit),
                 NODE_TEST(test_cancel_ends_a_read),
                 NODE_TEST(test_a_gateway_that_goes_takes_its_reads_along),
