@@ -56,7 +56,7 @@ void http_socket_text(const http_socket *s, char text[static HTTP_ADDRESS_BYTES]
         if (getsockname(s->fd, (struct sockaddr *) &address, &size) != 0)
                 return;
         if (address.ss_family == AF_UNIX)
-                (void) snprintf(text, HTTP_ADDRESS_BYTES, "unix:%s", ((const struct sockaddr_un *) (const void *) &address)->sun_path);
+                (void) snprintf(text, HTTP_ADDRESS_BYTES, "unix:%.107s", ((const struct sockaddr_un *) (const void *) &address)->sun_path);
         else if (getnameinfo((struct sockaddr *) &address, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) == 0)
                 (void) snprintf(text, HTTP_ADDRESS_BYTES, strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
 }
