@@ -198,6 +198,23 @@ def probes(machine, tally):
     machine.sh("ip addr del 10.99.99.99/32 dev lo; ip addr del 203.0.113.99/32 dev lo; rm -f /var/lib/rq/*/probe /run/rq/probe")
 
 
+def credentials(machine, tally):
+    """A key that only root may read reaches the one service it is for, under the name that the handbook says."""
+    for service in ("gateway", "consensus"):
+        machine.sh("umask 077; echo secret-of-%s >/etc/rq/credentials/%s/key.pem" % (service, service))
+    tally.check(machine.sh("stat -c '%U %a' /etc/rq/credentials") == "root 700", "credentials: owner or mode")
+    machine.sh("systemctl restart rq.target")
+    for service in ("gateway", "consensus"):
+        path = "/run/credentials/rq-%s.service/%s_key.pem" % (service, service)
+        text = machine.sh("nsenter -t $(systemctl show -P MainPID rq-%s) -m runuser -u rq-%s -- cat %s" % (service, service, path), check=False)
+        tally.check(text == "secret-of-" + service, "credentials of rq-%s: %s" % (service, text))
+        other = "consensus" if service == "gateway" else "gateway"
+        tally.check(not machine.ok("nsenter -t $(systemctl show -P MainPID rq-%s) -m runuser -u rq-%s -- cat %s" % (other, other, path)),
+                    "credentials of rq-%s: rq-%s reads them" % (service, other))
+    machine.sh("rm /etc/rq/credentials/*/key.pem; systemctl restart rq.target")
+    machine.wait_ready()
+
+
 def instance(machine, tally):
     """A second node on the same host."""
     machine.sh("sed -e 's/4001/5001/' -e 's/4002/5002/' /etc/rq/rq.conf >/etc/rq/two.conf; systemctl start rq@two.target")
@@ -260,7 +277,7 @@ def plug_pulled(machine, tally):
     tally.check(machine.query("SELECT id FROM t") == 7, "after stop and start: the row is gone")
 
 
-STEPS = (answers, killed, restarted, hung, reloaded, journal, doctor, scores, probes, instance, api_suite, plug_pulled)
+STEPS = (answers, killed, restarted, hung, reloaded, journal, doctor, scores, probes, credentials, instance, api_suite, plug_pulled)
 
 
 def test(tree, work, probe, tally, only=None):

@@ -11,7 +11,7 @@
 
 #include "base/err.h"
 
-enum { HTTP_LISTENERS_MAX = 16, HTTP_ADDRESS_BYTES = 128 };
+enum { HTTP_LISTENERS_MAX = 16, HTTP_ADDRESS_BYTES = 144 };
 
 typedef struct http_place {
         const char *addresses;   /* "host:port,unix:/path": host:port, [v6]:port, :port, unix:PATH */
