@@ -138,7 +138,7 @@ static rq_err on_propose(void *arg, ipc_link *link, const ipc_frame *frame) {
                 .deadline_us = deadline_of(propose->timeout_us),
                 .step_budget = propose->step_budget,
         };
-        rq_err r = propose->kind == RECORD_SQL ? RQ_OK : RQ_EINVAL;
+        rq_err r = driver_takes(proposal.kind) && propose->kind <= UINT8_MAX ? RQ_OK : RQ_EINVAL;
         rq_arena_reset(c->arena);
         /* The result is to come from this node's store: without space it would come late, or never. */
         if (r >= 0 && c->store_full)
@@ -455,6 +455,8 @@ void dispatch_send_state(consensus *c, ipc_link *link) {
                   : c->not_a_voter || (!c->unformed && !raft_is_voter(r)) ? RQ__NODE_STATE__ROLE__LEARNER
                   : role == RAFT_CANDIDATE || role == RAFT_PRE_CANDIDATE ? RQ__NODE_STATE__ROLE__CANDIDATE : RQ__NODE_STATE__ROLE__FOLLOWER;
         body.term = raft_term_of(r);
+        const membership *members = driver_membership(c->driver, NULL);
+        body.members = members != NULL ? members->count : 0;
         describe_leader(c, &body);
         body.ready = raft_leader_of(r) != 0 && !store_misfits(c) &&
                      (role == RAFT_LEADER ? raft_commit_is_current(r) : raft_commit_is_known(r));

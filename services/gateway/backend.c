@@ -1,9 +1,12 @@
 #include "backend.h"
+#include "api/api.h"
 
 #include <stdio.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "gateway.h"
+#include "io/gzip.h"
 #include "io/json_text.h"
 #include "io/statement.h"
 
@@ -82,6 +85,8 @@ static uint64_t before_ours_us(uint64_t left_us) {
 
 static rq_err send_write(exchange *ex, ipc_link *link, uint64_t left_us) {
         const gateway *gw = ex->gw;
+        if (ex->load != NULL)
+                return load_send(ex, link, before_ours_us(left_us));
         message_entry entry = {
                 .incarnation = gw->incarnation,
                 .request_id = ex->id,
@@ -119,6 +124,7 @@ static rq_err send_read(exchange *ex, ipc_link *link, uint64_t left_us) {
                 .max_rows = ex->done != NULL ? 0 : ex->gw->config->max_answer_rows,
                 .max_bytes = ex->done != NULL ? 0 : ex->gw->config->max_answer_bytes,
                 .timeout_us = left_us,
+                .backup = ex->is_file ? rq_buf_bytes(&ex->text) : (rq_bytes) {0},
         };
         if (ex->way == WAY_QUERY)
                 return message_send_query(link, ex->id, &query);
@@ -252,9 +258,52 @@ static void collect(exchange *ex, const message_result *result, rq_bytes piece) 
                 ex->done(ex, 200, rq_buf_bytes(&ex->text));
 }
 
+static void begin_streaming(exchange *ex, const http_head *head) {
+        if (ex->state == EX_STREAMING)
+                return;
+        ex->state = EX_STREAMING;
+        http_answer_begin(ex->conn, head);
+}
+
+/* What was passed on is given back to the store when the client has taken it. */
+static void pass_on(exchange *ex, size_t result_bytes, rq_bytes piece) {
+        ex->credit_due += result_bytes;
+        /* From here on the time limit is for the next piece. */
+        gateway_set_deadline(ex->gw, ex, ex->deadline_us - ex->started_ns / 1000);
+        http_answer_piece(ex->conn, piece);
+}
+
+/* Of a file: what the pieces are is nobody's business here. */
+static void on_file_result(exchange *ex, const message_result *result, rq_bytes piece) {
+        const http_head head = { .status = 200, .content_type = ex->file_type, .served_by = true, .index = result->index };
+        RQ_CLEANUP(rq_buf_done) rq_buf packed = {0};
+        size_t size = piece.size;
+        bool packed_all = ex->gzip == NULL;
+        if (!packed_all) {
+                if (gzip_run(ex->gzip, &piece, result->last, &packed, SIZE_MAX, &packed_all) < 0) {
+                        finish_with(ex, FAILED_REFUSED, FAILED_OVERLOADED, "");
+                        return;
+                }
+                piece = rq_buf_bytes(&packed);
+        }
+        begin_streaming(ex, &head);
+        if (!result->last) {
+                pass_on(ex, size, piece);
+                return;
+        }
+        http_conn *conn = ex->conn;
+        ex->gw->last_backup_wall_us = rq_clock_wall_us();
+        exchange_free(ex);
+        http_answer_end(conn, piece, (rq_bytes) {0});
+}
+
 void backend_on_result(exchange *ex, const message_result *result, rq_bytes piece) {
         if (ex->done != NULL) {
                 collect(ex, result, piece);
+                return;
+        }
+        if (ex->is_file) {
+                on_file_result(ex, result, piece);
                 return;
         }
         http_conn *conn = ex->conn;
@@ -269,14 +318,8 @@ void backend_on_result(exchange *ex, const message_result *result, rq_bytes piec
                         http_answer(conn, &result_head, piece, rq_bytes_of(tail, tail_size));
                 return;
         }
-        if (ex->state != EX_STREAMING) {
-                ex->state = EX_STREAMING;
-                http_answer_begin(conn, &result_head);
-        }
-        ex->credit_due += piece.size;
-        /* From here on the time limit is for the next piece. */
-        gateway_set_deadline(ex->gw, ex, ex->deadline_us - ex->started_ns / 1000);
-        http_answer_piece(conn, piece);
+        begin_streaming(ex, &result_head);
+        pass_on(ex, piece.size, piece);
 }
 
 void backend_on_drained(exchange *ex) {
@@ -437,6 +480,10 @@ void backend_cancel(gateway *gw, uint64_t request_id) {
 
 void backend_on_gone(exchange *ex) {
         gateway *gw = ex->gw;
+        if (ex->load != NULL) {
+                load_on_gone(ex);
+                return;
+        }
         if (ex->state == EX_SENT || ex->state == EX_STREAMING) {
                 gw->metrics.gateway.reads_cancelled += !is_write(ex);
                 backend_cancel(gw, ex->id);

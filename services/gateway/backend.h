@@ -16,8 +16,8 @@ void backend_start(exchange *ex);
 /* A read of ours: done is called once with the whole (small) result. */
 void backend_start_internal(exchange *ex, exchange_way way, read_level level, const char *sql, exchange_done *done);
 
-/* Writes of ours, in groups: likewise, done is told what came of it (failed_how,
- * failed_for). */
+/* Writes of ours, in groups, or a piece of a load (ex->load): likewise, done is told
+ * what came of it (failed_how, failed_for). */
 void backend_start_batch(exchange *ex, exchange_done *done);
 
 /* From the links. */

@@ -301,7 +301,8 @@ static rq_err on_node_state(void *arg, ipc_link *link, const ipc_frame *frame) {
                     fits(message->leader_raft_addr) && fits(message->leader_api_addr);
         if (good) {
                 node_view *view = &gw->node;
-                *view = (node_view) { .known = true, .ready = message->ready, .role = role_of(message->role), .term = message->term };
+                *view = (node_view) { .known = true, .ready = message->ready, .role = role_of(message->role), .term = message->term,
+                                       .members = message->members };
                 view->disk_uuid_size = message->disk_uuid.len;
                 if (message->disk_uuid.len > 0)
                         memcpy(view->disk_uuid, message->disk_uuid.data, message->disk_uuid.len);

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "core/write_queue.h"
 #include "gateway.h"
+#include "io/gzip.h"
 
 enum {
         PLACE_BITS     = 20,
@@ -95,6 +96,7 @@ void exchange_free(exchange *ex) {
         give_back_body(gw, ex->body);
         for (int i = 0; i < 2; i++)
                 json_decref(ex->documents[i]);
+        ex->gzip = gzip_free(ex->gzip);
         gw->body_bytes -= ex->charged_bytes;
         trim(&ex->text);
         trim(&ex->statements);

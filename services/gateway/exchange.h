@@ -19,6 +19,8 @@
 #include "io/json_body.h"
 
 typedef struct gateway gateway;
+typedef struct gzip gzip;
+typedef struct load load;
 typedef struct exchange exchange;
 
 typedef enum exchange_state {
@@ -76,6 +78,11 @@ struct exchange {
         bool proposed_here;     /* while this node led: it is in its log, or nowhere */
         bool store_lost;        /* the link to the store broke since it was sent */
         bool tried_log;         /* a request that was a read by its first words, and had to be proposed */
+
+        bool is_file;           /* the result is bytes of a file, not JSON, */
+        const char *file_type;  /* of this content type */
+        gzip *gzip;             /* not NULL: and is compressed on its way */
+        load *load;             /* api/load.c: a body on its way to the log, or a piece of it */
 
         uint64_t credit_due;    /* bytes passed on, not yet given back to the store */
         uint64_t access_check;  /* EX_ACCESS: which one is waited for, */

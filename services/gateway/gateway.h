@@ -48,6 +48,7 @@ typedef struct node_view {
         bool known, ready;
         node_role role;
         uint64_t term;
+        uint32_t members;             /* of the cluster; 0: not known */
         uint8_t disk_uuid[RQ_UUID_BYTES];
         size_t disk_uuid_size;
         char node_id[NODE_TEXT_BYTES];
@@ -77,6 +78,7 @@ typedef struct gateway {
         node_view node;
         metrics metrics;
         uint64_t started_wall_us, started_mono_us;
+        uint64_t last_backup_wall_us; /* that was sent whole; 0: none */
 
         exchange_pool exchanges;
         wheel deadlines;
@@ -90,6 +92,7 @@ typedef struct gateway {
         uint64_t body_bytes;          /* of all requests in work */
         json_body *bodies[JSON_BODIES_KEPT];
         size_t body_count;
+        uint32_t load_count;          /* under way, of /db/load and /boot */
         rq_log_limit error_log;
 
         void (*on_node)(void *arg);   /* node may have changed; NULL: nobody asks */

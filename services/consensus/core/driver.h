@@ -80,6 +80,9 @@ rq_err driver_restored(driver *d);
 
 /* Notes for the next turn. */
 
+/* Kinds of records that others may propose; the rest is this service's own. */
+bool driver_takes(uint8_t kind);
+
 /* Writes are taken on every node: the leader's go to the log, others to the
  * leader, and while there is none for a short time they wait for one.
  * Errors: nothing has happened. RQ_ENOTLEADER (no leader for longer), RQ_EFULL,

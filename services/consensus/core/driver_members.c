@@ -205,7 +205,7 @@ rq_err driver_forwarded(driver *d, const driver_forward *forward) {
         /* Hazard 23: one that slept in a buffer must not be appended in another term. */
         if (d->stopping || !driver_can_append(d) || forward->term != raft_term_of(d->raft))
                 return RQ_ENOTLEADER;
-        if (forward->kind != RECORD_SQL && forward->kind != RECORD_BARRIER)
+        if (!driver_takes(forward->kind) && forward->kind != RECORD_BARRIER)
                 return RQ_EINVAL;
         if (forward->body.size > RECORD_BODY_BYTES_MAX)
                 return RQ_ETOOBIG;

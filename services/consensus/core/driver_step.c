@@ -3,7 +3,10 @@
 
 #include "base/assert.h"
 #include "core/driver_state.h"
+#include "load_chunk.h"
 #include "raft/raft_check.h"
+
+bool driver_takes(uint8_t kind) { return kind == RECORD_SQL || kind == RECORD_LOAD_CHUNK || kind == RECORD_ABORT_GROUP; }
 
 void driver_set_now(driver *d, uint64_t now_us) {
         if (now_us > d->now_us)
@@ -46,7 +49,7 @@ static uint64_t next_clock_us(driver *d) {
 
 static record_header header_of(driver *d, uint8_t kind, raft_index index, raft_term term, uint64_t seed) {
         return (record_header) {
-                .kind = kind, .flags = kind == RECORD_SQL ? RECORD_CRITICAL : 0, .feature_level = record_kind_level(kind),
+                .kind = kind, .flags = driver_takes(kind) ? RECORD_CRITICAL : 0, .feature_level = record_kind_level(kind),
                 .index = index, .term = term, .clock_us = next_clock_us(d), .seed = seed, .database_id = d->database_id,
         };
 }
@@ -162,9 +165,23 @@ rq_err driver_stage(driver *d, const staged *what, rq_bytes body) {
         return RQ_OK;
 }
 
+/* Hazard 30: readable without knowing the body. One that can't be read is for the store to refuse. */
+static void take_chunk(record_header *header, rq_bytes body) {
+        load_chunk chunk;
+        rq_bytes data;
+        if (load_chunk_decode(body, &chunk, &data) < 0)
+                return;
+        header->chunk_group = chunk.group;
+        header->chunk_number = chunk.number;
+        header->chunk_last = chunk.last;
+        header->chunk_hash = chunk.hash;
+}
+
 static void accept_staged(driver *d, const staged *s, raft_index index, raft_term term) {
         record_header header = header_of(d, s->kind, index, term, s->seed);
         header.step_budget = s->step_budget;
+        if (s->kind == RECORD_LOAD_CHUNK || s->kind == RECORD_ABORT_GROUP)
+                take_chunk(&header, entries_staged_body(d->entries, 0));
         entries_accept(d->entries, &header);
         if (s->own != NULL)
                 proposals_append(d->proposals, s->own, index, term);

@@ -77,23 +77,14 @@ bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, rq_bytes pat
         case OP_LICENSES:
                 http_answer(conn, &licenses, rq_bytes_text(licenses_text), (rq_bytes) {0});
                 return true;
-        case OP_BACKUP:
-                gw->metrics.http.backups++;
-                answer_later(conn, "backup");
-                return true;
-        case OP_LOAD:
-                gw->metrics.http.loads++;
-                answer_later(conn, "load");
-                return true;
-        case OP_BOOT:
-                gw->metrics.http.boot++;
-                answer_later(conn, "boot");
-                return true;
         case OP_REAP:
                 gw->metrics.http.user_reaps++;
                 answer_later(conn, "reap");
                 return true;
         case OP_EXECUTE:
+        case OP_BACKUP:
+        case OP_LOAD:
+        case OP_BOOT:
         case OP_QUERY:
         case OP_REQUEST:
         case OP_SQL:
@@ -119,6 +110,10 @@ void api_begin(exchange *ex) {
         case OP_SQL:
                 data_begin(ex);
                 return;
+        case OP_LOAD:
+        case OP_BOOT:
+                load_begin(ex);
+                return;
         default:
                 ex->wants_body = ex->route->op == OP_REMOVE || (ex->route->op == OP_LEADER && http_conn_request(ex->conn)->method == METHOD_POST);
                 return;
@@ -130,6 +125,8 @@ void api_body(exchange *ex, rq_bytes piece) {
                 return;
         if (ex->route->op == OP_LEADER)
                 stepdown_body(ex, piece);
+        else if (ex->load != NULL)
+                load_body(ex, piece);
         else if (ex->route->op == OP_REMOVE)
                 remove_body(ex, piece);
         else
@@ -144,6 +141,13 @@ void api_complete(exchange *ex) {
         case OP_REQUEST:
         case OP_SQL:
                 data_complete(ex);
+                return;
+        case OP_BACKUP:
+                backup_complete(ex);
+                return;
+        case OP_LOAD:
+        case OP_BOOT:
+                load_complete(ex);
                 return;
         case OP_STATUS:
                 gw->metrics.http.num_status++;

@@ -72,6 +72,16 @@ void nodes_complete(exchange *ex);
 void leader_complete(exchange *ex);
 void leader_on_documents(exchange *ex);
 
+/* backup.c: /db/backup */
+void backup_complete(exchange *ex);
+
+/* load.c: /db/load, /boot */
+void load_begin(exchange *ex);
+void load_body(exchange *ex, rq_bytes piece);
+void load_complete(exchange *ex);
+void load_on_gone(exchange *ex);                                     /* the client; the exchange is freed */
+rq_err load_send(exchange *chunk, ipc_link *link, uint64_t timeout_us);
+
 /* stepdown.c: POST /leader */
 void stepdown_body(exchange *ex, rq_bytes piece);
 void stepdown_complete(exchange *ex);

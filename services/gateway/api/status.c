@@ -97,6 +97,8 @@ static void add_node(json_t *root, const gateway *gw) {
         char text[32];
         set_time(node, "start_time", gw->started_wall_us);
         set_time(node, "current_time", rq_clock_wall_us());
+        if (gw->last_backup_wall_us > 0)
+                set_time(root, "last_backup_time", gw->last_backup_wall_us);
         set_text(node, "uptime", rq_duration_text((int64_t) (rq_clock_mono_us() - gw->started_mono_us) * 1000, text, sizeof text));
 }
 

@@ -27,6 +27,7 @@ static const struct param {
         { "key", TEXT, FIELD(key), FIELD(has_key) },
         { "ver", TEXT, FIELD(ver), -1 },
         { "fmt", TEXT, FIELD(fmt), -1 },
+        { "tables", TEXT, FIELD(tables), -1 },
         { "pretty", FLAG, FIELD(pretty), -1 },
         { "timings", FLAG, FIELD(timings), -1 },
         { "transaction", FLAG, FIELD(transaction), -1 },
@@ -41,6 +42,8 @@ static const struct param {
         { "redirect", FLAG, FIELD(redirect), -1 },
         { "sync", FLAG, FIELD(sync), -1 },
         { "nonvoters", FLAG, FIELD(nonvoters), -1 },
+        { "vacuum", FLAG, FIELD(vacuum), -1 },
+        { "compress", FLAG, FIELD(compress), -1 },
 #undef FIELD
 };
 

@@ -12,9 +12,9 @@
 
 typedef struct params {
         bool pretty, timings, transaction, associative, blob_array, qualify_columns, raft_index;
-        bool freshness_strict, noleader, queue, wait, redirect, sync, nonvoters;
+        bool freshness_strict, noleader, queue, wait, redirect, sync, nonvoters, vacuum, compress;
         bool has_q, has_key, has_freshness, has_timeout, has_linearizable_timeout;
-        rq_bytes q, level, key, ver, fmt; /* decoded, inside the parsed text; empty if absent */
+        rq_bytes q, level, key, ver, fmt, tables; /* decoded, inside the parsed text; empty if absent */
         int64_t timeout_ns, freshness_ns, db_timeout_ns, linearizable_timeout_ns;
         int64_t retries, trailing_logs;
         uint64_t min_index;

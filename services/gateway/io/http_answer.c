@@ -89,6 +89,8 @@ static char *put_head(http_conn *conn, const http_head *head, size_t body_size) 
                 p = put_bytes(p, rq_buf_bytes(&server->served_by));
         if (head->retry_after_s != 0)
                 p = put(put_decimal(put(p, "Retry-After: "), head->retry_after_s), "\r\n");
+        if (head->index != 0)
+                p = put(put_decimal(put(p, "X-Rq-Index: "), head->index), "\r\n");
         if (head->location != NULL)
                 p = put_line(p, "Location", head->location);
         if (conn->deflater != NULL)

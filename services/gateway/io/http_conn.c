@@ -17,6 +17,25 @@ void *http_conn_data(const http_conn *conn) { return conn->data; }
 size_t http_conn_queued(const http_conn *conn) { return transport_queued(&conn->transport); }
 void http_conn_keep_on_eof(http_conn *conn) { conn->keep_on_eof = true; }
 
+void http_conn_take_any_size(http_conn *conn) {
+        conn->any_size = true;
+        conn->is_gzip = false;
+}
+
+void http_conn_throttle(http_conn *conn, bool throttled) {
+        if (throttled == conn->throttled || conn->state == CONN_DEAD)
+                return;
+        conn->throttled = throttled;
+        if (throttled) {
+                transport_want_read(&conn->transport, false);
+                wheel_cancel(&conn->server->deadlines, &conn->deadline);
+        } else if (conn->state == CONN_BODY && !conn->eof) {
+                transport_want_read(&conn->transport, true);
+                conn->progress_bytes = conn->body_bytes > 0 ? conn->body_bytes : 1;
+                server_set_deadline(conn->server, conn, conn->server->limits.idle_timeout_us);
+        }
+}
+
 void http_conn_peer(const http_conn *conn, http_peer *ret_peer) {
         *ret_peer = (http_peer) {0};
         transport_peer(&conn->transport, ret_peer->key, ret_peer->text);
@@ -79,6 +98,7 @@ static void become_idle(http_conn *conn) {
  * told from it. And what is long is not waited for. */
 void conn_before_answer(http_conn *conn) {
         const http_request *request = &conn->request;
+        http_conn_throttle(conn, false);
         bool rest_comes = conn->state == CONN_BODY && request->has_body;
         if (rest_comes && (conn->expects_continue || (request->has_length && request->content_length - conn->body_bytes > HTTP_DISCARD_BYTES_MAX)))
                 conn->close_after = true;
@@ -119,7 +139,7 @@ static int on_message_begin(http_parser *parser) {
         conn->field_open = false;
         conn->header_bytes = 0;
         conn->body_bytes = conn->progress_bytes = 0;
-        conn->expects_continue = conn->keep_on_eof = false;
+        conn->expects_continue = conn->keep_on_eof = conn->any_size = conn->throttled = false;
         return 0;
 }
 
@@ -297,12 +317,15 @@ static int on_body(http_parser *parser, const char *at, size_t size) {
                         return refuse(conn, status);
                 if (conn->held)
                         http_parser_pause(parser, 1);
-        } else if (conn->answer == ANSWER_NONE && conn->state == CONN_BODY)
+        } else if (conn->answer == ANSWER_NONE && conn->state == CONN_BODY) {
                 conn->server->handlers.on_body(conn->server->handlers.arg, conn, rq_bytes_of(at, size));
-        else if (conn->answer == ANSWER_DONE && conn->body_bytes > HTTP_DISCARD_BYTES_MAX)
+        } else if (conn->answer == ANSWER_DONE && conn->body_bytes > HTTP_DISCARD_BYTES_MAX) {
                 conn->close_after = conn->linger_after = true;
+                server_dirty(conn->server, conn); /* the answer may have left already */
+        }
         /* A body that nobody wants to read has a limit, too. */
-        if (conn->answer == ANSWER_NONE && conn->state == CONN_BODY && conn->body_bytes > conn->server->limits.body_bytes_max)
+        if (conn->answer == ANSWER_NONE && conn->state == CONN_BODY && !conn->any_size &&
+            conn->body_bytes > conn->server->limits.body_bytes_max)
                 return refuse(conn, 413);
         return conn->state == CONN_DEAD || is_lingering(conn);
 }
@@ -400,7 +423,7 @@ static size_t parse(http_conn *conn, const uint8_t *data, size_t size) {
 
 /* A slow client: headers have one time limit, a body must go on. */
 static void watch_progress(http_conn *conn) {
-        if (conn->state == CONN_BODY) {
+        if (conn->state == CONN_BODY && !conn->throttled) {
                 if (conn->deadline.set && conn->body_bytes - conn->progress_bytes < HTTP_PROGRESS_BYTES && conn->progress_bytes > 0)
                         return;
                 conn->progress_bytes = conn->body_bytes > 0 ? conn->body_bytes : 1;
@@ -508,7 +531,7 @@ static void parse_pending(http_conn *conn) {
                 rq_buf_consume(&conn->pending, conn->pending_at);
                 conn->pending_at = 0;
         }
-        if (conn->state != CONN_DEAD && !conn->eof && !conn->held && conn->pending.size - conn->pending_at < HTTP_PENDING_BYTES_MAX)
+        if (conn->state != CONN_DEAD && !conn->eof && !conn->held && !conn->throttled && conn->pending.size - conn->pending_at < HTTP_PENDING_BYTES_MAX)
                 transport_want_read(&conn->transport, true);
 }
 

@@ -35,6 +35,7 @@ typedef struct http_head {
         unsigned retry_after_s;    /* 0: none */
         const char *location;      /* NULL: none */
         const char *allow;         /* NULL: none */
+        uint64_t index;            /* X-Rq-Index: of the state that the body is; 0: none */
         bool authenticate;         /* ask for user and password */
         bool close;                /* end the connection after this answer */
 } http_head;
@@ -59,6 +60,12 @@ void http_conn_release(http_conn *conn);
 /* The answer of the request in work is wanted also when the client has ended
  * its side: by default such a client is given up soon, and a read cancelled. */
 void http_conn_keep_on_eof(http_conn *conn);
+
+/* Its body may be of any size, and comes as it was sent, also if it is gzip; whoever takes it says when there is room for
+ * more: while throttled, no more of it is read (what was read already still comes, at most
+ * HTTP_READ_BYTES), and the client's time doesn't run. */
+void http_conn_take_any_size(http_conn *conn);
+void http_conn_throttle(http_conn *conn, bool throttled);
 
 /* A whole answer, in two parts (either may be empty). */
 void http_answer(http_conn *conn, const http_head *head, rq_bytes first, rq_bytes second);

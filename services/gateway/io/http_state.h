@@ -78,6 +78,7 @@ struct http_conn {
         bool told;               /* handlers know of the request */
         bool keep_alive, close_after, linger_after, chunked, no_body;
         bool eof, keep_on_eof;
+        bool any_size, throttled; /* of the body: no limit; not read for now */
         bool is_gzip, inflating, more_to_inflate, inflated_whole; /* the body; inflating: held until deflated is used up */
         bool gzip_wanted;        /* by the client, for the answer */
         bool opened;             /* no handshake before it can speak, or none any more */

@@ -88,14 +88,29 @@ rq_err message_send_propose(ipc_link *link, const message_entry *e) {
         return RQ_OK;
 }
 
+rq_err message_send_chunk(ipc_link *link, const message_chunk *c) {
+        uint8_t *body;
+        rq_err r = reserve(link, FIXED_BYTES_MAX, LOAD_CHUNK_HEADER_BYTES + c->data.size, &body);
+        if (r < 0)
+                return r;
+        uint8_t *p = wire_put_number(body, 1, c->abort ? RECORD_ABORT_GROUP : RECORD_LOAD_CHUNK);
+        p = wire_put_number(p, 2, c->timeout_us);
+        p = wire_put_number(p, 3, c->step_budget);
+        load_chunk_encode(p, &c->chunk);
+        if (c->data.size > 0)
+                memcpy(p + LOAD_CHUNK_HEADER_BYTES, c->data.data, c->data.size);
+        ipc_link_commit(link, IPC_PROPOSE, c->request_id, (size_t) (p - body), LOAD_CHUNK_HEADER_BYTES + c->data.size);
+        return RQ_OK;
+}
+
 /* --- READ, QUERY ------------------------------------------------------------ */
 
 static size_t query_room(const message_query *q) {
-        return FIXED_BYTES_MAX + statements_size(q->statements, STATEMENTS_OF_QUERY);
+        return FIXED_BYTES_MAX + statements_size(q->statements, STATEMENTS_OF_QUERY) + q->backup.size + WIRE_VARINT_BYTES_MAX;
 }
 
 /* Query: statements 1, transaction 2, render 3, db_timeout_us 4, request_mode 5, min_index 6, credit_bytes 7, timeout_us 8,
- * max_rows 9, max_bytes 10. */
+ * max_rows 9, max_bytes 10, backup 11. */
 static uint8_t *put_query(uint8_t *p, const message_query *q) {
         p = statements_copy(p, q->statements, STATEMENTS_OF_QUERY);
         p = wire_put_number(p, 2, q->transaction);
@@ -106,6 +121,7 @@ static uint8_t *put_query(uint8_t *p, const message_query *q) {
         p = wire_put_number(p, 7, q->credit_bytes);
         p = wire_put_number(p, 9, q->max_rows);
         p = wire_put_number(p, 10, q->max_bytes);
+        p = wire_put_bytes(p, 11, q->backup.data, q->backup.size);
         return wire_put_number(p, 8, q->timeout_us);
 }
 

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/rng.h"
 #include "ipc/ipc_link.h"
+#include "load_chunk.h"
 
 typedef struct message_render {
         bool associative, timings, pretty, blob_array, qualify_columns, raft_index;
@@ -25,6 +26,13 @@ typedef struct message_entry {     /* PROPOSE with a SqlEntry */
         rq_bytes groups;           /* a run of message_put_group(); empty: none */
 } message_entry;
 
+typedef struct message_chunk {     /* PROPOSE with a piece of a load */
+        uint64_t request_id, timeout_us, step_budget;
+        bool abort;                /* ABORT_GROUP */
+        load_chunk chunk;          /* its request_id is the same */
+        rq_bytes data;
+} message_chunk;
+
 /* A SqlGroup of an entry: so many of its statements are one client's request.
  * Errors: RQ_ENOMEM. */
 rq_err message_put_group(rq_buf *out, uint32_t statement_count, bool transaction);
@@ -36,11 +44,13 @@ typedef struct message_query {     /* the Query of READ and QUERY */
         uint64_t db_timeout_us, min_index, credit_bytes, timeout_us, max_rows, max_bytes;
         uint64_t freshness_us;     /* READ only; 0: none */
         bool freshness_strict;
+        rq_bytes backup;           /* an encoded Backup, which names its format also if it is 0; empty: none */
 } message_query;
 
 /* level: number of ReadLevel. Errors: as ipc_link_reserve(); RQ_ETOOBIG also
  * above what a record of the log holds, for reads too: the receiver refuses it. */
 rq_err message_send_propose(ipc_link *link, const message_entry *entry);
+rq_err message_send_chunk(ipc_link *link, const message_chunk *chunk);
 rq_err message_send_read(ipc_link *link, uint64_t request_id, unsigned level, const message_query *query);
 rq_err message_send_query(ipc_link *link, uint64_t request_id, const message_query *query);
 rq_err message_send_credit(ipc_link *link, uint64_t request_id, uint64_t bytes);

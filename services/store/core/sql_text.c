@@ -135,3 +135,17 @@ rq_bytes sql_text_first_word(rq_bytes sql) {
         token t = next_token(sql, &at);
         return t.kind == TOKEN_WORD ? t.text : (rq_bytes) {0};
 }
+
+bool sql_text_is_vacuum(rq_bytes sql, rq_bytes *ret_rest) {
+        size_t at = 0;
+        token t = next_token(sql, &at);
+        if (t.kind != TOKEN_WORD || t.text.size != 6 || strncasecmp((const char *) t.text.data, "vacuum", 6) != 0)
+                return false;
+        t = next_token(sql, &at);
+        if (t.kind == TOKEN_WORD && t.text.size == 4 && strncasecmp((const char *) t.text.data, "main", 4) == 0)
+                t = next_token(sql, &at);
+        if (t.kind != TOKEN_END && t.kind != TOKEN_SEMICOLON)
+                return false;
+        *ret_rest = t.kind == TOKEN_END ? (rq_bytes) {0} : rq_bytes_of(sql.data + at, sql.size - at);
+        return true;
+}

@@ -32,4 +32,7 @@ bool sql_text_pragma_disallowed(rq_bytes sql);
  * comments; empty if it begins otherwise. Borrowed from sql. */
 rq_bytes sql_text_first_word(rq_bytes sql);
 
+/* VACUUM of this database, with nothing else said: *ret_rest is what follows it. */
+bool sql_text_is_vacuum(rq_bytes sql, rq_bytes *ret_rest);
+
 #endif

@@ -8,6 +8,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "io/applier_entry.h"
+#include "io/load_staging.h"
+#include "io/sql_load.h"
 #include "record.h"
 
 enum {
@@ -20,6 +22,8 @@ struct applier {
         files *files;
         store_state state;
         entry_context entry;
+        load_staging *staging;
+        load_progress load; /* as of state */
         sqlite3_stmt *begin, *commit, *rollback;
         _Atomic uint64_t hi, lo;
         struct {
@@ -84,6 +88,8 @@ rq_err applier_new(files *f, const store_state *state, const applier_options *op
                 r = prepare(db, "ROLLBACK", &a->rollback);
         if (r >= 0)
                 r = entry_context_init(&a->entry, db, f, options);
+        if (r >= 0)
+                r = load_staging_new(sqlite3_db_filename(db, "main"), &a->staging);
         if (r < 0) {
                 (void) applier_free(a);
                 return r;
@@ -97,6 +103,7 @@ uint64_t applier_slow_us(const applier *a) { return a->entry.slow_us; }
 applier *applier_free(applier *a) {
         if (a == NULL)
                 return NULL;
+        a->staging = load_staging_free(a->staging);
         entry_context_done(&a->entry);
         (void) sqlite3_finalize(a->begin);
         (void) sqlite3_finalize(a->commit);
@@ -123,8 +130,9 @@ static rq_err begin(applier *a) {
         return run(a->begin) == SQLITE_OK ? RQ_OK : files_failure(a->files, true) ?: RQ_EIO;
 }
 
-/* On success `next` is the truth; readers learn it. */
-static rq_err commit(applier *a, const store_state *next) {
+/* On success `next` and `load` are the truth; readers learn it. A load that is open
+ * holds the files back: its chunks are in no file that a start would find. */
+static rq_err commit(applier *a, const store_state *next, const load_progress *load) {
         atomic_store(&a->hi, next->index);
         if (!sqlite3_get_autocommit(a->entry.db) && run(a->commit) != SQLITE_OK) {
                 rq_err r = files_failure(a->files, true) ?: RQ_EIO;
@@ -133,6 +141,10 @@ static rq_err commit(applier *a, const store_state *next) {
                 return r;
         }
         a->state = *next;
+        if (!load->open)
+                load_staging_end(a->staging);
+        a->load = *load;
+        files_hold(a->files, load->open);
         entry_committed(&a->entry);
         files_committed(a->files, &a->state);
         atomic_store(&a->lo, next->index);
@@ -159,7 +171,8 @@ static rq_err read_record(rq_bytes bytes, const store_state *state, record *ret)
                 return RQ_EDIVERGED;
         if (rec.header.feature_level > RECORD_FEATURE_LEVEL)
                 return RQ_EVERSION;
-        bool known = rec.header.kind == RECORD_NOOP || rec.header.kind == RECORD_SQL || rec.header.kind == RECORD_BARRIER;
+        bool known = rec.header.kind == RECORD_NOOP || rec.header.kind == RECORD_SQL || rec.header.kind == RECORD_BARRIER ||
+                     rec.header.kind == RECORD_LOAD_CHUNK || rec.header.kind == RECORD_ABORT_GROUP;
         if (!known && (rec.header.flags & RECORD_CRITICAL) != 0)
                 return RQ_EVERSION;
         rec.size = RECORD_HEADER_BYTES + rec.body.size;
@@ -175,25 +188,104 @@ static void advance(store_state *state, const record *rec, uint64_t outcome_hash
         state->database_id = rec->header.database_id;
 }
 
+/* --- loads ---------------------------------------------------------------------- */
+
+/* All chunks of a file are here. */
+static rq_err replace_database(applier *a, const record *rec, char problem[static LOAD_PROBLEM_BYTES]) {
+        statements_forget(a->entry.statements);
+        rq_err r = load_staging_replace(a->staging, a->entry.db, problem);
+        atomic_store(&a->entry.schema_index, rec->header.index);
+        return r;
+}
+
+/* What is answered to a chunk: proto/README.md, Loads. */
+typedef enum load_answer { LOAD_WENT_ON = 0, LOAD_RAN = 'J', LOAD_REFUSED = 'R', LOAD_BAD = 'B' } load_answer;
+
+static rq_err load_result(applier *a, const load_chunk *chunk, load_answer answer, const char *problem, uint64_t index,
+                          apply_output *out, entry_outcome *outcome) {
+        const char kind = (char) answer;
+        size_t offset = out->json.size;
+        if (answer == LOAD_RAN && json_failed(a->entry.json))
+                return RQ_ENOMEM;
+        rq_err r = answer != LOAD_WENT_ON ? rq_buf_append(&out->json, &kind, 1) : RQ_OK;
+        if (r >= 0 && answer != LOAD_WENT_ON)
+                r = rq_buf_append_bytes(&out->json, answer == LOAD_RAN ? json_bytes(a->entry.json) : rq_bytes_text(problem));
+        outcome->has_result = true;
+        outcome->result = (apply_result) {
+                .gateway = chunk->incarnation, .request_id = chunk->request_id, .index = index,
+                .offset = offset, .size = out->json.size - offset, .spill_fd = -1,
+        };
+        return r;
+}
+
+/* All of it is here: run, or become the database. */
+static rq_err end_load(applier *a, const record *rec, load_progress *load, bool asked, char problem[static SQL_LOAD_PROBLEM_BYTES],
+                       load_answer *ret_answer, uint64_t *ret_hash) {
+        load->open = false;
+        if (load->text) {
+                *ret_answer = LOAD_RAN;
+                return sql_load_run(&a->entry, &rec->header, load_staging_fd(a->staging), asked ? a->entry.json : NULL, problem, ret_hash);
+        }
+        rq_err r = replace_database(a, rec, problem);
+        *ret_answer = problem[0] != '\0' ? LOAD_BAD : LOAD_WENT_ON;
+        return r;
+}
+
+/* What ends a load is a transaction of its own: RQ_ECANCELED if not alone. */
+static rq_err apply_load(applier *a, const record *rec, bool alone, applier_wanted wanted, void *wanted_arg, apply_output *out,
+                         load_progress *load, entry_outcome *outcome) {
+        char problem[SQL_LOAD_PROBLEM_BYTES] = "";
+        load_chunk chunk;
+        rq_bytes data;
+        rq_err r = load_chunk_decode(rec->body, &chunk, &data);
+        if (r == RQ_EPROTO) /* made so; the same on every node */
+                return RQ_OK;
+        if (r < 0)
+                return r;
+        bool asked = wanted == NULL || wanted(wanted_arg, &chunk.incarnation);
+        load_answer answer = LOAD_WENT_ON;
+        if (rec->header.kind == RECORD_ABORT_GROUP) {
+                load_staging_abort(load, chunk.group);
+        } else if (chunk.last && !alone) {
+                return RQ_ECANCELED;
+        } else {
+                r = load_staging_add(a->staging, load, &chunk, data, rec->header.clock_us, problem);
+                if (problem[0] != '\0')
+                        answer = LOAD_REFUSED;
+                else if (r >= 0 && chunk.last)
+                        r = end_load(a, rec, load, asked, problem, &answer, &outcome->hash);
+        }
+        if (r < 0)
+                return r;
+        outcome->hash = rq_hash_mix(outcome->hash, problem[0] != '\0');
+        return asked ? load_result(a, &chunk, answer, problem, rec->header.index, out, outcome) : RQ_OK;
+}
+
+/* --- batches -------------------------------------------------------------------- */
+
 /* Runs one record inside (or, alone, with) its transactions and keeps its result. */
 static rq_err apply_record(applier *a, const record *rec, bool alone, applier_wanted wanted, void *wanted_arg,
-                           apply_output *out, store_state *state, bool *ret_gone) {
+                           apply_output *out, store_state *state, load_progress *load, bool *ret_gone) {
         entry_outcome outcome = {0};
+        rq_err r = RQ_OK;
         *ret_gone = false;
-        if (rec->header.kind == RECORD_SQL) {
-                rq_err r = entry_run(&a->entry, &rec->header, rec->body, alone, wanted, wanted_arg, out, &outcome);
-                if (r == RQ_ECANCELED) { /* the transaction is gone: not an error, but not here */
-                        *ret_gone = true;
-                        return RQ_OK;
-                }
-                if (r < 0)
+        if (rec->header.kind == RECORD_LOAD_CHUNK || rec->header.kind == RECORD_ABORT_GROUP)
+                r = apply_load(a, rec, alone, wanted, wanted_arg, out, load, &outcome);
+        else
+                load_other_entry(load, rec->header.clock_us);
+        if (rec->header.kind == RECORD_SQL)
+                r = entry_run(&a->entry, &rec->header, rec->body, alone, wanted, wanted_arg, out, &outcome);
+        if (r == RQ_ECANCELED) { /* the transaction is gone: not an error, but not here */
+                *ret_gone = true;
+                return RQ_OK;
+        }
+        if (r < 0)
+                return r;
+        if (outcome.has_result) {
+                r = output_add(out, &outcome.result);
+                if (r < 0) {
+                        rq_closep(&outcome.result.spill_fd);
                         return r;
-                if (outcome.has_result) {
-                        r = output_add(out, &outcome.result);
-                        if (r < 0) {
-                                rq_closep(&outcome.result.spill_fd);
-                                return r;
-                        }
                 }
         }
         advance(state, rec, outcome.hash);
@@ -211,10 +303,11 @@ static rq_err apply_alone(applier *a, rq_bytes records, applier_wanted wanted, v
         if (r < 0)
                 return r;
         atomic_store(&a->hi, rec.header.index);
-        r = apply_record(a, &rec, true, wanted, wanted_arg, out, &next, &gone);
+        load_progress load = a->load;
+        r = apply_record(a, &rec, true, wanted, wanted_arg, out, &next, &load, &gone);
         rq_assert(!gone);
         if (r >= 0)
-                r = commit(a, &next);
+                r = commit(a, &next, &load);
         if (r < 0) {
                 roll_back(a);
                 files_undo_commits(a->files);
@@ -238,6 +331,7 @@ static rq_err apply_batch(applier *a, rq_bytes records, size_t limit, bool may_s
         size_t count = out->count, json_size = out->json.size, applied = 0, bytes = 0;
         uint64_t until_us = rq_clock_mono_us() + BATCH_TIME_US;
         store_state next = a->state;
+        load_progress load = a->load;
         bool gone = false;
 
         (void) files_failure(a->files, true);
@@ -250,7 +344,7 @@ static rq_err apply_batch(applier *a, rq_bytes records, size_t limit, bool may_s
                         break;
                 }
                 if (r >= 0)
-                        r = apply_record(a, &rec, false, wanted, wanted_arg, out, &next, &gone);
+                        r = apply_record(a, &rec, false, wanted, wanted_arg, out, &next, &load, &gone);
                 if (r < 0 || gone)
                         break;
                 applied++;
@@ -259,7 +353,7 @@ static rq_err apply_batch(applier *a, rq_bytes records, size_t limit, bool may_s
                         break;
         }
         if (r >= 0 && !gone)
-                r = commit(a, &next);
+                r = commit(a, &next, &load);
         if (r < 0 || gone) {
                 roll_back(a);
                 output_cut(out, count, json_size);

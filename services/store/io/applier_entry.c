@@ -10,6 +10,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "io/slow_statement.h"
+#include "core/sql_text.h"
+#include "io/db_copy.h"
 #include "io/stmt_rows.h"
 #include "log_entry.pb-c.h"
 
@@ -481,6 +483,32 @@ static bool run_statement(run *r, statement *st, bind_cursor *cursor, bool last)
         return !failed && r->error >= 0;
 }
 
+/* Never in place, which would give rows other ids than on a node that got the
+ * database by a copy (hazard 9): a vacuumed copy replaces the database, in a
+ * transaction of its own. False: the text ends here. */
+static bool run_vacuum(run *r, bool in_transaction, bool last) {
+        char problem[DB_COPY_PROBLEM_BYTES] = "cannot VACUUM from within a transaction";
+        if (!in_transaction && !r->alone) {
+                r->gone = true; /* the batch's transaction is in the way */
+                return false;
+        }
+        if (!in_transaction) {
+                statements_forget(r->c->statements);
+                r->error = db_copy_vacuum(r->c->db, problem);
+                atomic_store(&r->c->schema_index, r->index);
+                if (r->error < 0)
+                        return false;
+        }
+        bool failed = problem[0] != '\0';
+        count_outcome(r, failed ? SQLITE_ERROR : SQLITE_DONE, 0, 0);
+        if (failed)
+                answer_problem(r, NULL, problem, false);
+        else if (r->json != NULL && last)
+                json_empty_result(r->json, false);
+        r->failed |= failed;
+        return !failed;
+}
+
 /* One statement of the request: a text that may hold several. */
 static void run_text(run *r, const Rq__Statement *text) {
         entry_context *c = r->c;
@@ -492,6 +520,11 @@ static void run_text(run *r, const Rq__Statement *text) {
                 return; /* no slot among the results (http-api.md, Request bodies) */
         while (go_on && rest.size > 0) {
                 statement st;
+                if (sql_text_is_vacuum(rest, &rest)) {
+                        any = true;
+                        go_on = run_vacuum(r, r->transaction || c->open.open, statements_blank(rest));
+                        continue;
+                }
                 rq_err e = statements_prepare(c->statements, rest, &st, &rest);
                 if (e < 0) {
                         r->error = e;

@@ -3,10 +3,14 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "core/json_rows.h"
 #include "core/sql_text.h"
+#include "io/db_copy.h"
+#include "io/db_dump.h"
 #include "io/statements.h"
 #include "io/sqlite_memory.h"
 #include "io/slow_statement.h"
@@ -22,6 +26,9 @@ enum {
         TRY_BYTES_MAX      = 256 * 1024, /* of memory; functions take time in proportion */
         TRY_QUERY_BYTES_MAX = 16 * 1024, /* of parameters; likewise */
         TRY_STATEMENTS_MAX = 4,
+        BACKUP_TABLES_MAX  = 1000,
+        EXACT_US           = 5 * 1000 * 1000,
+        EXACT_PAUSE_US     = 50,
         TRY_SLOW_US        = 2 * DB_TRY_US, /* not tried again at once, though it succeeded */
 };
 
@@ -328,8 +335,59 @@ static db_read_outcome fail(db_reader *r, const char *text) {
         return DB_READ_FAILED;
 }
 
+/* --- copies of all of it -------------------------------------------------------- */
+
+static bool send_bytes(void *arg, rq_bytes piece) {
+        db_reader *r = arg;
+        r->gave_up = !r->send(r->send_arg, r->index, piece);
+        return !r->gave_up;
+}
+
+static rq_err dump_all(db_reader *r, const Rq__Backup *backup) {
+        rq_bytes tables[BACKUP_TABLES_MAX];
+        if (backup->n_tables > BACKUP_TABLES_MAX)
+                return RQ_ETOOBIG;
+        for (size_t i = 0; i < backup->n_tables; i++)
+                tables[i] = rq_bytes_of(backup->tables[i].data, backup->tables[i].len);
+        const db_dump_ask ask = { .tables = tables, .table_count = backup->n_tables, .send = send_bytes, .arg = r };
+        return db_dump(r->db, &ask);
+}
+
+/* The copy is made at the disk's pace and the transaction ended, so that a slow
+ * client doesn't hold checkpoints back (hazard 20). */
+static rq_err copy_all(db_reader *r, const Rq__Backup *backup) {
+        RQ_CLEANUP(rq_closep) int fd = -1;
+        rq_err e = db_copy_out(r->db, backup->format == RQ__BACKUP__FORMAT__VACUUM, r->stop, &fd);
+        if (e < 0)
+                return e;
+        (void) sqlite3_reset(r->snapshot);
+        return db_copy_send_file(fd, backup->format == RQ__BACKUP__FORMAT__BINARY ? DB_WAL : DB_ROLLBACK, send_bytes, r);
+}
+
+static db_read_outcome back_up(db_reader *r) {
+        const Rq__Backup *backup = r->query->backup;
+        rq_err e;
+        json_reset_bytes(r->json); /* the answer isn't JSON */
+        if (backup->format == RQ__BACKUP__FORMAT__SQL)
+                e = dump_all(r, backup);
+        else if (backup->format <= RQ__BACKUP__FORMAT__VACUUM)
+                e = copy_all(r, backup);
+        else
+                return fail(r, "a kind of backup that this version doesn't know");
+        if (e == RQ_OK)
+                return DB_READ_DONE;
+        if (is_stopped(r) || r->gave_up)
+                return DB_READ_STOPPED;
+        (void) snprintf(r->problem, sizeof r->problem, "the backup failed: %s", rq_err_text(e));
+        return DB_READ_FAILED;
+}
+
+/* --- all in one transaction ------------------------------------------------------ */
+
 static db_read_outcome run_in_snapshot(db_reader *r) {
         bool needed = false;
+        if (r->query->backup != NULL)
+                return back_up(r);
         if (r->query->request_mode && needs_log(r, &needed) < 0)
                 return fail(r, "out of memory");
         if (needed)
@@ -345,6 +403,23 @@ static db_read_outcome run_in_snapshot(db_reader *r) {
         }
         json_end(r->json, r->late_problem[0] != '\0' ? r->late_problem : r->open.open ? transaction_left_open : NULL);
         return json_failed(r->json) ? fail(r, "out of memory") : DB_READ_DONE;
+}
+
+static bool begin_snapshot(db_reader *r) { return sqlite3_step(r->snapshot) == SQLITE_ROW; }
+
+/* Begins again until no commit was under way meanwhile: then the transaction sees
+ * one index, not at most one (hazard 21). */
+static bool begin_exactly(db_reader *r) {
+        for (uint64_t until_us = rq_clock_mono_us() + EXACT_US; rq_clock_mono_us() < until_us && !is_stopped(r);) {
+                (void) sqlite3_reset(r->snapshot);
+                uint64_t index = applier_lo(r->applier);
+                if (!begin_snapshot(r))
+                        return false;
+                if (applier_hi(r->applier) == index)
+                        return true;
+                (void) usleep(EXACT_PAUSE_US);
+        }
+        return false;
 }
 
 db_read_outcome db_reader_run(db_reader *r, const Rq__Query *query, const atomic_bool *stop,
@@ -371,8 +446,10 @@ db_read_outcome db_reader_run(db_reader *r, const Rq__Query *query, const atomic
                 r->index = applier_lo(r->applier);
                 json_end(r->json, "disallowed pragma");
                 outcome = json_failed(r->json) ? fail(r, "out of memory") : DB_READ_DONE;
-        } else if (sqlite3_step(r->snapshot) != SQLITE_ROW) {
+        } else if (!begin_snapshot(r)) {
                 outcome = is_stopped(r) ? DB_READ_STOPPED : fail(r, sqlite3_errmsg(r->db));
+        } else if (query->backup != NULL && !begin_exactly(r)) {
+                outcome = is_stopped(r) ? DB_READ_STOPPED : fail(r, "no moment between two writes was found for the backup, try again");
         } else {
                 /* What could be seen was about to be committed before now: hazard 21. */
                 r->index = applier_hi(r->applier);

@@ -46,6 +46,8 @@ struct files {
         /* The writer's thread */
         runtime_state published; /* what the runtime record says, also without one */
         bool opened;             /* published means something */
+        bool held;               /* nothing is published: files_hold() */
+        wal_extent named;        /* the last commit that the caller has named, held or not */
         bool memory_counted;
         atomic_bool half_applied; /* the WAL holds commits that nobody may build upon */
         uint64_t memory_failures; /* of the writer's thread, when last cleared */
@@ -139,6 +141,7 @@ static void publish(files *f, const store_state *state) {
         };
         if (at.frames > 0)
                 memcpy(f->published.extent.salts, at.salts, WAL_SALTS_BYTES);
+        f->named = f->published.extent;
         runtime_record_put(f->record, &f->published);
         update_sizes(f, &at);
 }
@@ -203,9 +206,8 @@ rq_err files_open(int folder_fd, const char *folder_path, int run_dir_fd, files 
 
 /* Closing */
 
-static bool is_published(const files *f, const wal_position *at) {
-        return at->frames == f->published.extent.frames &&
-               (at->frames == 0 || memcmp(at->salts, f->published.extent.salts, WAL_SALTS_BYTES) == 0);
+static bool is_at(const wal_extent *extent, const wal_position *at) {
+        return at->frames == extent->frames && (at->frames == 0 || memcmp(at->salts, extent->salts, WAL_SALTS_BYTES) == 0);
 }
 
 /* Only at a commit that the caller has named: otherwise *state* would call the
@@ -215,7 +217,7 @@ static bool may_close(const files *f) {
         if (f->writer == NULL || !f->opened || f->swapped || !sqlite3_get_autocommit(f->writer))
                 return false;
         at = wal_index_position(vfs_wal_index(f->vfs));
-        return is_published(f, &at);
+        return is_at(&f->published.extent, &at);
 }
 
 /* The WAL has done its work: without it the next start has nothing to check. */
@@ -303,15 +305,24 @@ rq_err files_failure(files *f, bool clear) {
 
 /* Commits and checkpoints */
 
+void files_hold(files *f, bool held) { f->held = held; }
+
 void files_committed(files *f, const store_state *state) {
-        publish(f, state);
+        if (!f->held) {
+                publish(f, state);
+                return;
+        }
+        wal_position at = wal_index_position(vfs_wal_index(f->vfs));
+        f->named = (wal_extent) { .frames = at.frames, .page_size = at.page_size };
+        memcpy(f->named.salts, at.salts, WAL_SALTS_BYTES);
+        update_sizes(f, &at);
 }
 
 /* The runtime record still names the commit before: the next start cuts the WAL
  * there. An empty WAL has begun anew, and nothing was committed to it. */
 void files_undo_commits(files *f) {
         wal_position at = wal_index_position(vfs_wal_index(f->vfs));
-        if (at.frames > 0 && !is_published(f, &at))
+        if (at.frames > 0 && !is_at(&f->named, &at))
                 atomic_store(&f->half_applied, true);
 }
 
@@ -320,7 +331,7 @@ rq_err files_checkpoint(files *f, const store_state *state, bool force) {
         rq_err r;
         if (atomic_load(&f->half_applied))
                 return RQ_EIO;
-        if (f->swapped)
+        if (f->held || f->swapped)
                 return RQ_OK;
         /* The record must reach as far as an intent: recovery by it would cut
          * off frames that are in the file. */
@@ -353,7 +364,7 @@ image_set *files_images(files *f) { return f->images; }
 void files_checkpoint_soon(files *f) { checkpoint_soon(f->checkpoint); }
 
 uint32_t files_checkpoint_wait_ms(const files *f, const store_state *state) {
-        return checkpoint_wait_ms(f->checkpoint, state);
+        return f->held ? UINT32_MAX : checkpoint_wait_ms(f->checkpoint, state);
 }
 
 bool files_broken(const files *f) {

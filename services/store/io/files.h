@@ -86,6 +86,10 @@ void files_undo_commits(files *f);
  * record. Writer. */
 void files_committed(files *f, const store_state *state);
 
+/* While held, commits go into the WAL, but neither the runtime record nor a
+ * checkpoint moves on: the next start is at the last commit before. Writer. */
+void files_hold(files *f, bool held);
+
 /* Between batches: starts or finishes a checkpoint as the WAL's size and the
  * time ask for. Copying and syncs happen on files' own thread; the writer is
  * held only when the WAL has to begin anew (files_options.wal_bytes_max).

@@ -54,7 +54,7 @@ typedef struct cached {
 struct statements {
         sqlite3 *db;
         statements_rules rules;
-        bool foreign_keys;
+        bool foreign_keys, own_tables;
         const extensions *extensions;
         rq_table by_text;
         rq_list by_use;
@@ -288,6 +288,11 @@ statements *statements_free(statements *s) {
         return NULL;
 }
 
+void statements_allow_own_tables(statements *s, bool allowed) {
+        statements_forget(s); /* what was prepared by other rules */
+        s->own_tables = allowed;
+}
+
 static uint64_t key_of(rq_bytes sql) {
         return (uint64_t) rq_crc32c(0, sql.data, sql.size) << 32 | (uint32_t) sql.size;
 }
@@ -345,7 +350,7 @@ static bool refused_by_name(statements *s, rq_bytes sql, statement *ret) {
         rq_bytes word = sql_text_first_word(sql);
         if (word.size != 6 || strncasecmp((const char *) word.data, "vacuum", 6) != 0)
                 return false;
-        fail(s, ret, SQLITE_AUTH, s->rules == STATEMENTS_READER ? change_refused : "VACUUM is not available yet");
+        fail(s, ret, SQLITE_AUTH, s->rules == STATEMENTS_READER ? change_refused : "VACUUM INTO is not available: a client has no files, use /db/backup?vacuum");
         return true;
 }
 
@@ -414,7 +419,7 @@ static rq_err prepare_new(statements *s, rq_bytes sql, uint64_t key, statement *
                         fail(s, ret, rc & 0xff, s->refused ? s->problem : sqlite3_errmsg(s->db));
                 return RQ_OK;
         }
-        if (s->seen.writes_statistics && !s->seen.ddl && s->rules == STATEMENTS_WRITER) {
+        if (s->seen.writes_statistics && !s->seen.ddl && s->rules == STATEMENTS_WRITER && !s->own_tables) {
                 (void) sqlite3_finalize(stmt);
                 fail(s, ret, SQLITE_AUTH, "statistics can't be written: run ANALYZE");
                 return RQ_OK;

@@ -68,6 +68,9 @@ bool statements_is_trusted(statements *s, rq_bytes sql, uint64_t schema_index);
  * cached one would be prepared anew by SQLite itself, past our rules.) */
 void statements_forget(statements *s);
 
+/* A dump's text may write what is otherwise refused: statistics. */
+void statements_allow_own_tables(statements *s, bool allowed);
+
 /* "disallowed pragma" (sql.md, Not available in a write): journal_mode =, wal_autocheckpoint =,
  * wal_checkpoint, synchronous =, query_only = in any spelling, anywhere in the
  * text: the whole request is refused. Pure text scan. */

@@ -1,0 +1,180 @@
+#include "io/db_verify.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "io/connection.h"
+#include "io/db_copy.h"
+#include "io/files_io.h"
+
+/* Offsets in the first 100 bytes: <https://sqlite.org/fileformat2.html>, 1.3. */
+enum {
+        PAGE_SIZE_AT      = 16,
+        RESERVED_AT       = 20,
+        CHANGES_AT        = 24,
+        PAGES_AT          = 28,
+        ENCODING_AT       = 56,
+        VALID_FOR_AT      = 92,
+        PAGE_BYTES_MIN    = 512,
+        PAGE_BYTES_MAX    = 65536,
+        USABLE_BYTES_MIN  = 480,
+        ENCODING_UTF8     = 1,
+};
+
+typedef struct verdict {
+        char *problem; /* DB_VERIFY_PROBLEM_BYTES */
+        rq_err error;  /* of the machine */
+} verdict;
+
+__attribute__((format(printf, 2, 3)))
+static bool bad(verdict *v, const char *format, ...) {
+        va_list args;
+        va_start(args, format);
+        (void) vsnprintf(v->problem, DB_VERIFY_PROBLEM_BYTES, format, args);
+        va_end(args);
+        return false;
+}
+
+static uint32_t get_big_u32(const uint8_t *p) { return (uint32_t) p[0] << 24 | (uint32_t) p[1] << 16 | (uint32_t) p[2] << 8 | p[3]; }
+
+static bool check_header(verdict *v, const uint8_t *h, uint64_t bytes) {
+        static const char magic[16] = "SQLite format 3";
+        if (bytes < DB_HEADER_BYTES || memcmp(h, magic, sizeof magic) != 0)
+                return bad(v, "not a SQLite database file: it does not begin with \"SQLite format 3\"");
+        uint32_t page = (uint32_t) h[PAGE_SIZE_AT] << 8 | h[PAGE_SIZE_AT + 1];
+        page = page == 1 ? PAGE_BYTES_MAX : page;
+        if (page < PAGE_BYTES_MIN || (page & (page - 1)) != 0)
+                return bad(v, "damaged header: a page size of %u bytes", page);
+        if (page - h[RESERVED_AT] < USABLE_BYTES_MIN)
+                return bad(v, "damaged header: %u of the %u bytes of a page are reserved", h[RESERVED_AT], page);
+        for (size_t i = DB_VERSIONS_AT; i < DB_VERSIONS_AT + 2; i++)
+                if (h[i] != DB_ROLLBACK && h[i] != DB_WAL)
+                        return bad(v, "of a format that this version doesn't know: %u", h[i]);
+        uint32_t encoding = get_big_u32(h + ENCODING_AT);
+        if (encoding > ENCODING_UTF8)
+                return bad(v, encoding <= 3 ? "its text is UTF-16, only UTF-8 is supported: dump it as SQL and load that"
+                                            : "damaged header: text encoding %u", encoding);
+        /* Programs before SQLite 3.7 didn't keep the number of pages. */
+        uint64_t pages = get_big_u32(h + PAGES_AT);
+        if (pages == 0 || get_big_u32(h + CHANGES_AT) != get_big_u32(h + VALID_FOR_AT))
+                pages = bytes / page;
+        if (pages == 0 || bytes < pages * page)
+                return bad(v, "cut off: it has %llu bytes, its header says %llu", (unsigned long long) bytes,
+                           (unsigned long long) (pages == 0 ? page : pages * page));
+        return true;
+}
+
+/* --- content ------------------------------------------------------------------- */
+
+static void close_database(sqlite3 **db) {
+        (void) sqlite3_close(*db);
+        *db = NULL;
+}
+
+static void finalize(sqlite3_stmt **stmt) { (void) sqlite3_finalize(*stmt); }
+
+/* Damage is the file's; what may pass is the machine's. */
+static bool failed(verdict *v, sqlite3 *db, int code) {
+        switch (code & 0xff) {
+        case SQLITE_NOMEM:
+        case SQLITE_FULL:
+        case SQLITE_IOERR:
+        case SQLITE_CANTOPEN:
+        case SQLITE_BUSY:
+        case SQLITE_LOCKED:
+        case SQLITE_PERM:
+                v->error = connection_error(code);
+                return false;
+        default:
+                return bad(v, "damaged, or not readable for this version: %s", db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(code));
+        }
+}
+
+static bool prepare(verdict *v, sqlite3 *db, const char *sql, sqlite3_stmt **ret_stmt) {
+        int code = sqlite3_prepare_v2(db, sql, -1, ret_stmt, NULL);
+        return code == SQLITE_OK || failed(v, db, code);
+}
+
+static bool quick_check(verdict *v, sqlite3 *db) {
+        RQ_CLEANUP(finalize) sqlite3_stmt *stmt = NULL;
+        if (!prepare(v, db, "PRAGMA quick_check(1)", &stmt))
+                return false;
+        int code = sqlite3_step(stmt);
+        if (code != SQLITE_ROW)
+                return failed(v, db, code);
+        const char *text = (const char *) sqlite3_column_text(stmt, 0);
+        if (text == NULL || strcmp(text, "ok") != 0)
+                return bad(v, "damaged: %.150s", text != NULL ? text : "it can't be checked");
+        return true;
+}
+
+static bool check_table(verdict *v, sqlite3 *db, const char *table) {
+        RQ_CLEANUP(finalize) sqlite3_stmt *stmt = NULL;
+        char *sql = sqlite3_mprintf("SELECT 1 FROM main.\"%w\" WHERE _rowid_ = 9223372036854775807", table);
+        if (sql == NULL) {
+                v->error = RQ_ENOMEM;
+                return false;
+        }
+        int code = sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
+        sqlite3_free(sql);
+        if (code == SQLITE_OK)
+                code = sqlite3_step(stmt);
+        else if ((code & 0xff) == SQLITE_ERROR)
+                return true; /* a column of that name hides it, or a function is missing: nothing can be said */
+        if (code == SQLITE_DONE)
+                return true;
+        if (code == SQLITE_ROW)
+                return bad(v, "table %.100s has the rowid 9223372036854775807 without AUTOINCREMENT: ids after it would be random", table);
+        return failed(v, db, code);
+}
+
+/* Hazard 8: SQLite draws the ids after the highest one at random. */
+static bool check_rowids(verdict *v, sqlite3 *db) {
+        RQ_CLEANUP(finalize) sqlite3_stmt *tables = NULL;
+        if (!prepare(v, db, "SELECT l.name FROM pragma_table_list AS l JOIN sqlite_schema AS s ON s.name = l.name AND s.type = 'table'"
+                            " WHERE l.schema = 'main' AND l.type = 'table' AND l.wr = 0 AND s.sql NOT LIKE '%AUTOINCREMENT%'", &tables))
+                return false;
+        int code;
+        while ((code = sqlite3_step(tables)) == SQLITE_ROW) {
+                const char *name = (const char *) sqlite3_column_text(tables, 0);
+                if (name != NULL && !check_table(v, db, name))
+                        return false;
+        }
+        return code == SQLITE_DONE || failed(v, db, code);
+}
+
+static bool check_content(verdict *v, const char *path) {
+        RQ_CLEANUP(close_database) sqlite3 *db = NULL;
+        static const char pragmas[] =
+                "PRAGMA cache_size=-2048; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY; PRAGMA query_only=ON;";
+        int code = sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
+        if (code == SQLITE_OK)
+                code = sqlite3_exec(db, pragmas, NULL, NULL, NULL);
+        if (code != SQLITE_OK)
+                return failed(v, db, code);
+        return quick_check(v, db) && check_rowids(v, db);
+}
+
+rq_err db_verify(int fd, const char *path, char ret_problem[static DB_VERIFY_PROBLEM_BYTES]) {
+        verdict v = { .problem = ret_problem };
+        uint8_t header[DB_HEADER_BYTES] = {0};
+        struct stat st;
+        size_t size;
+        ret_problem[0] = '\0';
+        if (fstat(fd, &st) < 0)
+                return files_io_error(errno);
+        rq_err r = files_io_read_at(&files_io_kernel, fd, header, sizeof header, 0, &size);
+        if (r < 0)
+                return r;
+        if (check_header(&v, header, (uint64_t) st.st_size)) {
+                v.error = db_copy_set_journal(fd, DB_ROLLBACK);
+                if (v.error >= 0)
+                        (void) check_content(&v, path);
+        }
+        return v.error;
+}
