@@ -368,9 +368,6 @@ rq_err reads_new(rq_loop *loop, files *f, const applier *a, uint32_t threads_max
                 e = rq_task_init(&r->turn_end, loop, on_turn_end, r);
         if (e >= 0)
                 e = read_pool_new(f, a, threads_max, &r->wake, &r->pool);
-        /* An empty database has nothing to serve by itself: it may be waiting for a snapshot. */
-        if (r->delivered_index == 0)
-                r->alone_at_us = UINT64_MAX;
         if (e < 0)
                 return reads_free(r), e;
         *ret_reads = r;
@@ -396,6 +393,7 @@ void reads_interrupt(reads *r) {
                 read_pool_interrupt(r->pool);
 }
 
+void reads_never_alone(reads *r) { r->alone_at_us = UINT64_MAX; }
 void reads_pause(reads *r) { r->paused = true; }
 uint32_t reads_running(const reads *r) { return r->running; }
 

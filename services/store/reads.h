@@ -39,6 +39,9 @@ void reads_applied(reads *r, uint64_t index);
  * applied no read runs (hazard 19). */
 void reads_commit_known(reads *r, uint64_t commit_index);
 
+/* What is here isn't served without a word of consensus, however long that takes. */
+void reads_never_alone(reads *r);
+
 /* Reads wait, also new ones, and what runs goes on: the files are about to be
  * opened anew. reads_close() when reads_running() is 0, at the latest after
  * reads_interrupt() and some patience; then reads_open() with the new files, and

@@ -376,6 +376,9 @@ static rq_err store_start(rq_service *service, void **ret_state) {
                 store_free(s);
                 return r;
         }
+        /* An empty database in the place of one that couldn't be used has nothing to serve by itself. */
+        if (s->state.index == 0 && aside_is_there(rq_service_folder_fd(service)))
+                reads_never_alone(s->reads);
         rq_timer_set(&s->tick, TICK_US);
         tell_status(s);
         *ret_state = s;

@@ -15,6 +15,8 @@ static const char *const names[] = {
         DATABASE_WAL_NAME, DATABASE_FILE_NAME "-wal", DATABASE_FILE_NAME "-journal", DATABASE_FILE_NAME, INTENT_FILE_NAME, STATE_FILE_NAME,
 };
 
+bool aside_is_there(int folder_fd) { return faccessat(folder_fd, ASIDE_FOLDER_NAME, F_OK, 0) == 0; }
+
 rq_err aside_move(int folder_fd) {
         if (mkdirat(folder_fd, ASIDE_FOLDER_NAME, 0750) < 0 && errno != EEXIST)
                 return rq_err_from_errno(errno);

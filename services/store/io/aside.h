@@ -4,9 +4,13 @@
 #ifndef RQ_STORE_ASIDE_H
 #define RQ_STORE_ASIDE_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 #define ASIDE_FOLDER_NAME "aside"
+
+bool aside_is_there(int folder_fd);
 
 /* Moves what there is of the database's files. May be repeated after a crash amid
  * it. Nothing of them may be open. Errors: RQ_EIO and the like. */
