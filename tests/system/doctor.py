@@ -94,9 +94,9 @@ def check_running(t, d, parent):
     d.expect(d.run("--quick", *flags), "folders", "WARNING", "has mode 0755: others can read")
     os.chmod(store, 0o700)
     if os.geteuid() == 0:
-        os.chown(os.path.join(store, "db.sqlite"), 65534, -1)
+        os.chown(store, 65534, -1) # as after a start as root: the files are root's
         d.expect(d.run("--quick", *flags), "folders", "CRITICAL", "its folder to")
-        os.chown(os.path.join(store, "db.sqlite"), 0, -1)
+        os.chown(store, 0, -1)
         os.chmod(parent, 0o755)
         os.chmod(node.work_dir, 0o755)
         stranger = d.run("--quick", *flags, user=65534, group=65534, cwd="/")
