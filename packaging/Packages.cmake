@@ -1,5 +1,11 @@
 # The packages rq-server (deb with its debug symbols, rpm), from the one list of install() rules:
 # packaging/build-packages makes them. docs/decisions/0014 says why so.
+set(RQ_PACKAGE_VERSION "" CACHE STRING "Version of the packages; empty: the programs'")
+if(RQ_PACKAGE_VERSION)
+  set(package_version ${RQ_PACKAGE_VERSION})
+else()
+  set(package_version ${PROJECT_VERSION})
+endif()
 set(RQ_READERS_SINCE 0.1.0 CACHE STRING "Oldest version that reads what this one writes to disk and says between nodes")
 
 install(TARGETS rq-consensus rq-store rq-gateway rqd RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
@@ -24,7 +30,7 @@ foreach(script deb/preinst deb/postinst deb/prerm deb/postrm deb/conffiles rpm/p
 endforeach()
 
 set(CPACK_PACKAGE_NAME rq-server)
-set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
+set(CPACK_PACKAGE_VERSION ${package_version})
 set(CPACK_PACKAGE_VENDOR "rq project")
 set(CPACK_PACKAGE_CONTACT "rq maintainers <rq@example.org>")
 set(CPACK_PACKAGE_HOMEPAGE_URL "${PROJECT_HOMEPAGE_URL}")

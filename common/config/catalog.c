@@ -28,6 +28,7 @@
 #define IGNORED .status = RQ_FLAG_IGNORED
 #define NO_EFFECT .status = RQ_FLAG_NO_EFFECT
 
+enum { UNIX_PATH_BYTES_MAX = 107 }; /* sun_path, without its end */
 enum { CLUSTER_NODES_MAX = 15 }; /* voters of one majority: consensus' limit */
 
 static const rq_flag flags[] = {
@@ -44,16 +45,18 @@ static const rq_flag flags[] = {
         TEXT("mem-profile", "FILE", "", 0, "profile of the Go runtime", IN(GENERAL), IGNORED),
         TEXT("trace-profile", "FILE", "", 0, "profile of the Go runtime", IN(GENERAL), IGNORED),
 
-        TEXT("http-addr", "HOST:PORT", "localhost:4001", GATEWAY, "where to serve the HTTP API", IN(HTTP)),
-        TEXT("http-adv-addr", "HOST:PORT", "", GATEWAY, "HTTP address told to clients and other nodes (default: -http-addr)", IN(HTTP)),
+        TEXT("http-addr", "ADDRESSES", "localhost:4001", GATEWAY, "where to serve the HTTP API: host:port or unix:/PATH, or several with commas", IN(HTTP)),
+        TEXT("http-adv-addr", "HOST:PORT", "", GATEWAY, "HTTP address told to clients and other nodes (default: the first host:port of -http-addr)", IN(HTTP)),
+        TEXT("http-unix-mode", "OCTAL", "0660", GATEWAY, "permissions of the unix sockets in -http-addr", IN(HTTP)),
+        TEXT("http-unix-group", "GROUP", "", GATEWAY, "group of the unix sockets in -http-addr (default: the process's)", IN(HTTP)),
         TEXT("http-allow-origin", "ORIGIN", "", GATEWAY, "value of Access-Control-Allow-Origin", IN(HTTP)),
         DURATION("http-idle-timeout", "2m", GATEWAY, "close a connection without a request after this", IN(HTTP), .min = MS),
-        TEXT("http-cert", "FILE", "", GATEWAY, "certificate; turns the port to HTTPS", IN(HTTP), LATER),
-        TEXT("http-key", "FILE", "", GATEWAY, "key of -http-cert", IN(HTTP), LATER),
-        TEXT("http-ca-cert", "FILE", "", GATEWAY, "CA of client certificates", IN(HTTP), LATER),
-        SWITCH("http-verify-client", "false", GATEWAY, "demand a client certificate", IN(HTTP), LATER),
-        TEXT("http-verify-common-name", "NAME", "", GATEWAY, "common name a client certificate must have", IN(HTTP), LATER),
-        TEXT("auth", "FILE", "", GATEWAY, "users, passwords and permissions", IN(HTTP), LATER),
+        TEXT("http-cert", "FILE", "", GATEWAY | CONSENSUS, "certificate; turns the port to HTTPS", IN(HTTP)),
+        TEXT("http-key", "FILE", "", GATEWAY, "key of -http-cert", IN(HTTP)),
+        TEXT("http-ca-cert", "FILE", "", GATEWAY, "CA of client certificates", IN(HTTP)),
+        SWITCH("http-verify-client", "false", GATEWAY, "demand a client certificate", IN(HTTP)),
+        TEXT("http-verify-common-name", "NAME", "", GATEWAY, "common name a client certificate must have", IN(HTTP)),
+        TEXT("auth", "FILE", "", GATEWAY, "users, passwords and permissions", IN(HTTP)),
 
         TEXT("raft-addr", "HOST:PORT", "localhost:4002", CONSENSUS, "where to listen for other nodes", IN(RAFT)),
         TEXT("raft-adv-addr", "HOST:PORT", "", CONSENSUS | GATEWAY, "Raft address told to other nodes (default: -raft-addr)", IN(RAFT)),
@@ -61,7 +64,7 @@ static const rq_flag flags[] = {
         DURATION("raft-apply-timeout", "10s", CONSENSUS, "longest wait of a write for its place in the log (the timeout of a request limits all of it)", IN(RAFT), NO_EFFECT, .min = MS),
         NUMBER("raft-snap", "8192", STORE, "new log entries that trigger a checkpoint", IN(RAFT), .min = 1),
         BYTES("raft-snap-wal-size", "4194304", STORE, "size of the SQLite WAL that triggers a checkpoint; 0: none does", IN(RAFT)),
-        BYTES("raft-log-keep-size", "536870912", CONSENSUS, "log kept for members that are away; who needs more gets a snapshot", IN(RAFT), .min = 2097152),
+        BYTES("raft-log-keep-size", "536870912", CONSENSUS, "log kept for members that are away; who needs more gets a snapshot", IN(RAFT), .min = 65536),
         DURATION("raft-snap-int", "10s", STORE, "how often both triggers are looked at", IN(RAFT), .min = 5 * MS),
         DURATION("raft-heartbeat-timeout", "500ms", CONSENSUS, "silence of the leader after which a follower campaigns, within twice that; of a majority: the leader steps down", IN(RAFT), .min = 5 * MS),
         DURATION("raft-election-timeout", "1s", CONSENSUS, "how long a candidate waits for votes (as long as -raft-heartbeat-timeout says)", IN(RAFT), NO_EFFECT, .min = 5 * MS),
@@ -371,6 +374,13 @@ rq_err rq_address_split(const char *address, char ret_host[static RQ_HOST_BYTES_
         return RQ_OK;
 }
 
+bool rq_address_is_unix(const char *address, const char **ret_path) {
+        if (strncmp(address, "unix:", 5) != 0)
+                return false;
+        *ret_path = address + 5;
+        return true;
+}
+
 static bool is_unspecified(const char *host) {
         struct in6_addr any6;
         struct in_addr any4;
@@ -400,6 +410,16 @@ static rq_err check_node_tls(const rq_config *c, rq_buf *problem) {
         return RQ_OK;
 }
 
+static rq_err check_http_tls(const rq_config *c, rq_buf *problem) {
+        if (is_given(c, "http-cert"))
+                return RQ_OK;
+        if (is_given(c, "http-ca-cert"))
+                return complain(problem, "-http-ca-cert requires -http-cert and -http-key");
+        if (rq_config_bool(c, "http-verify-client"))
+                return complain(problem, "-http-verify-client requires -http-cert and -http-key");
+        return RQ_OK;
+}
+
 static rq_err check_tls(const rq_config *c, rq_buf *problem) {
         static const char *const prefixes[] = { "http", "node", "otlp" };
         char cert[64], key[64], name[64], client[64];
@@ -415,20 +435,54 @@ static rq_err check_tls(const rq_config *c, rq_buf *problem) {
                 if (is_given(c, name) && !rq_config_bool(c, client))
                         return complain(problem, "-%s requires -%s", name, client);
         }
-        return check_node_tls(c, problem);
+        rq_err r = check_http_tls(c, problem);
+        return r < 0 ? r : check_node_tls(c, problem);
+}
+
+static rq_err check_unix_socket(const char *path, rq_buf *problem) {
+        if (path[0] != '/')
+                return complain(problem, "HTTP bind address not valid (unix:%s); the path of a unix socket begins with /", path);
+        if (strlen(path) > UNIX_PATH_BYTES_MAX)
+                return complain(problem, "HTTP bind address not valid (unix:%s); the path of a unix socket has at most %d bytes", path,
+                                UNIX_PATH_BYTES_MAX);
+        return RQ_OK;
+}
+
+static rq_err check_http_addresses(const rq_config *c, rq_buf *problem) {
+        const char *list = rq_config_string(c, "http-addr"), *raft = rq_config_string(c, "raft-addr");
+        const char *mode = rq_config_string(c, "http-unix-mode"), *path;
+        char address[RQ_ADDRESS_BYTES_MAX], host[RQ_HOST_BYTES_MAX], port[RQ_PORT_BYTES_MAX];
+        rq_err r = RQ_OK;
+
+        if (strspn(mode, "01234567") != strlen(mode) || mode[0] == '\0' || strtoul(mode, NULL, 8) > 0777)
+                return complain(problem, "-http-unix-mode: \"%s\" is not an octal mode, such as 0660", mode);
+        if (list[0] == '\0')
+                return complain(problem, "HTTP bind address not valid (empty); it must be host:port or unix:/path");
+        for (size_t at = 0; r == RQ_OK && rq_address_next(list, &at, address);) {
+                if (rq_address_is_unix(address, &path))
+                        r = check_unix_socket(path, problem);
+                else if (strcmp(address, raft) == 0)
+                        r = complain(problem, "HTTP and Raft addresses must differ (both are %s)", address);
+                else if (has_scheme(address))
+                        r = complain(problem, "HTTP options should not include protocol (http:// or https://)");
+                else if (rq_address_split(address, host, port) < 0)
+                        r = complain(problem, "HTTP bind address not valid (%s); it must be host:port", address);
+        }
+        return r;
 }
 
 static rq_err check_addresses(const rq_config *c, rq_buf *problem) {
-        const char *http = rq_config_string(c, "http-addr"), *raft = rq_config_string(c, "raft-addr");
+        const char *raft = rq_config_string(c, "raft-addr");
         const char *http_adv = rq_config_http_adv_addr(c), *raft_adv = rq_config_raft_adv_addr(c);
         char host[RQ_HOST_BYTES_MAX], port[RQ_PORT_BYTES_MAX];
 
-        if (strcmp(http, raft) == 0)
-                return complain(problem, "HTTP and Raft addresses must differ (both are %s)", http);
-        if (has_scheme(http) || has_scheme(http_adv))
+        rq_err r = check_http_addresses(c, problem);
+        if (r < 0)
+                return r;
+        if (has_scheme(http_adv))
                 return complain(problem, "HTTP options should not include protocol (http:// or https://)");
-        if (rq_address_split(http, host, port) < 0)
-                return complain(problem, "HTTP bind address not valid (%s); it must be host:port", http);
+        if (http_adv[0] == '\0')
+                return complain(problem, "-http-addr names unix sockets only: -http-adv-addr must say what other nodes tell clients about this one");
         if (rq_address_split(http_adv, host, port) < 0)
                 return complain(problem, "HTTP advertised HTTP address not valid (%s); it must be host:port", http_adv);
         if (is_unspecified(host))

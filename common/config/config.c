@@ -32,6 +32,8 @@ typedef struct flag_value {
 struct rq_config {
         flag_value *values; /* one for each flag of the catalog */
         char *data_dir, *run_dir;
+        char http_adv_addr[RQ_ADDRESS_BYTES_MAX]; /* without -http-adv-addr */
+        char api_addr[RQ_ADDRESS_BYTES_MAX + 8];
 };
 
 typedef struct loader {
@@ -347,6 +349,19 @@ static rq_err derive_folders(rq_config *config, rq_buf *problem) {
         return r;
 }
 
+/* What clients are told to call can't be a socket of this machine. */
+static void derive_http_adv_addr(rq_config *config) {
+        char address[RQ_ADDRESS_BYTES_MAX];
+        const char *path;
+        for (size_t at = 0; rq_address_next(text_of(config, "http-addr"), &at, address);)
+                if (!rq_address_is_unix(address, &path)) {
+                        (void) strcpy(config->http_adv_addr, address);
+                        break;
+                }
+        (void) snprintf(config->api_addr, sizeof config->api_addr, "%s%s", text_of(config, "http-cert")[0] != '\0' ? "https://" : "",
+                        rq_config_http_adv_addr(config));
+}
+
 /* The value that counts: a default that depends on other flags is filled in. */
 static const char *effective_text(const rq_config *c, const char *name) {
         if (strcmp(name, "data-dir") == 0 && c->data_dir != NULL)
@@ -445,6 +460,7 @@ static rq_err load(loader *l, const char *program, int argc, char **argv, rq_con
                 r = read_file(l);
         if (r == RQ_OK)
                 r = derive_folders(c, &l->problem);
+        derive_http_adv_addr(c);
         if (r == RQ_OK)
                 r = rq_flag_rules(c, &l->problem);
         if (r == RQ_OK)
@@ -565,7 +581,11 @@ static const char *first_given(const rq_config *config, const char *name, const 
 
 const char *rq_config_data_dir(const rq_config *config) { return config->data_dir; }
 const char *rq_config_run_dir(const rq_config *config) { return config->run_dir; }
-const char *rq_config_http_adv_addr(const rq_config *config) { return first_given(config, "http-adv-addr", "http-addr"); }
+const char *rq_config_http_adv_addr(const rq_config *config) {
+        const char *given = text_of(config, "http-adv-addr");
+        return given[0] != '\0' ? given : config->http_adv_addr;
+}
+const char *rq_config_api_addr(const rq_config *config) { return config->api_addr; }
 const char *rq_config_raft_adv_addr(const rq_config *config) { return first_given(config, "raft-adv-addr", "raft-addr"); }
 
 const char *rq_config_node_id(const rq_config *config) {

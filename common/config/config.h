@@ -62,8 +62,10 @@ int rq_config_log_level(const rq_config *config);
 const char *rq_config_data_dir(const rq_config *config);
 const char *rq_config_run_dir(const rq_config *config);
 const char *rq_config_node_id(const rq_config *config);       /* -node-id, default: advertised Raft address */
-const char *rq_config_http_adv_addr(const rq_config *config); /* -http-adv-addr, default -http-addr */
+const char *rq_config_http_adv_addr(const rq_config *config); /* -http-adv-addr, default the first host:port of -http-addr */
 const char *rq_config_raft_adv_addr(const rq_config *config);
+/* What nodes tell each other of it: with "https://" before it if -http-cert is there. */
+const char *rq_config_api_addr(const rq_config *config);
 
 /* "host:port", "[v6]:port" or ":port" into its parts, by Go's rules; the port
  * is decimal and below 65536. Errors: RQ_EINVAL (nothing written). */
@@ -78,6 +80,9 @@ rq_err rq_address_split(const char *address, char ret_host[static RQ_HOST_BYTES_
  * node's (above 1: given, and with its advertised Raft address). */
 enum { RQ_ADDRESS_BYTES_MAX = RQ_HOST_BYTES_MAX + RQ_PORT_BYTES_MAX + 3 };
 bool rq_address_next(const char *list, size_t *at, char ret_address[static RQ_ADDRESS_BYTES_MAX]);
+
+/* "unix:/path" of -http-addr; *ret_path points into address. */
+bool rq_address_is_unix(const char *address, const char **ret_path);
 
 /* What the flags -raft-commit-timeout, -raft-heartbeat-timeout and
  * -raft-leader-lease-timeout come to: a leader is heard at least five times

@@ -8,7 +8,7 @@
 enum {
         DISK_STALL_US_MIN = 1000000,
         JOIN_INTERVAL_US_MIN = 10000,
-        SEGMENT_BYTES_MIN = 256 * 1024,
+        SEGMENT_BYTES_MIN = 64 * 1024,
         SEGMENTS_KEPT     = 8,          /* a limit on the log counts in segments */
 };
 
@@ -62,7 +62,7 @@ rq_err consensus_config_read(const rq_config *config, consensus_config *ret_conf
                 .node_id_given = rq_config_string(config, "node-id")[0] != '\0',
                 .raft_addr = rq_config_raft_adv_addr(config),
                 .raft_listen_addr = rq_config_string(config, "raft-addr"),
-                .api_addr = rq_config_http_adv_addr(config),
+                .api_addr = rq_config_api_addr(config),
                 .bootstrap_expect = (uint32_t) rq_config_int(config, "bootstrap-expect"),
                 .join = rq_config_string(config, "join"),
                 .join_attempts = (uint32_t) rq_config_int(config, "join-attempts"),

@@ -8,6 +8,7 @@
 #include "dispatch.h"
 #include "forming.h"
 #include "founding.h"
+#include "io/folder_aside.h"
 #include "log/log_fields.h"
 #include "members.h"
 #include "rebase.h"
@@ -105,13 +106,32 @@ static rq_err finish_rebase(consensus *c) {
         return r < 0 ? RQ_OK : rebase_finish(c->o.io, c->o.dir_fd, c->o.dir_path, &self.disk_uuid, c->o.config.segment_bytes, &c->base);
 }
 
+/* What can't be used by a voter is put aside if there is a cluster to join: as a new member, a
+ * learner first. A node without -join could only found another cluster. */
+static rq_err open_founding(consensus *c, founding *f) {
+        const bool knows_others = c->o.config.join[0] != '\0';
+        if (knows_others && folder_aside_is_there(c->o.dir_fd))
+                c->o.config.joins = true;
+        rq_err r = founding_open(c->o.io, c->o.dir_fd, c->o.dir_path, &c->o.config, f);
+        if (r != RQ_ECORRUPT || !knows_others)
+                return r;
+        r = folder_aside_move(c->o.io, c->o.dir_fd);
+        if (r < 0)
+                return rq_log_error(r, "Cannot move the files of %s aside", c->o.dir_path);
+        const char *fields[] = { RQ_MSG_NOT_VOTING, NULL };
+        rq_log_write(LOG_ERR, fields, "What was in %s is in %s/" FOLDER_ASIDE_NAME " now: this node joins its cluster again as a new member, and doesn't vote "
+                     "before it has caught up", c->o.dir_path, c->o.dir_path);
+        c->o.config.joins = true;
+        return founding_open(c->o.io, c->o.dir_fd, c->o.dir_path, &c->o.config, f);
+}
+
 rq_err folder_open(consensus *c) {
         RQ_CLEANUP(founding_done) founding f = { .hardstate_file = { .fd = -1 } };
         rq_err r = finish_rebase(c);
         if (r >= 0)
                 r = recovery_by_file(c->o.io, c->o.dir_fd, c->o.dir_path);
         if (r >= 0)
-                r = founding_open(c->o.io, c->o.dir_fd, c->o.dir_path, &c->o.config, &f);
+                r = open_founding(c, &f);
         if (r < 0)
                 return r;
         c->identity = f.identity;

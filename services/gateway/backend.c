@@ -466,6 +466,7 @@ void backend_on_deadline(exchange *ex) {
                 backend_cancel(gw, ex->id);
                 finish_with(ex, FAILED_REFUSED, FAILED_TIMEOUT, "");
                 return;
+        case EX_ACCESS:
         case EX_RECEIVING:
         case EX_STATUS:
         case EX_READINESS:

@@ -1,9 +1,11 @@
 #include "config.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include "log/log.h"
+#include "users/users.h"
 #include "log/log_fields.h"
 
 enum {
@@ -27,9 +29,42 @@ static uint32_t connections_max(const rq_config *config) {
         return wanted == 0 || wanted > allowed ? allowed : (uint32_t) wanted;
 }
 
+static rq_tls_options tls_options(const rq_config *config) {
+        return (rq_tls_options) {
+                .flags = "http",
+                .cert_file = rq_config_string(config, "http-cert"),
+                .key_file = rq_config_string(config, "http-key"),
+                .ca_file = rq_config_string(config, "http-ca-cert"),
+                .verify_client = rq_config_bool(config, "http-verify-client"),
+                .client_common_name = rq_config_string(config, "http-verify-common-name"),
+                .resumption = true,
+        };
+}
+
+rq_err gateway_config_check(const rq_config *config, char *const *argv, rq_buf *problem) {
+        const rq_tls_options options = tls_options(config);
+        const char *auth_file = rq_config_string(config, "auth");
+        rq_users *users = NULL;
+        rq_tls *tls = NULL;
+        (void) argv;
+        rq_err r = auth_file[0] != '\0' ? rq_users_read(auth_file, &users, problem) : RQ_OK;
+        if (r >= 0 && options.cert_file[0] != '\0')
+                r = rq_tls_new(&options, &tls, problem);
+        (void) rq_users_free(users);
+        (void) rq_tls_free(tls);
+        return r;
+}
+
 rq_err gateway_config_read(const rq_config *config, gateway_config *ret_config) {
         gateway_config c = {
-                .http_addr = rq_config_string(config, "http-addr"),
+                .http_place = {
+                        .addresses = rq_config_string(config, "http-addr"),
+                        .unix_mode = (uint32_t) strtoul(rq_config_string(config, "http-unix-mode"), NULL, 8), /* digits, by the rules */
+                        .unix_group = rq_config_string(config, "http-unix-group"),
+                },
+                .tls = tls_options(config),
+                .api_addr = rq_config_api_addr(config),
+                .auth_file = rq_config_string(config, "auth"),
                 .http_adv_addr = rq_config_http_adv_addr(config),
                 .http_allow_origin = rq_config_string(config, "http-allow-origin"),
                 .raft_adv_addr = rq_config_raft_adv_addr(config),

@@ -31,6 +31,16 @@ static void answer_method(http_conn *conn, const route *r) {
         http_answer(conn, &head, (rq_bytes) {0}, (rq_bytes) {0});
 }
 
+static void answer_denied(http_conn *conn, const route *r) {
+        const http_head head = { .status = 401, .content_type = r->json ? API_JSON : NULL, .authenticate = true };
+        http_answer(conn, &head, (rq_bytes) {0}, (rq_bytes) {0});
+}
+
+static void answer_try_later(http_conn *conn, unsigned status, unsigned wait_s, const char *text) {
+        const http_head head = { .status = status, .content_type = API_TEXT, .nosniff = true, .retry_after_s = wait_s };
+        http_answer(conn, &head, rq_bytes_text(text), (rq_bytes) {0});
+}
+
 static uint64_t patience_us(const params *p) {
         return p->has_timeout && p->timeout_ns > 0 ? ((uint64_t) p->timeout_ns + 999) / 1000 : TIMEOUT_DEFAULT_S * UINT64_C(1000000);
 }
@@ -41,14 +51,15 @@ static void refuse_inflight(gateway *gw, http_conn *conn) {
         http_answer(conn, &head, rq_bytes_text("too many requests are under way, nothing was done, try again\n"), (rq_bytes) {0});
 }
 
-static void begin_exchange(gateway *gw, http_conn *conn, const route *r, const params *p, rq_bytes target) {
+/* false: too many are there, and it was answered. */
+static bool new_exchange(gateway *gw, http_conn *conn, const route *r, const params *p, rq_bytes target, exchange **ret_exchange) {
         const http_request *request = http_conn_request(conn);
         exchange *ex;
         /* Who asks how we are is answered also under too much load. */
         bool limited = r->op == OP_EXECUTE || r->op == OP_QUERY || r->op == OP_REQUEST || r->op == OP_SQL;
         if ((limited && gw->exchanges.used_count >= gw->config->max_inflight) || exchange_new(gw, conn, &ex) < 0) {
                 refuse_inflight(gw, conn);
-                return;
+                return false;
         }
         ex->route = r;
         ex->params = *p;
@@ -58,13 +69,100 @@ static void begin_exchange(gateway *gw, http_conn *conn, const route *r, const p
         if (target.size > 0 && rq_buf_append_bytes(&ex->location, target) < 0) {
                 exchange_free(ex);
                 refuse_inflight(gw, conn);
+                return false;
+        }
+        *ret_exchange = ex;
+        return true;
+}
+
+/* --- may it? ---------------------------------------------------------------- */
+
+/* Nothing of it is done, and nothing more of it is read, until its password is checked. */
+static void wait_for_access(gateway *gw, http_conn *conn, const route *r, const params *p, rq_bytes path, rq_bytes target, uint64_t check) {
+        exchange *ex;
+        if (!new_exchange(gw, conn, r, p, target, &ex))
+                return;
+        ex->state = EX_ACCESS;
+        ex->access_check = check;
+        ex->path = path;
+        http_conn_hold(conn);
+        gateway_set_deadline(gw, ex, TIMEOUT_DEFAULT_S * UINT64_C(1000000));
+}
+
+static void go_on(exchange *ex) {
+        gateway *gw = ex->gw;
+        http_conn *conn = ex->conn;
+        const route *r = ex->route;
+        rq_bytes path = ex->path;
+        wheel_cancel(&gw->deadlines, &ex->deadline);
+        ex->state = EX_RECEIVING;
+        http_conn_set_data(conn, NULL); /* what is answered at once has no exchange */
+        ex->conn = NULL;
+        if ((r->methods & http_conn_request(conn)->method) == 0) {
+                exchange_free(ex);
+                answer_method(conn, r);
+        } else if (api_answer_plain(gw, conn, r, path)) {
+                exchange_free(ex);
+        } else {
+                http_conn_set_data(conn, ex);
+                ex->conn = conn;
+                api_begin(ex);
+        }
+}
+
+void gateway_on_access(void *arg, uint64_t check, rq_permissions may) {
+        gateway *gw = arg;
+        exchange *ex;
+        for (uint32_t cursor = 0; (ex = exchange_next(&gw->exchanges, &cursor)) != NULL;) {
+                http_conn *conn = ex->conn;
+                const route *r = ex->route;
+                if (ex->state != EX_ACCESS || ex->access_check != check)
+                        continue;
+                if (rq_permissions_cover(may, r->needs)) {
+                        gw->metrics.http.auth_ok++;
+                        go_on(ex);
+                } else {
+                        exchange_free(ex);
+                        answer_denied(conn, r);
+                }
+                http_conn_release(conn);
+        }
+}
+
+void gateway_on_access_deadline(exchange *ex) {
+        http_conn *conn = ex->conn;
+        exchange_free(ex);
+        answer_try_later(conn, 503, 1, "the password could not be checked in time, nothing was done, try again\n");
+        http_conn_release(conn);
+}
+
+static void admit(gateway *gw, http_conn *conn, const route *r, const params *p, rq_bytes path, rq_bytes target) {
+        access_answer answer = access_check(gw->access, conn, r);
+        exchange *ex;
+        switch (answer.verdict) {
+        case ACCESS_GRANTED:
+                if ((r->methods & http_conn_request(conn)->method) == 0)
+                        answer_method(conn, r);
+                else if (!api_answer_plain(gw, conn, r, path) && new_exchange(gw, conn, r, p, target, &ex))
+                        api_begin(ex);
+                return;
+        case ACCESS_DENIED:
+                answer_denied(conn, r);
+                return;
+        case ACCESS_LATER:
+                wait_for_access(gw, conn, r, p, path, target, answer.check);
+                return;
+        case ACCESS_SLOWED:
+                answer_try_later(conn, 429, answer.wait_s, "too many wrong passwords for this user from this address, wait\n");
+                return;
+        case ACCESS_BUSY:
+                answer_try_later(conn, 503, 1, "too many passwords are being checked, nothing was done, try again\n");
                 return;
         }
-        api_begin(ex);
 }
 
 /* The order of these checks is part of the contract: parameters before path,
- * path before method (docs/http-api.md). */
+ * path before permission, permission before method (docs/http-api.md). */
 static void on_headers(void *arg, http_conn *conn) {
         gateway *gw = arg;
         const http_request *request = http_conn_request(conn);
@@ -101,10 +199,8 @@ static void on_headers(void *arg, http_conn *conn) {
         const route *r = route_find(rq_bytes_of(path, path_size));
         if (r == NULL)
                 http_answer(conn, &(http_head) { .status = 404 }, (rq_bytes) {0}, (rq_bytes) {0});
-        else if ((r->methods & request->method) == 0)
-                answer_method(conn, r);
-        else if (!api_answer_plain(gw, conn, r, rq_bytes_of(path, path_size)))
-                begin_exchange(gw, conn, r, &p, rq_buf_bytes(&location));
+        else
+                admit(gw, conn, r, &p, rq_bytes_of(path, path_size), rq_buf_bytes(&location));
 }
 
 static void on_body(void *arg, http_conn *conn, rq_bytes piece) {

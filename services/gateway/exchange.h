@@ -33,6 +33,7 @@ typedef enum exchange_state {
         EX_PARKED,      /* a queued write, for room in the queue */
         EX_QUEUED,      /* for a queued write to be made (core/write_queue.h) */
         EX_REMOVE,      /* for consensus to have removed a member */
+        EX_ACCESS,      /* its password is being checked; nothing was done */
 } exchange_state;
 
 typedef enum exchange_way {
@@ -77,6 +78,8 @@ struct exchange {
         bool tried_log;         /* a request that was a read by its first words, and had to be proposed */
 
         uint64_t credit_due;    /* bytes passed on, not yet given back to the store */
+        uint64_t access_check;  /* EX_ACCESS: which one is waited for, */
+        rq_bytes path;          /* and the path, decoded, in the connection's memory */
         exchange_done *done;    /* not NULL: collect, don't answer */
         failure_reason failed_for; /* for done, with a status that isn't 200 */
         failure_outcome failed_how; /* likewise */

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "access.h"
 #include "base/bytes.h"
 #include "base/rng.h"
 #include "config.h"
@@ -19,6 +20,7 @@
 #include "ipc/ipc_endpoint.h"
 #include "loop/loop.h"
 #include "log/log.h"
+#include "tls/tls_watch.h"
 
 enum {
         JSON_BODIES_KEPT       = 64,               /* idle parsers */
@@ -68,6 +70,9 @@ typedef struct gateway {
         int run_dir_fd;
         rq_uuid incarnation;
         http_server *http;
+        rq_tls *tls;                  /* NULL: plain */
+        rq_tls_watch *tls_watch;
+        access_control *access;
         ipc_connector *consensus, *store;
         node_view node;
         metrics metrics;
@@ -100,10 +105,12 @@ rq_err gateway_new(rq_loop *loop, const gateway_config *config, int run_dir_fd, 
 gateway *gateway_free(gateway *gw);
 /* on_stopped: everything was answered, or time is up. */
 void gateway_stop(gateway *gw, void (*on_stopped)(void *arg), void *arg);
+/* Files that are read again while it runs: users. */
+void gateway_reload(gateway *gw);
 void gateway_watch_node(gateway *gw, void (*on_node)(void *arg), void *arg);
 void gateway_node_changed(gateway *gw);
 void gateway_set_deadline(gateway *gw, exchange *ex, uint64_t after_us);
-/* What a client calls to reach the HTTP port at an advertised address. Returns url. */
+/* What a client calls to reach the HTTP port at an advertised address, which says https:// itself. Returns url. */
 const char *gateway_url(const char *address, char url[static GATEWAY_URL_BYTES]);
 /* At most a few lines a second, with how many were left out. */
 void gateway_log_error(gateway *gw, const char *text);
@@ -114,6 +121,8 @@ void gateway_look_stopped(gateway *gw);
 
 /* dispatch.c */
 extern const http_handlers gateway_http_handlers; /* without arg */
+void gateway_on_access(void *arg, uint64_t check, rq_permissions may); /* arg: the gateway */
+void gateway_on_access_deadline(exchange *ex);
 extern const ipc_handlers gateway_consensus_handlers, gateway_store_handlers;
 
 #endif

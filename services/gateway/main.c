@@ -77,7 +77,12 @@ static void shut_down(void *arg) {
         gateway_stop(s->gateway, on_stopped, s);
 }
 
+static void reload(void *arg) {
+        state *s = arg;
+        gateway_reload(s->gateway);
+}
+
 int main(int argc, char **argv) {
-        static const rq_service_def def = { .name = "rq-gateway", .start = start, .shutdown = shut_down, .free = state_free };
+        static const rq_service_def def = { .name = "rq-gateway", .start = start, .check = gateway_config_check, .shutdown = shut_down, .reload = reload, .free = state_free };
         return rq_service_main(argc, argv, &def);
 }

@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "backend.h"
 #include "base/assert.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "gateway.h"
 #include "log/log_fields.h"
@@ -24,7 +25,9 @@ void gateway_set_deadline(gateway *gw, exchange *ex, uint64_t after_us) {
 }
 
 static void on_deadline(exchange *ex) {
-        if (ex->state == EX_STATUS)
+        if (ex->state == EX_ACCESS)
+                gateway_on_access_deadline(ex);
+        else if (ex->state == EX_STATUS)
                 documents_on_deadline(ex);
         else if (ex->state == EX_READINESS)
                 readiness_on_deadline(ex);
@@ -63,7 +66,7 @@ void gateway_node_changed(gateway *gw) {
 }
 
 const char *gateway_url(const char *address, char url[static GATEWAY_URL_BYTES]) {
-        (void) snprintf(url, GATEWAY_URL_BYTES, "http://%s", address);
+        (void) snprintf(url, GATEWAY_URL_BYTES, "%s%s", strstr(address, "://") == NULL ? "http://" : "", address);
         return url;
 }
 
@@ -87,6 +90,21 @@ void gateway_log_request(const exchange *ex, const char *text) {
 
 /* --- life ------------------------------------------------------------------- */
 
+static rq_err open_tls(gateway *gw) {
+        RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
+        char text[1024];
+        if (gw->config->tls.cert_file[0] == '\0')
+                return RQ_OK;
+        rq_err r = rq_tls_new(&gw->config->tls, &gw->tls, &problem);
+        if (r == RQ_ECONFIG)
+                rq_log_event(LOG_ERR, RQ_MSG_BAD_CONFIG, "%.*s", (int) problem.size, (const char *) problem.data);
+        if (r >= 0)
+                r = rq_tls_watch_new(gw->loop, gw->tls, "HTTPS", NULL, NULL, &gw->tls_watch);
+        if (r >= 0)
+                rq_log_info("HTTPS: %s", rq_tls_describe(gw->tls, text, sizeof text));
+        return r;
+}
+
 static rq_err open_http(gateway *gw) {
         http_handlers handlers = gateway_http_handlers;
         handlers.arg = gw;
@@ -94,10 +112,15 @@ static rq_err open_http(gateway *gw) {
                 .idle_timeout_us = gw->config->http_idle_timeout_us,
                 .body_bytes_max = gw->config->max_body_bytes,
                 .connection_count_max = gw->config->max_connections,
+                .tls = gw->tls,
+                .credentials = gw->config->auth_file[0] != '\0',
         };
-        rq_err r = http_server_new(gw->loop, &limits, &handlers, gw->config->http_allow_origin, gw->config->http_adv_addr,
+        rq_err r = access_new(gw->loop, gw->config->auth_file, &gw->metrics, gateway_on_access, gw, &gw->access);
+        if (r < 0)
+                return r;
+        r = http_server_new(gw->loop, &limits, &handlers, gw->config->http_allow_origin, gw->config->http_adv_addr,
                                    &gw->metrics, &gw->http);
-        return r < 0 ? r : http_server_listen(gw->http, gw->config->http_addr);
+        return r < 0 ? r : http_server_listen(gw->http, &gw->config->http_place);
 }
 
 static rq_err open_links(gateway *gw) {
@@ -137,6 +160,8 @@ rq_err gateway_new(rq_loop *loop, const gateway_config *config, int run_dir_fd, 
         if (r >= 0)
                 r = rq_timer_init(&gw->stop_timer, loop, on_stop_timeout, gw);
         if (r >= 0)
+                r = open_tls(gw);
+        if (r >= 0)
                 r = open_http(gw);
         if (r >= 0)
                 r = open_links(gw);
@@ -153,7 +178,10 @@ gateway *gateway_free(gateway *gw) {
                 return NULL;
         gw->stopping = true;
         (void) http_server_free(gw->http); /* gives up every exchange of a client */
+        (void) access_free(gw->access);
         queue_done(gw);
+        (void) rq_tls_watch_free(gw->tls_watch);
+        (void) rq_tls_free(gw->tls);
         (void) ipc_connector_free(gw->consensus);
         (void) ipc_connector_free(gw->store);
         exchange_pool_done(&gw->exchanges);
@@ -163,6 +191,12 @@ gateway *gateway_free(gateway *gw) {
         rq_timer_done(&gw->stop_timer);
         free(gw);
         return NULL;
+}
+
+void gateway_reload(gateway *gw) {
+        access_reload(gw->access);
+        if (gw->tls_watch != NULL)
+                rq_tls_watch_now(gw->tls_watch);
 }
 
 /* Nobody is left to answer, and what was answered before it was made has been made. */

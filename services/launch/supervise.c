@@ -90,16 +90,16 @@ static void on_report(void *arg) {
 }
 
 static void announce(supervisor *s) {
-        const char *http = rq_config_http_adv_addr(s->config);
+        const char *http = rq_config_api_addr(s->config), *scheme = strstr(http, "://") == NULL ? "http://" : "";
         (void) sd_notify(0, "READY=1");
         rq_log_info("All services are running");
         (void) printf("rq %s: node %s is up\n"
-                      "  HTTP API   http://%s\n"
+                      "  HTTP API   %s%s\n"
                       "  data       %s\n"
-                      "  try        curl -XPOST 'http://%s/db/execute?pretty' -H 'Content-Type: application/json' "
+                      "  try        curl -XPOST '%s%s/db/execute?pretty' -H 'Content-Type: application/json' "
                       "-d '[\"CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)\"]'\n"
                       "  stop       Ctrl-C, or kill %ld\n",
-                      RQ_VERSION, rq_config_node_id(s->config), http, rq_config_data_dir(s->config), http, (long) getpid());
+                      RQ_VERSION, rq_config_node_id(s->config), scheme, http, rq_config_data_dir(s->config), scheme, http, (long) getpid());
         (void) fflush(stdout);
 }
 

@@ -209,26 +209,30 @@ def make_certificate(folder, name, days):
 
 
 def check_certificates(t, d, parent):
-    """False: the flags aren't available yet."""
+    """False: HTTPS isn't available yet."""
     folder = os.path.join(parent, "certificates")
     os.makedirs(folder)
     good, old = make_certificate(folder, "good", 365), make_certificate(folder, "old", 3)
     flags = ["--quick", *some_ports(), os.path.join(folder, "data")]
-    result = d.run("-http-cert", good[0], "-http-key", good[1], *flags)
-    if any("not available yet" in c["text"] for c in result["checks"]):
-        return False
-    d.expect(result, "certificates", "OK", "/CN=good is valid for 36")
+    result = d.run("-node-cert", good[0], "-node-key", good[1], "-node-ca-cert", old[0], *flags)
+    d.expect(result, "certificates", "OK", "-node-cert %s: /CN=good is valid for 36" % good[0])
     d.expect(result, "certificates", "OK", "good.key fits its certificate")
+    d.expect(result, "certificates", "CRITICAL", "-node-ca-cert %s: /CN=old" % old[0])
     result = d.run("-node-cert", old[0], "-node-key", good[1], "-node-ca-cert", good[0], *flags)
     d.expect(result, "certificates", "CRITICAL", "/CN=old is valid for")
     d.expect(result, "certificates", "CRITICAL", "good.key belongs to another certificate")
     os.chmod(good[1], 0o644)
-    result = d.run("-http-cert", good[0], "-http-key", good[1], *flags)
+    result = d.run("-node-cert", good[0], "-node-key", good[1], *flags)
     d.expect(result, "files", "CRITICAL", "every user can read it")
     with open(os.path.join(folder, "empty.crt"), "w") as f:
         f.write("nothing\n")
     result = d.run("-node-cert", f.name, "-node-key", old[1], "-node-ca-cert", f.name, *flags)
     d.expect(result, "certificates", "CRITICAL", "no certificate is in it")
+    os.chmod(good[1], 0o600)
+    result = d.run("-http-cert", good[0], "-http-key", good[1], *flags)
+    if any("not available yet" in c["text"] for c in result["checks"]):
+        return False
+    d.expect(result, "certificates", "OK", "-http-cert %s: /CN=good is valid for 36" % good[0])
     return True
 
 

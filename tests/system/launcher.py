@@ -355,8 +355,8 @@ def check_supervised(bench, tally):
 
 def check_command_line(bench, tally):
     data = bench.node.data_dir
-    code, out, err, _ = bench.run("-auth", "users.json", data)
-    tally.check(code == 78 and "-auth: not available yet" in err, "what is not built is refused: %d %r" % (code, err))
+    code, out, err, _ = bench.run("-cdc-config", "users.json", data)
+    tally.check(code == 78 and "-cdc-config: not available yet" in err, "what is not built is refused: %d %r" % (code, err))
     code, out, err, _ = bench.run("-raft-election-timeout", "3s", "-join-attempts", "5", "--print-config", data)
     tally.check(code == 0 and "\nraft-election-timeout = 3s  # command line [no effect yet]\n" in out, "--print-config: %r" % out)
     code, out, err, _ = bench.run("-http-adr", "x:1", data)

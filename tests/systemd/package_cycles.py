@@ -28,7 +28,7 @@ def upgrade(machine, tally, new):
     now = [machine.show(s, "MainPID") for s in SERVICES]
     tally.check(all(a != b for a, b in zip(pids, now)), "upgrade: a service was not restarted")
     tally.check(machine.ok("grep -q 'a local edit' /etc/rq/rq.conf"), "upgrade: a local edit is gone")
-    machine.sh("systemctl stop rq.target")
+    machine.sh("systemctl stop rq.target " + " ".join(SERVICES))
     machine.sh("DEBIAN_FRONTEND=noninteractive dpkg -i --force-confold /packages/%s" % new)
     tally.check(machine.show("rq-store", "ActiveState") == "inactive", "upgrade: what was stopped was started")
     machine.sh("systemctl start rq.target")

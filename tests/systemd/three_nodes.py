@@ -13,7 +13,7 @@ FIRST_RAFT = ",".join("10.77.0.%d:4002" % i for i in (1, 2, 3))
 
 def configure(machine, number):
     ip = "10.77.0.%d" % number
-    machine.sh("systemctl stop rq.target; rm -rf /var/lib/rq/store /var/lib/rq/consensus")
+    machine.sh("systemctl stop rq.target %s && rm -rf /var/lib/rq/store /var/lib/rq/consensus" % SERVICES)
     machine.write_file("/etc/rq/rq.conf", "node-id = n%d\nhttp-addr = %s:4001\nraft-addr = %s:4002\nbootstrap-expect = 3\njoin = %s\n"
                        % (number, ip, ip, FIRST_RAFT))
     machine.sh("mkdir -p /etc/systemd/system/rq-gateway.socket.d && printf '[Socket]\\nListenStream=\\nListenStream=%s:4001\\n"

@@ -117,7 +117,7 @@ def build_old(args, out, work):
             args.old = f.read().strip()
     if not has_commit(args.old):
         print("NOTE: commit %s is not in this clone: upgrades are from this version's programs under number %s" % (args.old, OLD_VERSION), flush=True)
-        build(out, args.build, "--version", OLD_VERSION, "--readers-since", OLD_VERSION)
+        build(out, args.build, "--package-version", OLD_VERSION, "--readers-since", OLD_VERSION)
         return
     source = os.path.join(work, "old-source")
     run("git", "-C", ROOT, "worktree", "add", "--detach", source, args.old)

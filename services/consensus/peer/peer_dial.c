@@ -107,7 +107,7 @@ static void try_next(peer_dial *dial) {
                 address_failed(dial, errno);
                 return;
         }
-        peer_socket_prepare(dial->fd);
+        peer_socket_prepare(dial->fd, false);
         int r = connect(dial->fd, (const struct sockaddr *) to, size);
         if (r == 0) {
                 connected(dial);

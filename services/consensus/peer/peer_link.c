@@ -20,7 +20,7 @@ enum {
         UNACKNOWLEDGED_MS  = 3000,  /* then the connection is given up: after a partition a new one is faster than
                                      * the old one's back-off */
         KEEPALIVE_IDLE_S   = 3,
-        KEEPALIVE_COUNT    = 3,
+        KEEPALIVE_COUNT    = 5,
 };
 
 struct peer_link {
@@ -42,18 +42,22 @@ struct peer_link {
         char address[NI_MAXHOST + NI_MAXSERV + 4];
 };
 
-void peer_socket_prepare(int fd) {
+/* With TCP_USER_TIMEOUT one lost probe ends a connection that is idle: keep-alive is for those without. */
+void peer_socket_prepare(int fd, bool accepted) {
         const int on = 1, idle = KEEPALIVE_IDLE_S, interval = 1, count = KEEPALIVE_COUNT;
         const unsigned timeout_ms = UNACKNOWLEDGED_MS;
         /* Each only improves something: a failure is none of the connection. */
         (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        /* A heartbeat lost twice must not make the third wait twice as long: links that lose packets would cost elections. */
+        (void) setsockopt(fd, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, &on, sizeof on);
+        if (!accepted) {
+                (void) setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+                return;
+        }
         (void) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
         (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
         (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
         (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
-        /* A heartbeat lost twice must not make the third wait twice as long: links that lose packets would cost elections. */
-        (void) setsockopt(fd, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, &on, sizeof on);
-        (void) setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
 }
 
 static void name_address(peer_link *link, int fd) {

@@ -51,8 +51,9 @@ const char *peer_link_problem(const peer_link *link);     /* why it ends, if the
 uint64_t peer_link_skipped_count(const peer_link *link);
 uint64_t peer_link_age_us(const peer_link *link);         /* since HELLO; 0: not yet */
 
-/* Options of every socket between members, before it is connected; so that a dead
- * machine is noticed while something is on its way. */
-void peer_socket_prepare(int fd);
+/* Options of every socket between members, before it is connected or when it was accepted; so that
+ * a dead machine is noticed: by who sends while something is on its way, by who has accepted
+ * (and only reads) from silence. */
+void peer_socket_prepare(int fd, bool accepted);
 
 #endif

@@ -365,7 +365,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
                 (void) close(fd);
                 return;
         }
-        peer_socket_prepare(fd);
+        peer_socket_prepare(fd, true);
         in->p = p;
         const peer_hello self = peers_hello_for(p, PEER_CONTROL);
         const peer_transport_options transport = { .security = &p->security };

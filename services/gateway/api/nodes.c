@@ -58,7 +58,7 @@ static node_element element_of(const exchange *ex, json_t *node) {
         if (json_is_integer(time_us) && json_integer_value(time_us) >= 0 && !self)
                 e.took_ns = (uint64_t) json_integer_value(time_us) * 1000;
         if (self)
-                e.api_addr = ex->gw->config->http_adv_addr;
+                e.api_addr = ex->gw->config->api_addr;
         else if (is_leader && e.api_addr[0] == '\0')
                 e.api_addr = view->leader_api_addr;
         if (e.reachable && e.version[0] == '\0')
@@ -125,7 +125,7 @@ static node_element leader_of(const exchange *ex) {
         const node_view *view = &ex->gw->node;
         return (node_element) {
                 .id = view->leader_id, .addr = view->leader_raft_addr, .version = "10", .error = "",
-                .api_addr = view->role == ROLE_LEADER ? ex->gw->config->http_adv_addr : view->leader_api_addr,
+                .api_addr = view->role == ROLE_LEADER ? ex->gw->config->api_addr : view->leader_api_addr,
                 .voter = true, .reachable = true, .leader = true, .took_ns = since_start_ns(ex),
         };
 }

@@ -56,21 +56,35 @@ static void add_cluster(json_t *root, const gateway *gw) {
         json_t *cluster = add_object(root, "cluster");
         set_text(cluster, "addr", gw->config->raft_adv_addr);
         set_text(cluster, "api_addr", gw->config->http_adv_addr);
-        set_text(cluster, "https", "false");
+        set_text(cluster, "https", gw->tls != NULL ? "true" : "false");
+}
+
+static void add_tls(json_t *http, const gateway *gw) {
+        const rq_tls_options *options = &gw->config->tls;
+        json_t *tls = add_object(http, "tls");
+        set_text(tls, "enabled", gw->tls != NULL ? "true" : "false");
+        if (gw->tls == NULL)
+                return;
+        set_text(tls, "cert_file", options->cert_file);
+        set_text(tls, "key_file", options->key_file);
+        set_text(tls, "ca_file", options->ca_file);
+        set_text(tls, "client_auth", options->verify_client ? "RequireAndVerifyClientCert" : "NoClientCert");
+        set_text(tls, "next_protos", "[http/1.1]");
+        set_time(tls, "expires", (uint64_t) rq_tls_expires_s(gw->tls) * 1000000);
 }
 
 static void add_http(json_t *root, const gateway *gw) {
         json_t *http = add_object(root, "http"), *cluster;
         char text[32];
         set_text(http, "bind_addr", http_server_address(gw->http));
-        set_text(http, "auth", "disabled");
+        set_text(http, "auth", access_is_on(gw->access) ? "enabled" : "disabled");
         if (gw->config->http_allow_origin[0] != '\0')
                 set_text(http, "allow_origin", gw->config->http_allow_origin);
         cluster = add_object(http, "cluster");
         set_text(cluster, "local_node_addr", gw->config->raft_adv_addr);
         set_text(cluster, "timeout", rq_duration_text(TIMEOUT_DEFAULT_S * INT64_C(1000000000), text, sizeof text));
         queue_status(gw, add_object(add_object(http, "queue"), "_default"));
-        set_text(add_object(http, "tls"), "enabled", "false");
+        add_tls(http, gw);
         set_number(http, "connections", gw->metrics.gateway.connections_open);
         set_number(http, "connections_max", gw->config->max_connections);
         set_number(http, "requests_in_flight", gw->metrics.gateway.requests_in_flight);

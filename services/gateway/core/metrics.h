@@ -19,6 +19,7 @@
 
 #define GATEWAY_COUNTERS(X)                                                     \
         X(connections_accepted) X(connections_open) X(connections_evicted)      \
+        X(tls_handshakes) X(tls_failed)                                         \
         X(requests_received) X(requests_in_flight) X(requests_refused_inflight) \
         X(bad_requests) X(header_limit) X(body_limit) X(slow_clients)           \
         X(clients_gone) X(reads_cancelled) X(reads_sent_again)                  \

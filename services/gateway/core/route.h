@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "base/bytes.h"
+#include "users/permissions.h"
 
 typedef enum route_op {
         OP_EXECUTE, OP_QUERY, OP_REQUEST, OP_SQL, OP_BACKUP, OP_LOAD, OP_REMOVE, OP_STATUS, OP_NODES, OP_READYZ,
@@ -24,6 +25,8 @@ enum {
         METHOD_ANY    = 0xff,
 };
 
+#define ROUTE_OPEN (UINT32_C(1) << 31) /* for everybody, whoever he is */
+
 typedef struct route {
         const char *path;
         bool prefix;
@@ -31,7 +34,10 @@ typedef struct route {
         unsigned methods;   /* allowed */
         const char *allow;  /* text of the Allow header of a 405 */
         bool json;          /* a 405 already has the JSON content type */
+        rq_permissions needs; /* all of these, or ROUTE_OPEN; 0: nobody gets in */
 } route;
+
+const route *route_at(size_t index); /* the table; NULL: its end */
 
 /* path: percent-decoded. NULL: 404. */
 const route *route_find(rq_bytes path);

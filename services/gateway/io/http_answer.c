@@ -18,6 +18,7 @@ static const char *reason_of(unsigned status) {
         case 405: return "Method Not Allowed";
         case 408: return "Request Timeout";
         case 413: return "Payload Too Large";
+        case 429: return "Too Many Requests";
         case 431: return "Request Header Fields Too Large";
         case 500: return "Internal Server Error";
         case 501: return "Not Implemented";
@@ -88,6 +89,8 @@ static char *put_head(http_conn *conn, const http_head *head, size_t body_size) 
                 p = put(put_decimal(put(p, "Retry-After: "), head->retry_after_s), "\r\n");
         if (head->location != NULL)
                 p = put_line(p, "Location", head->location);
+        if (head->authenticate)
+                p = put(p, "Www-Authenticate: Basic realm=\"rqlite\"\r\n");
         if (head->allow != NULL)
                 p = put_line(p, "Allow", head->allow);
         p = put(p, server_date(server));

@@ -15,6 +15,11 @@ void *http_conn_data(const http_conn *conn) { return conn->data; }
 size_t http_conn_queued(const http_conn *conn) { return transport_queued(&conn->transport); }
 void http_conn_keep_on_eof(http_conn *conn) { conn->keep_on_eof = true; }
 
+void http_conn_peer(const http_conn *conn, http_peer *ret_peer) {
+        *ret_peer = (http_peer) {0};
+        transport_peer(&conn->transport, ret_peer->key, ret_peer->text);
+}
+
 /* --- states ----------------------------------------------------------------- */
 
 static void set_idle(http_conn *conn, bool idle) {
@@ -53,6 +58,9 @@ static void become_idle(http_conn *conn) {
         conn->told = false;
         conn->data = NULL;
         conn->refusal = 0;
+        if (conn->authorization.size > 0)
+                explicit_bzero(conn->authorization.data, conn->authorization.size);
+        conn->authorization.size = 0;
         if (conn->target.capacity > HTTP_KEEP_BYTES_MAX)
                 rq_buf_done(&conn->target);
         set_idle(conn, true);
@@ -99,6 +107,7 @@ static int on_message_begin(http_parser *parser) {
         conn->request = (http_request) {0};
         conn->target.size = 0;
         conn->content_type_size = 0;
+        conn->authorization.size = 0;
         conn->field_size = 0;
         conn->field_open = false;
         conn->header_bytes = 0;
@@ -145,13 +154,27 @@ static bool field_is(const http_conn *conn, const char *name) {
         return conn->field_size == strlen(name) && memcmp(conn->field, name, conn->field_size) == 0;
 }
 
+/* The first one of several; one that is too long is none. */
+static int take_credentials(http_conn *conn, const char *at, size_t size, bool begins) {
+        if (begins && conn->authorization.size > 0)
+                conn->field_size = 0;
+        else if (conn->authorization.size + size > HTTP_CREDENTIALS_MAX)
+                conn->authorization.size = conn->field_size = 0;
+        else if (rq_buf_append(&conn->authorization, at, size) < 0)
+                return refuse(conn, 431);
+        return count_header(conn, size);
+}
+
 static int on_header_value(http_parser *parser, const char *at, size_t size) {
         http_conn *conn = conn_of(parser);
         if (conn->state != CONN_HEADERS)
                 return 0;
-        if (conn->field_open && field_is(conn, "content-type"))
-                conn->content_type_size = 0; /* the last one of several */
+        bool begins = conn->field_open;
         conn->field_open = false;
+        if (conn->server->limits.credentials && field_is(conn, "authorization"))
+                return take_credentials(conn, at, size, begins);
+        if (begins && field_is(conn, "content-type"))
+                conn->content_type_size = 0; /* the last one of several */
         if (field_is(conn, "content-type")) {
                 size_t room = sizeof conn->content_type - conn->content_type_size;
                 size_t taken = size < room ? size : room;
@@ -175,6 +198,15 @@ static unsigned method_of(const http_parser *parser) {
         }
 }
 
+/* A client may wait for our word before it sends a body. */
+static void ask_for_body(http_conn *conn) {
+        if (conn->answer == ANSWER_NONE && conn->expects_continue && conn->state == CONN_BODY) {
+                (void) rq_buf_append_text(transport_out(&conn->transport), "HTTP/1.1 100 Continue\r\n\r\n");
+                server_dirty(conn->server, conn);
+        }
+        conn->expects_continue = false;
+}
+
 static int on_headers_complete(http_parser *parser) {
         http_conn *conn = conn_of(parser);
         bool has_length = (parser->flags & F_CONTENTLENGTH) != 0;
@@ -192,6 +224,7 @@ static int on_headers_complete(http_parser *parser) {
                 .target = (char *) conn->target.data,
                 .target_size = conn->target.size,
                 .content_type = rq_bytes_of(conn->content_type, conn->content_type_size),
+                .authorization = rq_buf_bytes(&conn->authorization),
                 .has_length = has_length,
                 .content_length = has_length ? parser->content_length : 0,
                 .has_body = (has_length && parser->content_length > 0) || (parser->flags & F_CHUNKED) != 0,
@@ -200,16 +233,33 @@ static int on_headers_complete(http_parser *parser) {
         if (!conn->chunked || !conn->request.has_body)
                 conn->expects_continue = false; /* HTTP/1.0 doesn't know it */
         conn->state = CONN_BODY;
+        if (conn->transport.met_plain) {
+                conn->server->metrics->gateway.bad_requests++;
+                conn->close_after = conn->linger_after = true;
+                http_answer_text(conn, 400, "Client sent an HTTP request to an HTTPS server.");
+                return 0;
+        }
         conn->told = true;
         conn->server->metrics->gateway.requests_received++;
         conn->server->handlers.on_headers(conn->server->handlers.arg, conn);
-
-        if (conn->answer == ANSWER_NONE && conn->expects_continue && conn->state == CONN_BODY) {
-                (void) rq_buf_append_text(transport_out(&conn->transport), "HTTP/1.1 100 Continue\r\n\r\n");
-                server_dirty(conn->server, conn);
-        }
-        conn->expects_continue = false;
+        if (conn->held)
+                http_parser_pause(parser, 1);
+        else
+                ask_for_body(conn);
         return 0;
+}
+
+void http_conn_hold(http_conn *conn) { conn->held = true; }
+
+void http_conn_release(http_conn *conn) {
+        if (!conn->held)
+                return;
+        conn->held = false;
+        conn->released = true;
+        ask_for_body(conn);
+        if (conn->state != CONN_DEAD)
+                server_set_deadline(conn->server, conn, conn->server->limits.idle_timeout_us);
+        server_dirty(conn->server, conn);
 }
 
 /* All was said, and nothing more is listened to. */
@@ -290,7 +340,7 @@ static void refuse_malformed(http_conn *conn, enum http_errno error) {
 }
 
 static bool wants_input(const http_conn *conn) {
-        return conn->state == CONN_IDLE || conn->state == CONN_HEADERS || conn->state == CONN_BODY;
+        return !conn->held && (conn->state == CONN_IDLE || conn->state == CONN_HEADERS || conn->state == CONN_BODY);
 }
 
 /* Parses until a request is in work. Returns how many bytes were used. */
@@ -339,7 +389,7 @@ static void receive(http_conn *conn, const uint8_t *data, size_t size) {
         }
         if (conn->state == CONN_HEADERS && before != CONN_HEADERS)
                 server_set_deadline(conn->server, conn, conn->server->limits.idle_timeout_us);
-        else if (conn->state == CONN_WAIT)
+        else if (conn->state == CONN_WAIT || conn->held)
                 wheel_cancel(&conn->server->deadlines, &conn->deadline);
         else
                 watch_progress(conn);
@@ -349,6 +399,8 @@ static void receive(http_conn *conn, const uint8_t *data, size_t size) {
 static void on_eof(http_conn *conn) {
         conn->eof = true;
         transport_want_read(&conn->transport, false);
+        if (conn->held)
+                return; /* what it sent before counts, once it is looked at */
         if (conn->state == CONN_IDLE)
                 server_dirty(conn->server, conn); /* answers may still be on their way out */
         else if (conn->state != CONN_WAIT)
@@ -362,7 +414,15 @@ static void on_readable(void *arg) {
         http_server *server = conn->server;
         size_t size;
         rq_err r = transport_read(&conn->transport, server->buffer, sizeof server->buffer, &size);
-        if (r == RQ_EAGAIN || conn->state == CONN_DEAD)
+        if (conn->state == CONN_DEAD)
+                return;
+        if (!conn->opened && transport_is_open(&conn->transport)) {
+                conn->opened = true;
+                server->metrics->gateway.tls_handshakes += !conn->transport.met_plain;
+                server->now_ns = rq_clock_mono_ns();
+                server_set_deadline(server, conn, server->limits.idle_timeout_us);
+        }
+        if (r == RQ_EAGAIN)
                 return;
         server->now_ns = rq_clock_mono_ns();
         if (r < 0)
@@ -381,12 +441,14 @@ static void on_writable(void *arg) {
 /* --- end of a turn ---------------------------------------------------------- */
 
 static void parse_pending(http_conn *conn) {
-        while (conn->state == CONN_IDLE && conn->pending.size > conn->pending_at) {
+        while (wants_input(conn) && !is_lingering(conn) && conn->pending.size > conn->pending_at) {
                 conn->server->now_ns = rq_clock_mono_ns();
                 conn->pending_at += parse(conn, conn->pending.data + conn->pending_at, conn->pending.size - conn->pending_at);
                 if (conn->state == CONN_HEADERS || conn->state == CONN_BODY)
                         server_set_deadline(conn->server, conn, conn->server->limits.idle_timeout_us);
                 else if (conn->state == CONN_WAIT)
+                        wheel_cancel(&conn->server->deadlines, &conn->deadline);
+                if (conn->held)
                         wheel_cancel(&conn->server->deadlines, &conn->deadline);
         }
         if (conn->pending_at >= conn->pending.size) {
@@ -443,8 +505,13 @@ void conn_service(http_conn *conn) {
         }
         if (conn->state == CONN_LINGER)
                 return;
-        if (conn->pending.size > conn->pending_at && conn->state == CONN_IDLE)
+        if (conn->pending.size > conn->pending_at && wants_input(conn))
                 parse_pending(conn);
+        if (conn->released && !conn->held) {
+                conn->released = false;
+                if (conn->eof && conn->state != CONN_DEAD)
+                        on_eof(conn);
+        }
         if (conn->state == CONN_DEAD || !send_queued(conn))
                 return;
 
@@ -480,14 +547,15 @@ void conn_expired(http_conn *conn) {
 
 /* --- life ------------------------------------------------------------------- */
 
-rq_err conn_new(http_server *server, int take_fd) {
+rq_err conn_new(http_server *server, int take_fd, bool is_unix) {
+        transport_tls *tls = server->limits.tls != NULL && !is_unix ? &server->tls : NULL;
         http_conn *conn = calloc(1, sizeof *conn);
         if (conn == NULL) {
                 (void) close(take_fd);
                 return RQ_ENOMEM;
         }
         conn->server = server;
-        rq_err r = transport_init(&conn->transport, server->loop, take_fd, on_readable, on_writable, conn);
+        rq_err r = transport_init(&conn->transport, server->loop, take_fd, tls, on_readable, on_writable, conn);
         if (r < 0) {
                 free(conn);
                 return r;
@@ -501,6 +569,9 @@ rq_err conn_new(http_server *server, int take_fd) {
         server->metrics->gateway.connections_accepted++;
         server->metrics->gateway.connections_open++;
         become_idle(conn);
+        conn->opened = tls == NULL;
+        if (!conn->opened)
+                server_set_deadline(server, conn, HTTP_HANDSHAKE_MS * 1000);
         return RQ_OK;
 }
 
@@ -514,6 +585,9 @@ void conn_free(http_conn *conn) {
                 rq_list_remove(&conn->dirty_node);
         transport_done(&conn->transport);
         rq_buf_done(&conn->target);
+        if (conn->authorization.data != NULL)
+                explicit_bzero(conn->authorization.data, conn->authorization.capacity);
+        rq_buf_done(&conn->authorization);
         rq_buf_done(&conn->pending);
         server->conn_count--;
         server->metrics->gateway.connections_open--;

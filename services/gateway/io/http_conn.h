@@ -19,6 +19,7 @@ typedef struct http_request {
         char *target;              /* request target as sent; may be changed in place */
         size_t target_size;
         rq_bytes content_type;     /* empty: none */
+        rq_bytes authorization;    /* if http_limits.credentials; empty: none, or too long to be one */
         bool has_body;
         bool has_length;
         uint64_t content_length;   /* if has_length */
@@ -34,6 +35,7 @@ typedef struct http_head {
         unsigned retry_after_s;    /* 0: none */
         const char *location;      /* NULL: none */
         const char *allow;         /* NULL: none */
+        bool authenticate;         /* ask for user and password */
         bool close;                /* end the connection after this answer */
 } http_head;
 
@@ -43,6 +45,16 @@ const http_request *http_conn_request(const http_conn *conn);
 /* A place for whoever answers; NULL at first and after an answer. */
 void http_conn_set_data(http_conn *conn, void *data);
 void *http_conn_data(const http_conn *conn);
+
+/* Who is at the other end. key: what counts as one client, an IPv6 network of 64 bits, too. */
+enum { HTTP_PEER_BYTES = 64, HTTP_PEER_KEY_BYTES = 9 };
+typedef struct http_peer { uint8_t key[HTTP_PEER_KEY_BYTES]; char text[HTTP_PEER_BYTES]; } http_peer;
+void http_conn_peer(const http_conn *conn, http_peer *ret_peer);
+
+/* Nothing more of the request is read until it is released; the client is not slow meanwhile. From on_headers
+ * only. Released also after an answer. */
+void http_conn_hold(http_conn *conn);
+void http_conn_release(http_conn *conn);
 
 /* The answer of the request in work is wanted also when the client has ended
  * its side: by default such a client is given up soon, and a read cancelled. */

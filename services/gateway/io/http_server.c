@@ -1,12 +1,8 @@
 #include "io/http_server.h"
 
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,9 +11,8 @@
 #include "base/clock.h"
 #include "io/http_state.h"
 #include "log/log.h"
-#include "log/log_fields.h"
 
-enum { ACCEPTS_A_TURN = 64, BACKLOG = 1024 };
+enum { ACCEPTS_A_TURN = 64 };
 
 /* --- turns and time --------------------------------------------------------- */
 
@@ -107,7 +102,8 @@ void server_conn_gone(http_server *server) {
 }
 
 static void on_acceptable(evutil_socket_t fd, short what, void *arg) {
-        http_server *server = ((struct http_listener *) arg)->server;
+        struct http_listener *l = arg;
+        http_server *server = l->server;
         (void) what;
         server->now_ns = rq_clock_mono_ns();
         for (int i = 0; i < ACCEPTS_A_TURN && make_room(server); i++) {
@@ -117,142 +113,32 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg) {
                                 set_accepting(server, false); /* until one closes */
                         return;
                 }
-                (void) conn_new(server, conn);
+                (void) conn_new(server, conn, l->socket.is_unix);
         }
 }
 
-static rq_err add_listener(http_server *server, int take_fd) {
-        RQ_CLEANUP(rq_closep) int fd = take_fd;
-        struct http_listener *l = &server->listeners[server->listener_count];
-        const int on = 1;
-        /* Inherited by what is accepted. */
-        (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        l->acceptable = event_new(rq_loop_base(server->loop), fd, EV_READ | EV_PERSIST, on_acceptable, l);
-        if (l->acceptable == NULL || event_priority_set(l->acceptable, 0) != 0 || event_add(l->acceptable, NULL) != 0) {
-                if (l->acceptable != NULL)
-                        event_free(l->acceptable);
-                l->acceptable = NULL;
-                return RQ_ENOMEM;
-        }
+static rq_err watch(http_server *server, struct http_listener *l) {
         l->server = server;
-        l->fd = RQ_TAKE(fd, -1);
-        server->listener_count++;
+        l->acceptable = event_new(rq_loop_base(server->loop), l->socket.fd, EV_READ | EV_PERSIST, on_acceptable, l);
+        if (l->acceptable == NULL || event_priority_set(l->acceptable, 0) != 0 || event_add(l->acceptable, NULL) != 0)
+                return RQ_ENOMEM;
+        return RQ_OK;
+}
+
+rq_err http_server_listen(http_server *server, const http_place *place) {
+        http_socket sockets[HTTP_LISTENERS_MAX];
+        size_t count = 0;
+        rq_err r = http_listen(place, sockets, &count);
+        for (size_t i = 0; i < count; i++)
+                server->listeners[i].socket = sockets[i];
+        server->listener_count = count;
+        for (size_t i = 0; i < count && r >= 0; i++)
+                r = watch(server, &server->listeners[i]);
+        if (r < 0)
+                return r;
         server->accepting = true;
+        http_socket_text(&sockets[0], server->address);
         return RQ_OK;
-}
-
-static void remember_address(http_server *server) {
-        struct sockaddr_storage address;
-        socklen_t size = sizeof address;
-        char host[64], port[8];
-        if (getsockname(server->listeners[0].fd, (struct sockaddr *) &address, &size) == 0 &&
-            getnameinfo((struct sockaddr *) &address, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) == 0)
-                (void) snprintf(server->address, sizeof server->address, strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
-}
-
-/* Sockets that systemd, or rqd in the same way, bound and keeps open while we
- * restart: clients wait instead of being refused. */
-static rq_err take_inherited(http_server *server, int *ret_count) {
-        int count = sd_listen_fds(1);
-        *ret_count = 0;
-        for (int i = 0; i < count && server->listener_count < HTTP_LISTENERS_MAX; i++) {
-                int fd = SD_LISTEN_FDS_START + i;
-                if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0)
-                        continue;
-                if (evutil_make_socket_nonblocking(fd) != 0)
-                        continue;
-                rq_err r = add_listener(server, fd);
-                if (r < 0)
-                        return r;
-                ++*ret_count;
-        }
-        return RQ_OK;
-}
-
-/* "host:port", "[v6]:port", ":port". */
-static bool split_address(const char *address, char host[static 256], const char **ret_port) {
-        const char *colon = strrchr(address, ':');
-        if (colon == NULL || colon[1] == '\0')
-                return false;
-        size_t size = (size_t) (colon - address);
-        if (size >= 2 && address[0] == '[' && colon[-1] == ']') {
-                address++;
-                size -= 2;
-        }
-        if (size >= 256)
-                return false;
-        memcpy(host, address, size);
-        host[size] = '\0';
-        *ret_port = colon + 1;
-        return true;
-}
-
-static rq_err bind_one(const struct addrinfo *a, bool alone, int *ret_fd) {
-        const int on = 1, off = 0;
-        RQ_CLEANUP(rq_closep) int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd < 0)
-                return rq_err_from_errno(errno);
-        (void) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-        if (a->ai_family == AF_INET6) /* the wildcard alone serves both families */
-                (void) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, alone ? &off : &on, sizeof on);
-        if (bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0)
-                return rq_err_from_errno(errno);
-        *ret_fd = RQ_TAKE(fd, -1);
-        return RQ_OK;
-}
-
-/* A host name may have several addresses (localhost: IPv4 and IPv6); IPv4 first,
- * as clients of rqlite know it, the wildcard as IPv6 for both families. A port
- * that another process has is an error on the first, not on further ones. */
-static rq_err bind_addresses(http_server *server, const struct addrinfo *list, bool wildcard, bool one) {
-        int preferred = wildcard ? AF_INET6 : AF_INET;
-        rq_err first_error = RQ_OK;
-        for (int pass = 0; pass < 2; pass++) {
-                for (const struct addrinfo *a = list; a != NULL && server->listener_count < HTTP_LISTENERS_MAX; a = a->ai_next) {
-                        int fd = -1;
-                        if ((a->ai_family == preferred) != (pass == 0))
-                                continue;
-                        rq_err r = bind_one(a, wildcard, &fd);
-                        if (r >= 0)
-                                r = add_listener(server, fd);
-                        if (r >= 0 && one)
-                                return RQ_OK;
-                        if (r == RQ_EADDRINUSE && server->listener_count == 0)
-                                return r;
-                        if (r < 0 && first_error == RQ_OK)
-                                first_error = r;
-                }
-        }
-        return server->listener_count > 0 ? RQ_OK : first_error;
-}
-
-static rq_err bind_all(http_server *server, const char *address) {
-        const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
-        char host[256];
-        const char *port;
-        struct addrinfo *list = NULL;
-
-        if (!split_address(address, host, &port))
-                return rq_log_error_event(RQ_ECONFIG, RQ_MSG_BAD_CONFIG, "-http-addr \"%s\" is not host:port", address);
-        int error = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &list);
-        if (error != 0) {
-                rq_log_event(LOG_ERR, RQ_MSG_BAD_CONFIG, "Cannot resolve -http-addr \"%s\": %s", address, gai_strerror(error));
-                return RQ_ECONFIG;
-        }
-        bool wildcard = host[0] == '\0';
-        rq_err r = bind_addresses(server, list, wildcard, wildcard || strcmp(port, "0") == 0);
-        freeaddrinfo(list);
-        return r < 0 ? rq_log_error_event(r, RQ_MSG_CANNOT_LISTEN, "Cannot listen on %s", address) : RQ_OK;
-}
-
-rq_err http_server_listen(http_server *server, const char *address) {
-        int inherited;
-        rq_err r = take_inherited(server, &inherited);
-        if (r >= 0 && inherited == 0)
-                r = bind_all(server, address);
-        if (r >= 0)
-                remember_address(server);
-        return r;
 }
 
 const char *http_server_address(const http_server *server) { return server->address; }
@@ -260,15 +146,28 @@ const char *http_server_address(const http_server *server) { return server->addr
 /* --- life ------------------------------------------------------------------- */
 
 static rq_err build_lines(http_server *server, const char *allow_origin, const char *served_by) {
-        rq_err r = rq_buf_append_text(&server->common,
-                                      "Access-Control-Allow-Headers: Content-Type\r\n"
-                                      "Access-Control-Allow-Methods: OPTIONS, GET, POST\r\n"
-                                      "X-Rqlite-Version: 10\r\n");
+        rq_err r = rq_buf_append_text(&server->common, server->limits.credentials
+                                      ? "Access-Control-Allow-Credentials: true\r\n"
+                                        "Access-Control-Allow-Headers: Content-Type, Authorization\r\n"
+                                      : "Access-Control-Allow-Headers: Content-Type\r\n");
+        if (r >= 0)
+                r = rq_buf_append_text(&server->common,
+                                       "Access-Control-Allow-Methods: OPTIONS, GET, POST\r\n"
+                                       "X-Rqlite-Version: 10\r\n");
         if (r >= 0 && allow_origin[0] != '\0')
                 r = rq_buf_printf(&server->common, "Access-Control-Allow-Origin: %s\r\n", allow_origin);
         if (r >= 0)
                 r = rq_buf_printf(&server->served_by, "X-Rqlite-Served-By: %s\r\n", served_by);
         return r;
+}
+
+/* A scan, or a client with the wrong CA: one line, however often it tries. */
+static void on_tls_failed(void *arg, const char *peer, const char *problem) {
+        http_server *server = arg;
+        uint32_t suppressed;
+        server->metrics->gateway.tls_failed++;
+        if (rq_log_allowed(&server->tls_log, &suppressed))
+                rq_log_notice("HTTPS: refused the connection from %s: %s (%u more not shown)", peer, problem, suppressed);
 }
 
 rq_err http_server_new(rq_loop *loop, const http_limits *limits, const http_handlers *handlers, const char *allow_origin,
@@ -281,6 +180,7 @@ rq_err http_server_new(rq_loop *loop, const http_limits *limits, const http_hand
         server->handlers = *handlers;
         server->metrics = counters;
         server->now_ns = rq_clock_mono_ns();
+        server->tls_log = (rq_log_limit) { .interval_ms = 10000, .burst = 3 };
         rq_list_init(&server->conns);
         rq_list_init(&server->dirty);
         rq_list_init(&server->idle);
@@ -292,6 +192,10 @@ rq_err http_server_new(rq_loop *loop, const http_limits *limits, const http_hand
                 r = rq_task_init(&server->turn_end, loop, on_turn_end, server);
         if (r >= 0)
                 r = rq_timer_init(&server->tick, loop, on_tick, server);
+        if (r >= 0 && limits->tls != NULL)
+                r = transport_tls_init(&server->tls, loop, limits->tls);
+        server->tls.on_failed = on_tls_failed;
+        server->tls.arg = server;
         if (r < 0) {
                 (void) http_server_free(server);
                 return r;
@@ -302,8 +206,9 @@ rq_err http_server_new(rq_loop *loop, const http_limits *limits, const http_hand
 
 static void close_listeners(http_server *server) {
         for (size_t i = 0; i < server->listener_count; i++) {
-                event_free(server->listeners[i].acceptable);
-                (void) close(server->listeners[i].fd);
+                if (server->listeners[i].acceptable != NULL)
+                        event_free(server->listeners[i].acceptable);
+                http_socket_close(&server->listeners[i].socket);
         }
         server->listener_count = 0;
         server->accepting = false;
@@ -319,6 +224,7 @@ http_server *http_server_free(http_server *server) {
                 conn_free(RQ_LIST_ENTRY(server->conns.next, http_conn, node));
         rq_task_done(&server->turn_end);
         rq_timer_done(&server->tick);
+        transport_tls_done(&server->tls);
         rq_buf_done(&server->common);
         rq_buf_done(&server->served_by);
         free(server);

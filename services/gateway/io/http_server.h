@@ -9,7 +9,9 @@
 
 #include "base/bytes.h"
 #include "core/metrics.h"
+#include "io/http_listen.h"
 #include "loop/loop.h"
+#include "tls/tls.h"
 
 typedef struct http_server http_server;
 typedef struct http_conn http_conn;
@@ -28,6 +30,8 @@ typedef struct http_limits {
         uint64_t idle_timeout_us;
         uint64_t body_bytes_max;   /* also of a body that is read only to be ignored */
         size_t connection_count_max;
+        rq_tls *tls;               /* what TCP sockets speak; borrowed; NULL: plain */
+        bool credentials;          /* Authorization is looked at, and CORS allows it */
 } http_limits;
 
 /* allow_origin: "" for none. served_by: host:port. Both copied. */
@@ -35,11 +39,10 @@ rq_err http_server_new(rq_loop *loop, const http_limits *limits, const http_hand
                        const char *served_by, metrics *counters, http_server **ret_server);
 http_server *http_server_free(http_server *server); /* accepts NULL, returns NULL */
 
-/* Sockets that the supervisor holds open for us, else host:port is bound.
- * Errors were logged. */
-rq_err http_server_listen(http_server *server, const char *address);
+/* Begins to accept on all of place (io/http_listen.h). Errors were logged. */
+rq_err http_server_listen(http_server *server, const http_place *place);
 
-/* "host:port" of the first socket. */
+/* "host:port" or "unix:/path" of the first socket. */
 const char *http_server_address(const http_server *server);
 
 /* No new connections; idle ones are closed, others after their answer. on_empty

@@ -9,6 +9,7 @@
 #include "io/http_conn.h"
 #include "io/http_server.h"
 #include "io/transport.h"
+#include "log/log.h"
 
 enum {
         HTTP_READ_BYTES        = 64 * 1024,   /* asked of the kernel at a time */
@@ -17,12 +18,13 @@ enum {
         HTTP_PENDING_BYTES_MAX = 64 * 1024,   /* pipelined behind the request in work */
         HTTP_QUEUE_LOW_BYTES   = 64 * 1024,   /* on_drained below this */
         HTTP_KEEP_BYTES_MAX    = 16 * 1024,   /* of buffers of an idle connection */
+        HTTP_CREDENTIALS_MAX   = 1100,        /* of an Authorization header */
         HTTP_PROGRESS_BYTES    = 4096,        /* of a body, to count as progress */
         HTTP_DISCARD_BYTES_MAX = 256 * 1024,  /* of a body behind an early answer */
         HTTP_LINGER_MS         = 3000,        /* for a client that still sends when all is said */
         HTTP_EOF_GRACE_MS      = 1000,        /* a client that only ended its side gets its answer for so long */
+        HTTP_HANDSHAKE_MS      = 10000,       /* of TLS */
         HTTP_TICK_MS           = 100,
-        HTTP_LISTENERS_MAX     = 8,
 };
 
 typedef enum conn_state {
@@ -49,6 +51,7 @@ struct http_conn {
 
         http_request request;
         rq_buf target;
+        rq_buf authorization;
         char content_type[128];
         char field[24];          /* name of the header at hand, lower case, if it can be one that we look at */
         uint8_t field_size, content_type_size;
@@ -66,6 +69,8 @@ struct http_conn {
         bool told;               /* handlers know of the request */
         bool keep_alive, close_after, linger_after, chunked, no_body;
         bool eof, keep_on_eof;
+        bool opened;             /* no handshake before it can speak, or none any more */
+        bool held, released;     /* released: since then nothing was parsed */
 };
 
 struct http_server {
@@ -85,17 +90,19 @@ struct http_server {
         rq_timer tick;
         bool tick_set;
 
-        struct http_listener { int fd; struct event *acceptable; http_server *server; } listeners[HTTP_LISTENERS_MAX];
+        struct http_listener { http_socket socket; struct event *acceptable; http_server *server; } listeners[HTTP_LISTENERS_MAX];
         size_t listener_count;
+        transport_tls tls;       /* used if limits.tls is there */
+        rq_log_limit tls_log;
         bool accepting, stopping;
         void (*on_empty)(void *arg);
         void *on_empty_arg;
-        char address[128];
+        char address[HTTP_ADDRESS_BYTES];
         uint8_t buffer[HTTP_READ_BYTES];
 };
 
 /* http_conn.c */
-rq_err conn_new(http_server *server, int take_fd);
+rq_err conn_new(http_server *server, int take_fd, bool is_unix);
 void conn_free(http_conn *conn);
 void conn_lost(http_conn *conn);                    /* no more of it; freed at the end of the turn */
 void conn_service(http_conn *conn);                 /* end of a turn: parse what waits, send, close */

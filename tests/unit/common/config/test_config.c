@@ -157,9 +157,9 @@ static void test_order_of_sources(void **state) {
         (void) setenv("RQ_FK", "x", 1);
         refused("", "RQ_FK: \"x\" is not true or false");
         (void) unsetenv("RQ_FK");
-        (void) setenv("RQ_AUTH", "users.json", 1);
-        refused("", "RQ_AUTH: not available yet");
-        (void) unsetenv("RQ_AUTH");
+        (void) setenv("RQ_CDC_CONFIG", "users.json", 1);
+        refused("", "RQ_CDC_CONFIG: not available yet");
+        (void) unsetenv("RQ_CDC_CONFIG");
 
         /* A fault in a weaker source shows, also while it is overruled. */
         (void) setenv("RQ_RAFT_SNAP_INT", "soon", 1);
@@ -185,7 +185,7 @@ static void test_faults_in_the_file(void **state) {
         refused_in_file("-fk = true", 1, "-fk: no such flag; did you mean fk?");
         refused_in_file("fk = true\n\n# c\nfk = false\n", 4, "fk: is there already in line 1");
         refused_in_file("raft-snap = many\n", 1, "raft-snap: \"many\" is not a whole number");
-        refused_in_file("\nauth = users.json\n", 2, "auth: not available yet");
+        refused_in_file("\ncdc-config = users.json\n", 2, "cdc-config: not available yet");
         refused_in_file("config = other\n", 1, "config: not in a file");
         refused_in_file("help = true\n", 1, "help: not in a file");
         refused_in_file("= 3\n", 1, ": no such flag");
@@ -209,6 +209,10 @@ static void test_rules_of_rqlite(void **state) {
                 { "-http-addr HTTP://h:1 d", "HTTP options should not include protocol (http:// or https://)" },
                 { "-http-adv-addr https://h:1 d", "HTTP options should not include protocol (http:// or https://)" },
                 { "-http-addr h d", "HTTP bind address not valid" },
+                { "-http-addr h:1,unix:x d", "HTTP bind address not valid (unix:x); the path of a unix socket begins with /" },
+                { "-http-addr h:1,,h:3 d", "HTTP bind address not valid (); it must be host:port" },
+                { "-http-addr unix:/x d", "-http-addr names unix sockets only: -http-adv-addr must say" },
+                { "-http-unix-mode 888 d", "-http-unix-mode: \"888\" is not an octal mode, such as 0660" },
                 { "-http-addr ::1:4001 d", "HTTP bind address not valid" },
                 { "-http-addr h:70000 d", "HTTP bind address not valid" },
                 { "-http-adv-addr h d", "HTTP advertised HTTP address not valid" },
@@ -244,6 +248,8 @@ static void test_rules_of_rqlite(void **state) {
                 refused(rows[i].line, rows[i].text);
         loads("-http-addr 0.0.0.0:1 -http-adv-addr h:1 -raft-addr [::]:2 -raft-adv-addr [fe80::1]:2 d");
         assert_string_equal(rq_config_node_id(config), "[fe80::1]:2");
+        loads("-http-addr unix:/x,h:1,unix:/y d");
+        assert_string_equal(rq_config_http_adv_addr(config), "h:1");
         loads("-node-id n1 d");
         assert_string_equal(rq_config_node_id(config), "n1");
 }

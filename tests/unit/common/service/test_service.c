@@ -220,8 +220,8 @@ static void test_exit_codes(void **state) {
                 behaviour = rows[i].behaviour;
                 assert_int_equal(exit_of(start()), rows[i].code);
         }
-        assert_int_equal(exit_of(start_with("-auth=x")), RQ_EXIT_CONFIG);
-        assert_true(log_has("rq-test error: -auth: not available yet\n"));
+        assert_int_equal(exit_of(start_with("-cdc-config=x")), RQ_EXIT_CONFIG);
+        assert_true(log_has("rq-test error: -cdc-config: not available yet\n"));
         assert_int_equal(exit_of(start_with("-run-dir=/proc/none")), RQ_EXIT_FAILURE);
         assert_true(log_has("Cannot create /proc/none"));
 }

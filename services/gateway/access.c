@@ -1,0 +1,323 @@
+#include "access.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/assert.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/rng.h"
+#include "core/access_cache.h"
+#include "core/attempts.h"
+#include "core/basic_auth.h"
+#include "io/password_thread.h"
+#include "log/log.h"
+#include "log/log_fields.h"
+#include "users/password.h"
+#include "users/users.h"
+
+enum { LOOK_MS = 1000, NAME_BYTES_MAX = 256, SHOWN_BYTES = 64 };
+
+/* Of one user from one address, and of all users from one address. */
+static const attempts_rate user_rate = { .burst = 10, .interval_ms = 1000 }, address_rate = { .burst = 50, .interval_ms = 200 };
+
+/* A password that the thread has; several requests may wait for it. */
+typedef struct check {
+        uint64_t id;             /* 0: free */
+        rq_hash128 hash;         /* of the header */
+        char name[NAME_BYTES_MAX], peer[HTTP_PEER_BYTES];
+        char *stored;            /* what it is checked against; NULL: nobody of that name, it never fits */
+        uint64_t keys[2];
+} check;
+
+typedef struct file_stamp { dev_t device; ino_t inode; off_t size; struct timespec changed, moved; } file_stamp;
+
+struct access_control {
+        rq_loop *loop;
+        const char *file;        /* borrowed from the configuration */
+        rq_users *users;         /* NULL: no -auth */
+        metrics *metrics;
+        void (*on_checked)(void *arg, uint64_t check, rq_permissions may);
+        void *arg;
+
+        rq_hash_key key;
+        access_cache cache;
+        attempts attempts;
+        password_thread *thread; /* NULL: no hash was ever checked */
+        check checks[PASSWORD_JOBS_MAX];
+        uint64_t last_check;
+
+        file_stamp stamp;        /* of what was read, or refused */
+        rq_timer look;
+        rq_log_limit wrong_log, slow_log;
+};
+
+bool access_is_on(const access_control *a) { return a->users != NULL; }
+
+/* --- wrong passwords -------------------------------------------------------- */
+
+/* A name from a stranger: what would confuse a reader of the log is left out. */
+static const char *shown(const char *name, char text[static SHOWN_BYTES]) {
+        size_t size = 0;
+        for (const char *p = name; *p != '\0' && size + 1 < SHOWN_BYTES; p++)
+                text[size++] = *p >= ' ' && *p <= '~' ? *p : '?';
+        text[size] = '\0';
+        return text;
+}
+
+static void log_refused(access_control *a, rq_log_limit *limit, const check *c, const char *what) {
+        char name[SHOWN_BYTES], user[SHOWN_BYTES + 16], client[HTTP_PEER_BYTES + 16];
+        const char *fields[] = {
+                RQ_MSG_LOGIN_REFUSED, rq_log_field_text(user, sizeof user, RQ_FIELD_USER, shown(c->name, name)),
+                rq_log_field_text(client, sizeof client, RQ_FIELD_CLIENT, c->peer), NULL,
+        };
+        uint32_t suppressed;
+        a->metrics->http.auth_fail++;
+        if (rq_log_allowed(limit, &suppressed))
+                rq_log_write(LOG_WARNING, fields, "%s: \"%s\" from %s (%u more not shown)", what, name, c->peer, suppressed);
+}
+
+static void log_wrong(access_control *a, const check *c) { log_refused(a, &a->wrong_log, c, "Wrong user name or password"); }
+static void log_slowed(access_control *a, const check *c) { log_refused(a, &a->slow_log, c, "Too many wrong passwords, to be slowed"); }
+
+static void count_keys(access_control *a, check *c, const http_peer *peer) {
+        uint8_t text[sizeof peer->key + NAME_BYTES_MAX];
+        size_t name_size = strlen(c->name);
+        memcpy(text, peer->key, sizeof peer->key);
+        memcpy(text + sizeof peer->key, c->name, name_size);
+        c->keys[0] = rq_keyed_hash(&a->key, rq_bytes_of(text, sizeof peer->key + name_size)).low;
+        c->keys[1] = rq_keyed_hash(&a->key, rq_bytes_of(peer->key, sizeof peer->key)).high;
+}
+
+/* Every password that is looked at counts as wrong until it is found right. */
+static uint32_t take_attempt(access_control *a, const check *c) {
+        uint64_t now_us = rq_clock_mono_us();
+        uint32_t wait_ms = attempts_take(&a->attempts, c->keys[0], user_rate, now_us);
+        if (wait_ms > 0)
+                return wait_ms;
+        wait_ms = attempts_take(&a->attempts, c->keys[1], address_rate, now_us);
+        if (wait_ms > 0)
+                attempts_give_back(&a->attempts, c->keys[0], user_rate);
+        return wait_ms;
+}
+
+static void give_attempt_back(access_control *a, const check *c) {
+        attempts_give_back(&a->attempts, c->keys[0], user_rate);
+        attempts_give_back(&a->attempts, c->keys[1], address_rate);
+}
+
+/* --- hashes ----------------------------------------------------------------- */
+
+static void finish_check(access_control *a, check *c, bool fits) {
+        const rq_user *user = c->stored != NULL ? rq_users_find(a->users, rq_bytes_text(c->name)) : NULL;
+        uint64_t id = c->id;
+        rq_permissions may = rq_users_everybody(a->users);
+        /* The users may have changed meanwhile: it counts if it fits what they say now. */
+        if (fits && user != NULL && strcmp(user->password, c->stored) == 0) {
+                may |= user->may;
+                access_cache_put(&a->cache, c->hash, user->may);
+                give_attempt_back(a, c);
+        } else {
+                log_wrong(a, c);
+        }
+        if (c->stored != NULL)
+                explicit_bzero(c->stored, strlen(c->stored));
+        free(c->stored);
+        *c = (check) {0};
+        a->on_checked(a->arg, id, may);
+}
+
+static void on_password(void *arg, uint64_t id, bool fits) {
+        access_control *a = arg;
+        for (size_t i = 0; i < PASSWORD_JOBS_MAX; i++)
+                if (a->checks[i].id == id) {
+                        finish_check(a, &a->checks[i], fits);
+                        return;
+                }
+}
+
+/* Also for a name that nobody has, so that the time doesn't tell which names there are. */
+static rq_err begin_check(access_control *a, const check *c, const rq_user *user, rq_bytes password, uint64_t *ret_id) {
+        const rq_user *against = user != NULL ? user : rq_users_any_hashed(a->users);
+        check *place = NULL;
+        rq_err r = RQ_OK;
+        for (size_t i = 0; i < PASSWORD_JOBS_MAX && place == NULL; i++)
+                if (a->checks[i].id == 0)
+                        place = &a->checks[i];
+        if (place == NULL)
+                return RQ_EFULL;
+        if (a->thread == NULL)
+                r = password_thread_new(a->loop, on_password, a, &a->thread);
+        if (r < 0)
+                return r;
+        char *stored = user != NULL ? strdup(user->password) : NULL;
+        if (user != NULL && stored == NULL)
+                return RQ_ENOMEM;
+        r = password_thread_check(a->thread, a->last_check + 1, against->password, password);
+        if (r < 0) {
+                free(stored);
+                return r;
+        }
+        *place = *c;
+        place->stored = stored;
+        *ret_id = place->id = ++a->last_check;
+        return RQ_OK;
+}
+
+/* --- requests --------------------------------------------------------------- */
+
+static access_answer answer_of(access_control *a, rq_permissions may, rq_permissions needed) {
+        bool covered = rq_permissions_cover(may, needed);
+        if (covered)
+                a->metrics->http.auth_ok++;
+        else
+                a->metrics->http.auth_fail++;
+        return (access_answer) { .verdict = covered ? ACCESS_GRANTED : ACCESS_DENIED };
+}
+
+/* A header that was not seen before. */
+static access_answer check_password(access_control *a, check *c, const basic_auth *auth, rq_permissions needed) {
+        const rq_user *user = rq_users_find(a->users, auth->user);
+        uint32_t wait_ms = take_attempt(a, c);
+        access_answer answer = { .verdict = ACCESS_DENIED };
+        if (wait_ms > 0) {
+                log_slowed(a, c);
+                return (access_answer) { .verdict = ACCESS_SLOWED, .wait_s = wait_ms / 1000 + 1 };
+        }
+        if (user != NULL ? user->is_hashed : rq_users_any_hashed(a->users) != NULL) {
+                answer.verdict = begin_check(a, c, user, auth->password, &answer.check) < 0 ? ACCESS_BUSY : ACCESS_LATER;
+                if (answer.verdict == ACCESS_BUSY)
+                        give_attempt_back(a, c);
+                return answer;
+        }
+        if (user == NULL || !rq_password_equal(user->password, auth->password)) {
+                log_wrong(a, c);
+                return answer;
+        }
+        give_attempt_back(a, c);
+        access_cache_put(&a->cache, c->hash, user->may);
+        return answer_of(a, user->may | rq_users_everybody(a->users), needed);
+}
+
+access_answer access_check(access_control *a, http_conn *conn, const route *r) {
+        rq_bytes header = http_conn_request(conn)->authorization;
+        rq_permissions everybody, may;
+        basic_auth auth;
+        http_peer peer;
+        check c = {0};
+        if (r->needs == ROUTE_OPEN || a->users == NULL)
+                return (access_answer) { .verdict = ACCESS_GRANTED };
+        everybody = rq_users_everybody(a->users);
+        if (rq_permissions_cover(everybody, r->needs) || header.size == 0)
+                return answer_of(a, everybody, r->needs);
+        c.hash = rq_keyed_hash(&a->key, header);
+        if (access_cache_find(&a->cache, c.hash, &may))
+                return answer_of(a, may | everybody, r->needs);
+        for (size_t i = 0; i < PASSWORD_JOBS_MAX; i++)
+                if (a->checks[i].id != 0 && rq_hash128_equal(a->checks[i].hash, c.hash))
+                        return (access_answer) { .verdict = ACCESS_LATER, .check = a->checks[i].id };
+        if (!basic_auth_parse(header, &auth) || auth.user.size == 0 || auth.user.size >= NAME_BYTES_MAX)
+                return answer_of(a, everybody, r->needs);
+        memcpy(c.name, auth.user.data, auth.user.size);
+        http_conn_peer(conn, &peer);
+        (void) strcpy(c.peer, peer.text);
+        count_keys(a, &c, &peer);
+        access_answer answer = check_password(a, &c, &auth, r->needs);
+        explicit_bzero(&auth, sizeof auth);
+        return answer;
+}
+
+/* --- the file --------------------------------------------------------------- */
+
+static file_stamp stamp_of(const char *file) {
+        struct stat st;
+        if (stat(file, &st) != 0)
+                return (file_stamp) {0};
+        return (file_stamp) { .device = st.st_dev, .inode = st.st_ino, .size = st.st_size, .changed = st.st_mtim, .moved = st.st_ctim };
+}
+
+static bool same_time(struct timespec a, struct timespec b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
+
+static bool same_stamp(const file_stamp *a, const file_stamp *b) {
+        return a->device == b->device && a->inode == b->inode && a->size == b->size && same_time(a->changed, b->changed) && same_time(a->moved, b->moved);
+}
+
+static rq_err read_users(access_control *a, rq_buf *problem) {
+        rq_users *users;
+        a->stamp = stamp_of(a->file); /* before reading: a change in between is seen next time */
+        rq_err r = rq_users_read(a->file, &users, problem);
+        if (r < 0)
+                return r;
+        (void) rq_users_free(a->users);
+        a->users = users;
+        access_cache_clear(&a->cache);
+        return RQ_OK;
+}
+
+void access_reload(access_control *a) {
+        RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
+        if (a->file[0] == '\0')
+                return;
+        rq_err r = read_users(a, &problem);
+        if (r >= 0)
+                rq_log_event(LOG_NOTICE, RQ_MSG_RELOADED, "Users were read again: %zu in %s", rq_users_count(a->users), a->file);
+        else
+                rq_log_event(LOG_ERR, RQ_MSG_RELOAD_FAILED, "The changed users are not used, the ones before are: %.*s",
+                             r == RQ_ECONFIG ? (int) problem.size : 13, r == RQ_ECONFIG ? (const char *) problem.data : "out of memory");
+}
+
+static void on_look(void *arg) {
+        access_control *a = arg;
+        file_stamp now = stamp_of(a->file);
+        if (!same_stamp(&now, &a->stamp))
+                access_reload(a);
+        rq_timer_set(&a->look, LOOK_MS * 1000);
+}
+
+static rq_err open_users(access_control *a) {
+        RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
+        rq_err r = read_users(a, &problem);
+        if (r == RQ_ECONFIG)
+                rq_log_event(LOG_ERR, RQ_MSG_BAD_CONFIG, "%.*s", (int) problem.size, (const char *) problem.data);
+        if (r >= 0)
+                r = rq_timer_init(&a->look, a->loop, on_look, a);
+        if (r < 0)
+                return r;
+        rq_timer_set(&a->look, LOOK_MS * 1000);
+        rq_log_info("Users: %zu in %s", rq_users_count(a->users), a->file);
+        return RQ_OK;
+}
+
+rq_err access_new(rq_loop *loop, const char *file, metrics *counters, void (*on_checked)(void *arg, uint64_t check, rq_permissions may),
+                  void *arg, access_control **ret_access) {
+        access_control *a = calloc(1, sizeof *a);
+        if (a == NULL)
+                return RQ_ENOMEM;
+        a->loop = loop;
+        a->file = file;
+        a->metrics = counters;
+        a->on_checked = on_checked;
+        a->arg = arg;
+        a->wrong_log = a->slow_log = (rq_log_limit) { .interval_ms = 1000, .burst = 5 };
+        rq_random_bytes(&a->key, sizeof a->key);
+        rq_err r = file[0] != '\0' ? open_users(a) : RQ_OK;
+        if (r < 0) {
+                (void) access_free(a);
+                return r;
+        }
+        *ret_access = a;
+        return RQ_OK;
+}
+
+access_control *access_free(access_control *a) {
+        if (a == NULL)
+                return NULL;
+        (void) password_thread_free(a->thread);
+        for (size_t i = 0; i < PASSWORD_JOBS_MAX; i++)
+                free(a->checks[i].stored);
+        rq_timer_done(&a->look);
+        (void) rq_users_free(a->users);
+        free(a);
+        return NULL;
+}
