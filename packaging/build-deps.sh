@@ -4,7 +4,7 @@
 BUILD_PACKAGES=(
   cmake ninja-build gcc libc6-dev pkg-config
   libevent-dev libsqlite3-dev libprotobuf-c-dev protobuf-c-compiler libjansson-dev libyajl-dev
-  libhttp-parser-dev libsystemd-dev libcrypt-dev
+  libhttp-parser-dev libsystemd-dev libcrypt-dev zlib1g-dev
   libcurl4-openssl-dev libssl-dev
   libzstd-dev
 )

@@ -575,7 +575,8 @@ static rq_err check_founding(const rq_config *c, const join_list *list, rq_buf *
         if (list->count != (size_t) expect)
                 return complain(problem, "-join names %zu node%s, -bootstrap-expect says %lld: it must name every node of the new cluster, this one too",
                                 list->count, list->count == 1 ? "" : "s", expect);
-        if (!list->advertised && !(expect == 1 && list->bound))
+        /* Above one: a further node, with the founders' own flags; it joins what they have founded. */
+        if (expect == 1 && !list->advertised && !list->bound)
                 return complain(problem, "-join must name this node, too, as it advertises itself: %s", rq_config_raft_adv_addr(c));
         return RQ_OK;
 }

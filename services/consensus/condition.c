@@ -34,6 +34,10 @@ const char *consensus_condition(const consensus *c, char text[static CONDITION_B
                 (void) snprintf(text, CONDITION_BYTES, "the log's disk failed, starting anew");
         else if (c->stopping)
                 (void) snprintf(text, CONDITION_BYTES, "stopping%s", c->handing_over ? ", handing leadership over" : "");
+        else if (c->removed)
+                (void) snprintf(text, CONDITION_BYTES, "removed from the cluster, term %" PRIu64 ", index %" PRIu64, term, index);
+        else if (c->unformed && c->o.config.joins)
+                (void) snprintf(text, CONDITION_BYTES, "in no cluster yet: joining the one at %.200s", c->o.config.join);
         else if (c->unformed)
                 (void) snprintf(text, CONDITION_BYTES, "in no cluster yet: waiting for %" PRIu32 " nodes to be there", c->o.config.bootstrap_expect);
         else if (raft_role_of(r) == RAFT_LEADER && count > 1)

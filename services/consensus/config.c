@@ -56,6 +56,15 @@ static void read_log_size(const rq_config *config, consensus_config *c) {
                 c->segment_bytes = SEGMENT_BYTES;
 }
 
+/* With -bootstrap-expect: whether this is one of the founders. */
+static bool names_itself(const consensus_config *c) {
+        char address[RQ_ADDRESS_BYTES_MAX];
+        for (size_t at = 0; c->bootstrap_expect > 0 && rq_address_next(c->join, &at, address);)
+                if (strcmp(address, c->raft_addr) == 0 || (c->bootstrap_expect == 1 && strcmp(address, c->raft_listen_addr) == 0))
+                        return true;
+        return false;
+}
+
 rq_err consensus_config_read(const rq_config *config, consensus_config *ret_config) {
         *ret_config = (consensus_config) {
                 .node_id = rq_config_node_id(config),
@@ -73,7 +82,7 @@ rq_err consensus_config_read(const rq_config *config, consensus_config *ret_conf
         read_times(config, ret_config);
         read_tls(config, ret_config);
         read_log_size(config, ret_config);
-        ret_config->joins = ret_config->bootstrap_expect == 0 && ret_config->join[0] != '\0';
+        ret_config->joins = ret_config->join[0] != '\0' && !names_itself(ret_config);
         if (ret_config->join_attempts == 0)
                 ret_config->join_attempts = 1;
         if (strlen(ret_config->node_id) > IDENTITY_NODE_BYTES_MAX)

@@ -196,7 +196,6 @@ static void on_accepted(void *arg, const peer_join_reply *reply, rq_bytes member
                 r = founding_join(c->o.io, c->o.dir_fd, c->o.dir_path, &reply->database_id, &reply->cluster_id, members, reply->configuration);
         }
         c->joining = joining_free(c->joining);
-        c->removed = false;
         if (r < 0)
                 fail(c);
         else if (c->unformed)

@@ -109,6 +109,8 @@ static void look_around(const forming *f, company *c) {
                         c->cluster = true;
                         continue;
                 }
+                if (hello->expect == 0)
+                        continue; /* no founder: it joins what is founded */
                 if (hello->expect != f->o.expect)
                         complain(c, "node \"%s\" at %s expects %u nodes, this one %u: -bootstrap-expect must be the same", hello->node_id,
                                  hello->raft_addr, hello->expect, f->o.expect);

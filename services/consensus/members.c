@@ -31,11 +31,20 @@ void members_update(consensus *c) {
 
 /* --- in --------------------------------------------------------------------- */
 
+/* A leader counts this node in. */
+static void return_to_members(consensus *c, raft_id leader) {
+        const member *m = members_find(c, leader);
+        rq_log_event(LOG_NOTICE, RQ_MSG_MEMBERS_CHANGED, "This node is a member of the cluster again, says node \"%s\"", m != NULL ? m->node_id : "?");
+        c->removed = false;
+        c->state_dirty = true;
+}
+
 static rq_err on_message(void *arg, raft_id from, const raft_message *message, rq_bytes records) {
         consensus *c = arg;
-        (void) from;
         if (c->unformed || c->storage_failed)
                 return RQ_OK; /* as if it was lost */
+        if (c->removed && (message->type == RAFT_MSG_APPEND || message->type == RAFT_MSG_HEARTBEAT))
+                return_to_members(c, from);
         return driver_receive(c->driver, message, records, rq_clock_mono_us());
 }
 
@@ -94,7 +103,7 @@ static rq_err on_found(void *arg, const peer_hello *from, bool virgin, rq_bytes 
         if (c->forming != NULL)
                 return forming_found(c->forming, from, virgin, record);
         if (c->unformed)
-                return RQ_EBUSY; /* it joins a cluster, and its leader knows it */
+                return RQ_ECANCELED; /* it joins a cluster, and its leader knows it */
         switch (founding_judge(&c->identity, is_virgin(c), record, virgin)) {
         case FOUNDING_ADOPT:
                 return folder_adopt_later(c, record);
@@ -163,13 +172,7 @@ peers_changes members_changes(consensus *c) {
 void members_look(consensus *c) {
         if (c->unformed)
                 return;
-        if (raft_leader_of(driver_raft(c->driver)) != 0) {
-                c->was_led = true;
-                if (c->removed)
-                        rq_log_event(LOG_NOTICE, RQ_MSG_MEMBERS_CHANGED, "This node is a member of the cluster again");
-                c->state_dirty |= c->removed;
-                c->removed = false;
-        }
+        c->was_led = c->was_led || raft_leader_of(driver_raft(c->driver)) != 0;
         if (c->joining != NULL && c->was_led && steering_is_complete(c))
                 c->joining = joining_free(c->joining);
 }

@@ -117,7 +117,7 @@ rq_err recovery_parse(rq_bytes text, const membership *known, const char *self, 
 
 static rq_err open_folder(const log_io *io, int dir_fd, const char *dir_path, founding *ret_founding) {
         /* Whatever isn't there is not to be made. */
-        const consensus_config config = { .node_id = "", .raft_addr = "", .bootstrap_expect = 2, .join = "" };
+        const consensus_config config = { .node_id = "", .raft_addr = "", .bootstrap_expect = 2, .join = "", .segment_bytes = SEGMENT_BYTES };
         identity self;
         rq_err r = identity_load(io, dir_fd, &self);
         if (r == RQ_ENOENT)

@@ -372,7 +372,7 @@ static rq_err open_peers(consensus *c) {
                 .changes = members_changes(c),
                 .self = {
                         .cluster_id = c->cluster_id, .disk_uuid = c->identity.disk_uuid,
-                        .expect = c->unformed ? (uint16_t) c->o.config.bootstrap_expect : 0,
+                        .expect = c->unformed && !c->o.config.joins ? (uint16_t) c->o.config.bootstrap_expect : 0,
                 },
         };
         (void) snprintf(options.self.node_id, sizeof options.self.node_id, "%s", c->identity.node_id);

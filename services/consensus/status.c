@@ -50,7 +50,10 @@ static json_t *node(const consensus *c, const member *m, uint64_t now_us) {
         const char *api_addr = self ? c->o.config.api_addr : known ? view.api_addr : "";
         if (api_addr[0] != '\0')
                 (void) json_object_set_new(o, "api_addr", json_string(api_addr));
-        bool heard = !raft_progress_of(r, id, &progress) || now_us - progress.contact_us < c->o.config.election_us;
+        const bool leads = raft_progress_of(r, id, &progress);
+        if (leads)
+                (void) json_object_set_new(o, "lag", number(raft_trail_of(r)->last > progress.match ? raft_trail_of(r)->last - progress.match : 0));
+        bool heard = !leads || now_us - progress.contact_us < c->o.config.election_us;
         bool reachable = self || (known && view.up && heard);
         (void) json_object_set_new(o, "reachable", json_boolean(reachable));
         if (!self && reachable && view.rtt_us > 0)
@@ -62,12 +65,25 @@ static json_t *node(const consensus *c, const member *m, uint64_t now_us) {
         return o;
 }
 
+static int by_name(const void *a, const void *b) {
+        const member *x = *(const member *const *) a, *y = *(const member *const *) b;
+        const int order = strcmp(x->node_id, y->node_id);
+        return order != 0 ? order : (int) x->voter - (int) y->voter;
+}
+
+/* By id. Of a lost disk and the one that replaces it, only the latter, which is a learner still. */
 static json_t *nodes(const consensus *c) {
         const membership *m = driver_membership(c->driver, NULL);
+        const member *sorted[MEMBERSHIP_COUNT_MAX];
+        const uint32_t count = m == NULL ? 0 : m->count;
         json_t *list = json_array();
         uint64_t now_us = rq_clock_mono_us();
-        for (uint32_t i = 0; m != NULL && i < m->count; i++)
-                (void) json_array_append_new(list, node(c, &m->members[i], now_us));
+        for (uint32_t i = 0; i < count; i++)
+                sorted[i] = &m->members[i];
+        qsort(sorted, count, sizeof sorted[0], by_name);
+        for (uint32_t i = 0; i < count; i++)
+                if (i == 0 || strcmp(sorted[i - 1]->node_id, sorted[i]->node_id) != 0)
+                        (void) json_array_append_new(list, node(c, sorted[i], now_us));
         return list;
 }
 

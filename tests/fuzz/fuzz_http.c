@@ -20,7 +20,7 @@ static http_server *server;
 static metrics counters;
 static rq_rng rng;
 static http_conn *waiting;   /* headers seen, not answered */
-static bool complete, streaming;
+static bool complete, streaming, held;
 
 static void answer(http_conn *conn) {
         const http_head head = { .status = 200, .content_type = "text/plain", .served_by = true };
@@ -58,13 +58,17 @@ static void on_headers(void *arg, http_conn *conn) {
         waiting = conn;
         complete = streaming = false;
         http_conn_set_data(conn, conn);
-        if (rq_rng_below(&rng, 4) == 0)
+        if (rq_rng_below(&rng, 4) == 0) {
                 answer(conn);
+        } else if (rq_rng_below(&rng, 4) == 0) {
+                held = true;
+                http_conn_hold(conn);
+        }
 }
 
 static void on_body(void *arg, http_conn *conn, rq_bytes piece) {
         (void) arg;
-        rq_assert(conn == waiting && piece.size > 0 && !streaming);
+        rq_assert(conn == waiting && piece.size > 0 && !streaming && !held);
         if (rq_rng_below(&rng, 8) == 0)
                 answer(conn);
 }
@@ -86,10 +90,11 @@ static void on_gone(void *arg, http_conn *conn) {
         (void) arg;
         rq_assert(conn == waiting && http_conn_data(conn) != NULL);
         waiting = NULL;
+        held = false;
 }
 
 static void open_server(void) {
-        static const http_limits limits = { .idle_timeout_us = 1000000, .body_bytes_max = 1 << 20, .connection_count_max = 10 };
+        static const http_limits limits = { .idle_timeout_us = 1000000, .body_bytes_max = 1 << 20, .credentials = true, .connection_count_max = 10 };
         static const http_handlers handlers = { .on_headers = on_headers, .on_body = on_body, .on_complete = on_complete,
                                                 .on_drained = on_drained, .on_gone = on_gone };
         rq_assert(rq_loop_new(&loop) == RQ_OK);
@@ -102,6 +107,13 @@ static void turn(int client) {
                 (void) event_base_loop(rq_loop_base(loop), EVLOOP_NONBLOCK);
         while (recv(client, ignored, sizeof ignored, MSG_DONTWAIT) > 0)
                 ;
+        if (waiting != NULL && held) { /* its password was checked */
+                http_conn *conn = waiting;
+                held = false;
+                if (rq_rng_below(&rng, 2) == 0)
+                        answer(conn);
+                http_conn_release(conn);
+        }
         if (waiting != NULL && streaming && rq_rng_below(&rng, 2) == 0) {
                 http_conn *conn = waiting;
                 waiting = NULL;
@@ -127,8 +139,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 open_server();
         rng = rq_rng_seeded(data[0]);
         waiting = NULL;
+        held = false;
         rq_assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
-        rq_assert(conn_new(server, pair[0]) == RQ_OK);
+        rq_assert(conn_new(server, pair[0], true) == RQ_OK);
         for (size_t at = 1; at < size;) {
                 size_t n = 1 + (size_t) rq_rng_below(&rng, rq_rng_below(&rng, 2) == 0 ? 4096 : 16);
                 n = n < size - at ? n : size - at;

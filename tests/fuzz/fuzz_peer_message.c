@@ -55,6 +55,32 @@ static void fuzz_forwards(rq_bytes in) {
         (void) peer_found_decode(in, &virgin);
 }
 
+/* A fixed part and what follows it: body and payload. */
+static void fuzz_changes(rq_bytes in) {
+        uint8_t again[PEER_JOIN_REPLY_BYTES];
+        peer_join_reply reply;
+        peer_remove remove;
+        peer_remove_reply removal;
+        raft_index index;
+        bool stays;
+        (void) peer_join_decode(in, &stays);
+        (void) peer_removed_decode(in, &index);
+        if (in.size >= PEER_JOIN_REPLY_BYTES) {
+                const rq_bytes body = rq_bytes_of(in.data, PEER_JOIN_REPLY_BYTES);
+                if (peer_join_reply_decode(body, rq_bytes_of(in.data + body.size, in.size - body.size), &reply) >= 0) {
+                        peer_join_reply_encode(&reply, again);
+                        rq_assert(memcmp(again, in.data, 4) == 0 && memcmp(again + 8, in.data + 8, sizeof again - 8) == 0);
+                }
+        }
+        if (in.size >= PEER_REMOVE_REPLY_BYTES) {
+                const rq_bytes body = rq_bytes_of(in.data, PEER_REMOVE_REPLY_BYTES);
+                if (peer_remove_reply_decode(body, rq_bytes_of(in.data + body.size, in.size - body.size), &removal) >= 0)
+                        rq_assert(removal.result >= PEER_REMOVE_DONE && removal.result <= PEER_REMOVE_NOT_LEADER);
+                if (peer_remove_decode(rq_bytes_of(in.data, PEER_REMOVE_BYTES), rq_bytes_of(in.data + PEER_REMOVE_BYTES, in.size - PEER_REMOVE_BYTES), &remove) >= 0)
+                        rq_assert(in.size - PEER_REMOVE_BYTES <= MEMBERSHIP_NODE_MAX);
+        }
+}
+
 static void fuzz_founding(rq_bytes in) {
         static const identity self = { .disk_uuid = { .bytes = "disk uuid 01234" }, .node_id = "n" };
         rq_uuid database_id;
@@ -81,6 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         case 1: fuzz_hello(in); break;
         case 2: fuzz_founding(in); break;
         case 3: fuzz_forwards(in); break;
+        case 4: fuzz_changes(in); break;
         default: fuzz_raft(data[0], in); break;
         }
         return 0;

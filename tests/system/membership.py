@@ -8,6 +8,9 @@ The commands of docs/operations.md (forming, growing, repairing, moving) are tho
 import argparse
 import json
 import os
+import random
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -448,6 +451,53 @@ def moved(c, nodes, all_at_once):
         for n in nodes for m in nodes), 0.05)
 
 
+def wiped_founder(c):
+    """The same for one that has founded: its command line is the founders', and says nothing of joining."""
+    ports = [(free_port(), free_port()) for _ in range(3)]
+    join = ",".join("%s:%d" % (HOST, p[1]) for p in ports)
+    nodes = [c.node("n%d" % (i + 1), "-bootstrap-expect", "3", "-join", join, ports=ports[i]) for i in range(3)]
+    for node in nodes:
+        node.wait_ready(LONG)
+    execute(nodes[0], TABLE)
+    write(nodes[0], "a")
+    leader = leader_of(nodes)
+    wiped = next(n for n in nodes if n is not leader)
+    wiped.kill_tree()
+    shutil.rmtree(wiped.data_dir)
+    wiped.start()
+    wait_for("it is a voter again", LONG, lambda: (lambda m: len(m) == 3 and m[wiped.node_id]["voter"] and m[wiped.node_id]["reachable"])(members(leader)))
+    write(wiped, "b")
+    # A further node with the same flags isn't one of the founders: it joins.
+    n4 = c.node("n4", "-bootstrap-expect", "3", "-join", join)
+    wait_for("n4 is a voter", LONG, lambda: members(leader).get("n4", {}).get("voter"))
+    c.same_everywhere([*nodes, n4], ["a", "b"])
+
+
+def killed_while_joining(c):
+    """A node that is killed again and again while it joins, and leaders that are killed meanwhile."""
+    chance = random.Random(7)
+    nodes = c.grown(3)
+    for i in range(20):
+        write(nodes[0], "v %d" % i)
+    n4 = c.node("n4", "-join", join_list(nodes), *FAST, start=False)
+    for i in range(8):
+        n4.start()
+        time.sleep(chance.uniform(0.05, 0.9))
+        n4.kill_tree()
+        if i % 3 == 2:
+            leader = leader_of(nodes)
+            leader.kill_tree()
+            leader.start()
+    n4.start()
+    wait_for("n4 is a voter", LONG, lambda: members(nodes[0]).get("n4", {}).get("voter"))
+    for node in nodes:
+        node.wait_ready(LONG)
+    listed = raft_state(leader_of(nodes + [n4]))["latest_configuration"]
+    c.check(listed.count("ID:n4") == 1 and listed.count("Voter") == 4, "members: %s" % listed)
+    write(n4, "there")
+    c.check(len(c.same_everywhere([*nodes, n4])) == 21, "content")
+
+
 def addresses_change(c):
     nodes = c.grown(3)
     write(nodes[0], "a")
@@ -591,8 +641,103 @@ def peers_json(c):
     c.same_everywhere([*survivors, n4])
 
 
-TESTS = [joins_under_load, refuses_what_cannot_be, foreign_clusters, read_replica, seven, removing, leader_removes_itself,
-         leaves_when_it_stops, reaping, wiped_disk, addresses_change, recover_one_of_three, peers_json]
+# ---------------------------------------------------------------------------- the handbook
+
+def handbook_commands():
+    """What docs/operations.md says to type, from forming a cluster to recovering one: (heading, words)."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/operations.md")
+    with open(path, encoding="utf-8") as f:
+        text = f.read().replace("\\\n", " ")
+    heading, found = "", []
+    for line in text.splitlines():
+        if line.startswith("#"):
+            heading = line.strip("# ")
+        elif re.match(r"    (rqd|curl) ", line):
+            found.append((heading, shlex.split(line)))
+    return found
+
+
+def handbook(c):
+    """Each command of the handbook on members, as it stands there, on loopback."""
+    nodes, ports = {}, {}
+
+    def translated(words, node_id):
+        """The same with our addresses, directory and program."""
+        def ours(match):
+            return "%s:%d" % (HOST, ports.setdefault(match.group(0), free_port()))
+        words = [re.sub(r"10\.0\.\d+\.\d+:400[12]", ours, w) for w in words]
+        if words[0] == "rqd":
+            words = [c.args.rqd if w == "rqd" else nodes[node_id].data_dir if w == "/var/lib/rq" else w for w in words]
+        return words
+
+    def start(words, node_id=None, host=None):
+        """As the command says, or for another node of the same cluster."""
+        words = list(words)
+        if node_id is None:
+            node_id = words[words.index("-node-id") + 1]
+        else:
+            words[words.index("-node-id") + 1] = node_id
+            words = [w.replace("10.0.0.1:", host + ":") if words[i - 1] in ("-http-addr", "-raft-addr") else w for i, w in enumerate(words)]
+        if node_id not in nodes:
+            nodes[node_id] = c.node(node_id, start=False)
+        node = nodes[node_id]
+        node.command = translated(words, node_id)
+        node.http_port = int(node.command[node.command.index("-http-addr") + 1].rpartition(":")[2])
+        node.raft_port = int(node.command[node.command.index("-raft-addr") + 1].rpartition(":")[2])
+        node.start()
+        return node
+
+    def run(words, node_id=None):
+        found = subprocess.run(translated(words, node_id), capture_output=True, text=True, timeout=60)
+        c.check(found.returncode == 0, "%s: exit code %d, %s" % (" ".join(words), found.returncode, found.stderr))
+        return found.stdout
+
+    said = {}
+    for heading, words in handbook_commands():
+        said.setdefault(heading, []).append(words)
+    form, = said["Three nodes"]
+    for node_id, host in (("n1", "10.0.0.1"), ("n2", "10.0.0.2"), ("n3", "10.0.0.3")):
+        start(form, node_id, host)
+    for node in nodes.values():
+        node.wait_ready(LONG)
+    n2 = nodes["n2"]
+    execute(n2, TABLE)
+    write(n2, "formed")
+    grow, replica = said["Growing"]
+    start(grow)
+    wait_for("n4 is a voter", LONG, lambda: members(n2).get("n4", {}).get("voter"))
+    start(replica)
+    wait_for("r1 is there", LONG, lambda: members(n2).get("r1", {}).get("reachable"))
+    look, = said["Members"]
+    listed = json.loads(run(look))["nodes"]
+    c.check([(n["id"], n["voter"]) for n in listed] == [("n1", True), ("n2", True), ("n3", True), ("n4", True), ("r1", False)], "nodes: %s" % listed)
+    take, = said["Removing"]
+    run(take)
+    wait_for("n4 is gone", LONG, lambda: "n4" not in members(n2))
+    repair, = said["Repairing"]
+    nodes["n3"].kill_tree()
+    shutil.rmtree(nodes["n3"].data_dir)
+    time.sleep(1)                       # it isn't heard any more
+    start(repair).wait_ready(LONG)
+    wait_for("n3 is back", LONG, lambda: members(n2)["n3"]["voter"] and members(n2)["n3"]["reachable"])
+    move, = said["Moving"]
+    nodes["n1"].stop()
+    start(move).wait_ready(LONG)
+    wait_for("n1 is where it says", LONG, lambda: members(n2)["n1"]["addr"] == nodes["n1"].raft_address())
+    write(nodes["n1"], "moved")
+    c.same_everywhere([nodes[n] for n in ("n1", "n2", "n3", "r1")], ["formed", "moved"])
+    for node in nodes.values():
+        node.kill_tree()
+    plan, doit, again = said["A majority is lost for good"]
+    c.check("Nothing was changed" in run(plan, "n2") and "Done: cluster" in run(doit, "n2"), "rqd recover")
+    start(again).wait_ready(LONG)
+    write(n2, "recovered")
+    c.check(sorted(members(n2)) == ["n2"] and [r[0] for r in query(n2, "SELECT v FROM t")] == ["formed", "moved", "recovered"],
+            "after the recovery: %s" % members(n2))
+
+
+TESTS = [handbook, joins_under_load, refuses_what_cannot_be, foreign_clusters, read_replica, seven, removing, leader_removes_itself,
+         leaves_when_it_stops, reaping, wiped_disk, wiped_founder, killed_while_joining, addresses_change, recover_one_of_three, peers_json]
 
 
 def run(test, args, tally):

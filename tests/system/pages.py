@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from rqnode import Tally
 
 PROGRAMS = ("rqd", "rq-consensus", "rq-store", "rq-gateway")
-PAGES = {"rqd.8", "rq-consensus.8", "rq-store.8", "rq-gateway.8", "rqd-doctor.8", "rq.conf.5"}
+PAGES = {"rqd.8", "rq-consensus.8", "rq-store.8", "rq-gateway.8", "rqd-doctor.8", "rq.conf.5", "rq-auth.5"}
 
 
 def catalog(build):

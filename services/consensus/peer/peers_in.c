@@ -79,7 +79,7 @@ static rq_err receive_stranger(inbound *in, const peer_hello *hello) {
         case PEERS_STRANGER_REFUSE:
                 break;
         }
-        return refuse_stranger(in, hello);
+        return RQ_ECANCELED; /* it asks again, when more is known */
 }
 
 static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {

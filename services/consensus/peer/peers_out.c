@@ -23,7 +23,8 @@ static rq_err found_myself(outbound *out, const peer_hello *hello) {
                 return RQ_ECANCELED;
         }
         out->remote->problem = "this node answers at its address, or a copy of its folder";
-        if (rq_log_allowed(&p->limit_copy, &more))
+        /* A lost disk of this node may still be listed with this address. */
+        if (!is_same(hello, &p->o.self) && rq_log_allowed(&p->limit_copy, &more))
                 rq_log_event(LOG_WARNING, RQ_MSG_NODE_FOREIGN, "Node \"%s\" at %s has the disk uuid of this node \"%s\": its data directory is a copy, or the address is this "
                                "node's; a new node needs an empty directory (%u more)", hello->node_id, out->remote->address, p->o.self.node_id, more);
         return RQ_ECONFIG;

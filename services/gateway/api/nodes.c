@@ -13,7 +13,14 @@ typedef struct node_element {
         const char *id, *addr, *api_addr, *version, *error;
         bool voter, reachable, leader;
         uint64_t took_ns;    /* to reach it */
+        json_t *lag;         /* entries that the leader has and it hasn't; NULL: not known. Borrowed */
 } node_element;
+
+static void put_integer(json_writer *w, const char *key, json_int_t value) {
+        char text[32];
+        (void) snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, value);
+        writer_raw(w, key, text);
+}
 
 static void put_element(json_writer *w, const char *key, const node_element *e) {
         char url[GATEWAY_URL_BYTES], seconds[JSON_SECONDS_BYTES], duration[32];
@@ -31,6 +38,8 @@ static void put_element(json_writer *w, const char *key, const node_element *e) 
                 writer_raw(w, "time", seconds);
                 writer_text(w, "time_s", rq_duration_text((int64_t) e->took_ns, duration, sizeof duration));
         }
+        if (e->lag != NULL)
+                put_integer(w, "lag", json_integer_value(e->lag));
         if (e->error[0] != '\0')
                 writer_text(w, "error", e->error);
         writer_close(w, '}');
@@ -50,6 +59,7 @@ static node_element element_of(const exchange *ex, json_t *node) {
         node_element e = {
                 .id = text_of(node, "id"), .addr = text_of(node, "addr"), .api_addr = text_of(node, "api_addr"),
                 .version = text_of(node, "version"), .error = text_of(node, "error"), .took_ns = since_start_ns(ex),
+                .lag = json_is_integer(json_object_get(node, "lag")) ? json_object_get(node, "lag") : NULL,
         };
         bool self = strcmp(e.id, view->node_id) == 0, is_leader = view->leader_id[0] != '\0' && strcmp(e.id, view->leader_id) == 0;
         e.voter = strcmp(text_of(node, "suffrage"), "voter") == 0;

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "io/http_conn.h"
+#include "io/http_encoding.h"
 #include "io/http_state.h"
 
 enum { HEAD_BYTES_MAX = 768 }; /* without the server's own lines and Location */
@@ -18,6 +19,7 @@ static const char *reason_of(unsigned status) {
         case 405: return "Method Not Allowed";
         case 408: return "Request Timeout";
         case 413: return "Payload Too Large";
+        case 415: return "Unsupported Media Type";
         case 429: return "Too Many Requests";
         case 431: return "Request Header Fields Too Large";
         case 500: return "Internal Server Error";
@@ -89,6 +91,8 @@ static char *put_head(http_conn *conn, const http_head *head, size_t body_size) 
                 p = put(put_decimal(put(p, "Retry-After: "), head->retry_after_s), "\r\n");
         if (head->location != NULL)
                 p = put_line(p, "Location", head->location);
+        if (conn->deflater != NULL)
+                p = put(p, "Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n");
         if (head->authenticate)
                 p = put(p, "Www-Authenticate: Basic realm=\"rqlite\"\r\n");
         if (head->allow != NULL)
@@ -111,6 +115,13 @@ static void commit(http_conn *conn, const char *end) {
 
 void http_answer(http_conn *conn, const http_head *head, rq_bytes first, rq_bytes second) {
         rq_assert(conn->answer == ANSWER_NONE);
+        if (encoding_wanted(conn, head, first.size + second.size) && encoding_begin(conn)) {
+                if (encoding_put(conn, first, second, true, &first) < 0) {
+                        conn_lost(conn);
+                        return;
+                }
+                second = (rq_bytes) {0};
+        }
         size_t size = first.size + second.size;
         char *p = put_head(conn, head, size);
         if (p == NULL)
@@ -135,6 +146,8 @@ void http_answer_begin(http_conn *conn, const http_head *head) {
         rq_assert(conn->answer == ANSWER_NONE);
         if (!conn->chunked) /* HTTP/1.0: the end of the connection is the end of the body */
                 conn->close_after = true;
+        if (encoding_wanted(conn, head, SIZE_MAX)) /* what comes in pieces is long */
+                (void) encoding_begin(conn);
         char *p = put_head(conn, head, 0);
         if (p == NULL)
                 return;
@@ -172,6 +185,10 @@ void http_answer_piece(http_conn *conn, rq_bytes piece) {
         rq_assert(conn->answer == ANSWER_STREAMING);
         if (conn->no_body)
                 return;
+        if (conn->deflater != NULL && encoding_put(conn, piece, (rq_bytes) {0}, false, &piece) < 0) {
+                conn_lost(conn);
+                return;
+        }
         char *p = reserve_chunk(conn, piece.size);
         if (p != NULL)
                 commit(conn, put_chunk(conn, p, piece, (rq_bytes) {0}));
@@ -179,6 +196,13 @@ void http_answer_piece(http_conn *conn, rq_bytes piece) {
 
 void http_answer_end(http_conn *conn, rq_bytes first, rq_bytes second) {
         rq_assert(conn->answer == ANSWER_STREAMING);
+        if (conn->deflater != NULL) {
+                if (encoding_put(conn, first, second, true, &first) < 0) {
+                        conn_lost(conn);
+                        return;
+                }
+                second = (rq_bytes) {0};
+        }
         char *p = reserve_chunk(conn, first.size + second.size);
         if (p == NULL)
                 return;

@@ -6,7 +6,9 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "core/encoding.h"
 #include "core/route.h"
+#include "io/http_encoding.h"
 #include "io/http_state.h"
 
 const http_request *http_conn_request(const http_conn *conn) { return &conn->request; }
@@ -91,6 +93,10 @@ void conn_answered(http_conn *conn) {
         conn->answer = ANSWER_DONE;
         conn->told = false;
         conn->data = NULL;
+        bool was_held = conn->inflating;
+        encoding_done(conn);
+        if (was_held) /* nobody wants what is left of the body */
+                http_conn_release(conn);
         server_dirty(conn->server, conn);
         if (!conn->close_after && conn->state == CONN_WAIT)
                 become_idle(conn);
@@ -106,7 +112,8 @@ static int on_message_begin(http_parser *parser) {
         set_idle(conn, false);
         conn->request = (http_request) {0};
         conn->target.size = 0;
-        conn->content_type_size = 0;
+        conn->content_type_size = conn->content_encoding_size = conn->accept_encoding_size = 0;
+        conn->is_gzip = conn->gzip_wanted = false;
         conn->authorization.size = 0;
         conn->field_size = 0;
         conn->field_open = false;
@@ -165,6 +172,15 @@ static int take_credentials(http_conn *conn, const char *at, size_t size, bool b
         return count_header(conn, size);
 }
 
+/* The last one of several, as far as there is room. */
+static void keep_value(char *value, size_t room, uint8_t *value_size, const char *at, size_t size, bool begins) {
+        if (begins)
+                *value_size = 0;
+        size_t left = room - *value_size, taken = size < left ? size : left;
+        memcpy(value + *value_size, at, taken);
+        *value_size = (uint8_t) (*value_size + taken);
+}
+
 static int on_header_value(http_parser *parser, const char *at, size_t size) {
         http_conn *conn = conn_of(parser);
         if (conn->state != CONN_HEADERS)
@@ -173,13 +189,12 @@ static int on_header_value(http_parser *parser, const char *at, size_t size) {
         conn->field_open = false;
         if (conn->server->limits.credentials && field_is(conn, "authorization"))
                 return take_credentials(conn, at, size, begins);
-        if (begins && field_is(conn, "content-type"))
-                conn->content_type_size = 0; /* the last one of several */
         if (field_is(conn, "content-type")) {
-                size_t room = sizeof conn->content_type - conn->content_type_size;
-                size_t taken = size < room ? size : room;
-                memcpy(conn->content_type + conn->content_type_size, at, taken);
-                conn->content_type_size = (uint8_t) (conn->content_type_size + taken);
+                keep_value(conn->content_type, sizeof conn->content_type, &conn->content_type_size, at, size, begins);
+        } else if (field_is(conn, "content-encoding")) {
+                keep_value(conn->content_encoding, sizeof conn->content_encoding, &conn->content_encoding_size, at, size, begins);
+        } else if (field_is(conn, "accept-encoding")) {
+                keep_value(conn->accept_encoding, sizeof conn->accept_encoding, &conn->accept_encoding_size, at, size, begins);
         } else if (field_is(conn, "expect") && size == 12 && strncasecmp(at, "100-continue", 12) == 0) {
                 /* Split over two reads it is not seen, and the client's own patience ends the wait. */
                 conn->expects_continue = true;
@@ -233,6 +248,13 @@ static int on_headers_complete(http_parser *parser) {
         if (!conn->chunked || !conn->request.has_body)
                 conn->expects_continue = false; /* HTTP/1.0 doesn't know it */
         conn->state = CONN_BODY;
+        conn->gzip_wanted = conn->accept_encoding_size > 0 && accepts_gzip(rq_bytes_of(conn->accept_encoding, conn->accept_encoding_size));
+        body_encoding encoding = body_encoding_of(rq_bytes_of(conn->content_encoding, conn->content_encoding_size));
+        conn->is_gzip = encoding == BODY_GZIP;
+        if (conn->request.has_body && encoding == BODY_UNKNOWN) {
+                conn->refusal = 415;
+                return -1;
+        }
         if (conn->transport.met_plain) {
                 conn->server->metrics->gateway.bad_requests++;
                 conn->close_after = conn->linger_after = true;
@@ -269,7 +291,13 @@ static int on_body(http_parser *parser, const char *at, size_t size) {
         http_conn *conn = conn_of(parser);
         conn->body_bytes += size;
         conn->server->metrics->gateway.body_bytes_received += size;
-        if (conn->answer == ANSWER_NONE && conn->state == CONN_BODY)
+        if (conn->answer == ANSWER_NONE && conn->state == CONN_BODY && conn->is_gzip) {
+                unsigned status = encoding_take(conn, rq_bytes_of(at, size));
+                if (status != 0)
+                        return refuse(conn, status);
+                if (conn->held)
+                        http_parser_pause(parser, 1);
+        } else if (conn->answer == ANSWER_NONE && conn->state == CONN_BODY)
                 conn->server->handlers.on_body(conn->server->handlers.arg, conn, rq_bytes_of(at, size));
         else if (conn->answer == ANSWER_DONE && conn->body_bytes > HTTP_DISCARD_BYTES_MAX)
                 conn->close_after = conn->linger_after = true;
@@ -284,6 +312,11 @@ static int on_message_complete(http_parser *parser) {
         http_parser_pause(parser, 1); /* what follows is the next request: not before this one is answered */
         if (conn->state == CONN_DEAD || is_lingering(conn))
                 return 0;
+        if (conn->is_gzip && conn->request.has_body && conn->answer == ANSWER_NONE) {
+                unsigned status = encoding_end(conn);
+                if (status != 0)
+                        return refuse(conn, status);
+        }
         conn->state = CONN_WAIT;
         if (conn->answer == ANSWER_DONE) {
                 if (!conn->close_after)
@@ -307,14 +340,17 @@ static const http_parser_settings settings = {
 static void answer_refused(http_conn *conn, unsigned status) {
         static const struct { unsigned status; const char *text; } texts[] = {
                 { 400, "400 Bad Request: malformed HTTP" }, { 405, "" }, { 413, "413 Payload Too Large" },
+                { 415, "415 Unsupported Media Type: of Content-Encoding, only gzip is understood" },
+                { 503, "503 Service Unavailable: out of memory" },
                 { 431, "431 Request Header Fields Too Large" },
         };
         size_t i = 0;
         while (i + 1 < sizeof texts / sizeof texts[0] && texts[i].status != status)
                 i++;
+        bool is_damaged = conn->refusal == 400 && conn->is_gzip; /* nothing else refuses with it */
         conn->keep_alive = conn->no_body = false;
         conn->close_after = conn->linger_after = true;
-        http_answer_text(conn, texts[i].status, texts[i].text);
+        http_answer_text(conn, texts[i].status, is_damaged ? "400 Bad Request: the body is no gzip, or damaged" : texts[i].text);
 }
 
 static void refuse_malformed(http_conn *conn, enum http_errno error) {
@@ -409,6 +445,19 @@ static void on_eof(http_conn *conn) {
                 server_set_deadline(conn->server, conn, HTTP_EOF_GRACE_MS * 1000);
 }
 
+/* The next turn's share of a compressed body. */
+void conn_go_on_inflating(void *arg) {
+        http_conn *conn = arg;
+        if (conn->state == CONN_DEAD)
+                return;
+        conn->server->now_ns = rq_clock_mono_ns();
+        unsigned status = encoding_go_on(conn);
+        if (status == 0)
+                return;
+        conn->refusal = status;
+        refuse_malformed(conn, HPE_CB_body);
+}
+
 static void on_readable(void *arg) {
         http_conn *conn = arg;
         http_server *server = conn->server;
@@ -459,7 +508,7 @@ static void parse_pending(http_conn *conn) {
                 rq_buf_consume(&conn->pending, conn->pending_at);
                 conn->pending_at = 0;
         }
-        if (conn->state != CONN_DEAD && !conn->eof && conn->pending.size - conn->pending_at < HTTP_PENDING_BYTES_MAX)
+        if (conn->state != CONN_DEAD && !conn->eof && !conn->held && conn->pending.size - conn->pending_at < HTTP_PENDING_BYTES_MAX)
                 transport_want_read(&conn->transport, true);
 }
 
@@ -511,6 +560,8 @@ void conn_service(http_conn *conn) {
                 conn->released = false;
                 if (conn->eof && conn->state != CONN_DEAD)
                         on_eof(conn);
+                else if (wants_input(conn)) /* what had come is used up: on with what comes */
+                        transport_want_read(&conn->transport, true);
         }
         if (conn->state == CONN_DEAD || !send_queued(conn))
                 return;
@@ -585,6 +636,7 @@ void conn_free(http_conn *conn) {
                 rq_list_remove(&conn->dirty_node);
         transport_done(&conn->transport);
         rq_buf_done(&conn->target);
+        encoding_done(conn);
         if (conn->authorization.data != NULL)
                 explicit_bzero(conn->authorization.data, conn->authorization.capacity);
         rq_buf_done(&conn->authorization);

@@ -227,6 +227,7 @@ http_server *http_server_free(http_server *server) {
         transport_tls_done(&server->tls);
         rq_buf_done(&server->common);
         rq_buf_done(&server->served_by);
+        rq_buf_done(&server->scratch);
         free(server);
         return NULL;
 }

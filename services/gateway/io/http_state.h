@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 #include "core/wheel.h"
+#include "io/gzip.h"
 #include "io/http_conn.h"
 #include "io/http_server.h"
 #include "io/transport.h"
@@ -24,6 +25,9 @@ enum {
         HTTP_LINGER_MS         = 3000,        /* for a client that still sends when all is said */
         HTTP_EOF_GRACE_MS      = 1000,        /* a client that only ended its side gets its answer for so long */
         HTTP_HANDSHAKE_MS      = 10000,       /* of TLS */
+        HTTP_INFLATE_BYTES     = 512 * 1024,  /* of one compressed body in one turn of the loop */
+        HTTP_GZIP_BYTES_MIN    = 2048,        /* smaller answers are not worth it */
+        HTTP_DEFLATERS_MAX     = 64,          /* answers that are compressed at a time, 270 KiB each */
         HTTP_TICK_MS           = 100,
 };
 
@@ -52,12 +56,17 @@ struct http_conn {
         http_request request;
         rq_buf target;
         rq_buf authorization;
-        char content_type[128];
+        char content_type[128], content_encoding[32], accept_encoding[128];
         char field[24];          /* name of the header at hand, lower case, if it can be one that we look at */
-        uint8_t field_size, content_type_size;
+        uint8_t field_size, content_type_size, content_encoding_size, accept_encoding_size;
         uint32_t header_bytes;
         uint64_t body_bytes, progress_bytes;
         void *data;
+
+        gzip *inflater;          /* of a compressed body; NULL: none came yet */
+        rq_buf deflated;         /* what is left of it for the next turn, */
+        rq_timer next_turn;      /* which this begins */
+        gzip *deflater;          /* of an answer; NULL: it isn't compressed */
 
         rq_buf pending;          /* read, not yet parsed: pipelined requests */
         size_t pending_at;
@@ -69,6 +78,8 @@ struct http_conn {
         bool told;               /* handlers know of the request */
         bool keep_alive, close_after, linger_after, chunked, no_body;
         bool eof, keep_on_eof;
+        bool is_gzip, inflating, more_to_inflate, inflated_whole; /* the body; inflating: held until deflated is used up */
+        bool gzip_wanted;        /* by the client, for the answer */
         bool opened;             /* no handshake before it can speak, or none any more */
         bool held, released;     /* released: since then nothing was parsed */
 };
@@ -83,6 +94,8 @@ struct http_server {
         uint64_t date_s;
         uint64_t now_ns;          /* of the wake-up being handled */
 
+        rq_buf scratch;          /* for as long as a call */
+        size_t deflater_count;
         rq_list conns, dirty, idle;
         size_t conn_count;
         rq_task turn_end;
@@ -102,6 +115,7 @@ struct http_server {
 };
 
 /* http_conn.c */
+void conn_go_on_inflating(void *conn);
 rq_err conn_new(http_server *server, int take_fd, bool is_unix);
 void conn_free(http_conn *conn);
 void conn_lost(http_conn *conn);                    /* no more of it; freed at the end of the turn */

@@ -33,12 +33,19 @@ typedef struct node {
         bool virgin, last_virgin;
         rq_buf found_record;
         uint64_t down_us;          /* of the last refused on_down */
+        raft_index configuration, removed_by;
+        peers_stranger stranger;   /* what is done with those that aren't listed */
+        uint32_t joins, join_replies, removes, remove_replies, strangers;
+        peer_join_reply join_reply;
+        bool last_stays;
+        char words[64];            /* of the last answer, or the node id to be removed */
 } node;
 
 typedef struct world {
         rq_loop *loop;
         node n[NODES];
         membership members;
+        bool says_address;         /* in HELLO: where it listens */
 } world;
 
 static const rq_uuid cluster = { .bytes = "the cluster's id" }, other_cluster = { .bytes = "another cluster!" };
@@ -117,6 +124,55 @@ static void run_ms(world *w, uint64_t ms) {
                 assert_true(condition);                                                          \
         } while (0)
 
+static void on_join(void *arg, const peer_hello *from, bool stays, peer_join_reply *ret_reply, rq_buf *ret_payload) {
+        node *n = arg;
+        assert_true(from->visitor);
+        n->joins++;
+        n->last_stays = stays;
+        *ret_reply = n->join_reply;
+        assert_int_equal(rq_buf_append_text(ret_payload, "an answer"), RQ_OK);
+}
+
+static void take_words(node *n, rq_bytes text) {
+        (void) snprintf(n->words, sizeof n->words, "%.*s", (int) text.size, (const char *) text.data);
+}
+
+static void on_join_reply(void *arg, const peer_hello *from, const peer_join_reply *reply, rq_bytes payload) {
+        node *n = arg;
+        (void) from;
+        n->join_replies++;
+        n->join_reply = *reply;
+        take_words(n, payload);
+}
+
+static void on_remove(void *arg, const peer_remove *remove, rq_bytes node_id) {
+        node *n = arg;
+        n->removes++;
+        take_words(n, node_id);
+        assert_int_equal(peers_send_remove_reply(n->peers, remove, PEER_REMOVE_REFUSED, "no"), RQ_OK);
+}
+
+static void on_remove_reply(void *arg, const peer_remove_reply *reply, rq_bytes text) {
+        node *n = arg;
+        assert_true(reply->is.number == 42 && reply->result == PEER_REMOVE_REFUSED);
+        n->remove_replies++;
+        take_words(n, text);
+}
+
+static peers_stranger on_stranger(void *arg, const peer_hello *from) {
+        node *n = arg;
+        n->strangers++;
+        (void) from;
+        return n->stranger;
+}
+
+static void on_removed(void *arg, const peer_hello *from, raft_index configuration) {
+        (void) from;
+        ((node *) arg)->removed_by = configuration;
+}
+
+static raft_index configuration(void *arg) { return ((node *) arg)->configuration; }
+
 static void open_node(world *w, int i, const char *listen, const rq_uuid *cluster_id) {
         node *n = &w->n[i];
         peers_options options = {
@@ -124,8 +180,11 @@ static void open_node(world *w, int i, const char *listen, const rq_uuid *cluste
                 .self = { .cluster_id = *cluster_id, .disk_uuid = n->disk_uuid },
                 .callbacks = { on_message, on_forward, on_forward_refused, on_down, on_room, on_turn_end, on_hello, on_found, is_virgin, n },
         };
+        options.changes = (peers_changes) { on_join, on_join_reply, on_remove, on_remove_reply, on_stranger, on_removed, configuration, n };
         (void) snprintf(options.self.node_id, sizeof options.self.node_id, "n%d", i);
         (void) snprintf(options.self.api_addr, sizeof options.self.api_addr, "localhost:%d", 4001 + i);
+        if (w->says_address)
+                (void) snprintf(options.self.raft_addr, sizeof options.self.raft_addr, "%s", listen);
         assert_int_equal(peers_new(&options, &n->peers), RQ_OK);
         assert_int_equal(peers_listen(n->peers), RQ_OK);
         n->port = peers_port(n->peers);
@@ -657,6 +716,126 @@ static void test_names_are_asked_elsewhere(void **state) {
         w->n[0].peers = peers_free(w->n[0].peers); /* perhaps while it is asked */
 }
 
+/* --- who comes from outside ------------------------------------------------- */
+
+static void say_addresses(world *w) {
+        w->says_address = true;
+        for (int i = 0; i < NODES; i++) {
+                (void) snprintf(w->members.members[i].raft_addr, sizeof w->members.members[i].raft_addr, "127.0.0.1:%u", w->n[i].port);
+                w->n[i].peers = peers_free(w->n[i].peers);
+                open_node(w, i, w->members.members[i].raft_addr, &cluster);
+        }
+}
+
+static membership without(const world *w, int i) {
+        membership m = w->members;
+        m.members[i] = m.members[--m.count];
+        return m;
+}
+
+/* Only on a visitor's connection, only when asked, and as often. */
+static void test_joining_is_asked_for(void **state) {
+        world *w = *state;
+        char address[64];
+        const rq_uuid none = {0};
+        const membership two = without(w, 2);
+        for (int i = 0; i < 2; i++)
+                assert_int_equal(peers_set_members(w->n[i].peers, &two), RQ_OK);
+        assert_int_equal(peers_set_cluster(w->n[2].peers, &none, (rq_bytes) {0}), RQ_OK);
+        (void) snprintf(address, sizeof address, "127.0.0.1:%u", w->n[0].port);
+        const char *seeds[] = { address };
+        assert_int_equal(peers_set_seeds(w->n[2].peers, seeds, 1), RQ_OK);
+        w->n[0].join_reply = (peer_join_reply) { .result = PEER_JOIN_REFUSED };
+        peers_send_join(w->n[2].peers, true); /* nobody is there yet */
+        RUN_UNTIL(w, w->n[2].hellos > 0 && peers_next_hello(w->n[2].peers, &(size_t) {0}) != NULL);
+        peers_send_join(w->n[2].peers, true);
+        peers_send_join(w->n[2].peers, true); /* one question at a time */
+        RUN_UNTIL(w, w->n[2].join_replies == 1);
+        assert_true(w->n[0].joins == 1 && w->n[0].last_stays && w->n[2].join_reply.result == PEER_JOIN_REFUSED);
+        assert_string_equal(w->n[2].words, "an answer");
+        w->n[0].join_reply = (peer_join_reply) { .result = PEER_JOIN_ACCEPTED, .database_id = cluster, .cluster_id = cluster, .configuration = 5 };
+        peers_send_join(w->n[2].peers, false);
+        RUN_UNTIL(w, w->n[2].join_replies == 2);
+        assert_true(!w->n[0].last_stays && w->n[2].join_reply.configuration == 5);
+        /* The leader is another one. */
+        (void) snprintf(address, sizeof address, "127.0.0.1:%u", w->n[1].port);
+        assert_int_equal(peers_add_seed(w->n[2].peers, address), RQ_OK);
+        assert_int_equal(peers_add_seed(w->n[2].peers, address), RQ_EEXIST);
+        RUN_UNTIL(w, (peers_send_join(w->n[2].peers, false), w->n[1].joins > 0));
+        assert_true(all_up(w) == false && up_both_ways(w, 0, 1)); /* members notice nothing */
+}
+
+static void test_a_removal_is_passed_on(void **state) {
+        world *w = *state;
+        connect_all(w);
+        assert_int_equal(peers_send_remove(w->n[0].peers, w->n[1].id, 42, "n2"), RQ_OK);
+        RUN_UNTIL(w, w->n[0].remove_replies == 1);
+        assert_int_equal(w->n[1].removes, 1);
+        assert_string_equal(w->n[1].words, "n2");
+        assert_string_equal(w->n[0].words, "no");
+}
+
+static void test_who_was_removed_is_told(void **state) {
+        world *w = *state;
+        const membership two = without(w, 2);
+        connect_all(w);
+        w->n[0].configuration = w->n[1].configuration = 77;
+        w->n[0].stranger = w->n[1].stranger = PEERS_STRANGER_REMOVED;
+        for (int i = 0; i < 2; i++)
+                assert_int_equal(peers_set_members(w->n[i].peers, &two), RQ_OK);
+        RUN_UNTIL(w, w->n[2].removed_by == 77);
+        run_ms(w, 300);
+        assert_true(up_both_ways(w, 0, 1) && !up_both_ways(w, 2, 0));
+        /* It asks again, slowly, and is a member when it is listed again. */
+        assert_true(w->n[0].strangers < 8);
+        for (int i = 0; i < 2; i++)
+                assert_int_equal(peers_set_members(w->n[i].peers, &w->members), RQ_OK);
+        RUN_UNTIL(w, all_up(w));
+}
+
+static void test_who_knows_more_is_admitted(void **state) {
+        world *w = *state;
+        const membership two = without(w, 2);
+        say_addresses(w);
+        w->n[0].stranger = PEERS_STRANGER_ADMIT;
+        assert_int_equal(peers_set_members(w->n[0].peers, &two), RQ_OK); /* hasn't heard of n2 */
+        assert_int_equal(peers_set_members(w->n[1].peers, &w->members), RQ_OK);
+        assert_int_equal(peers_set_members(w->n[2].peers, &w->members), RQ_OK);
+        w->n[2].configuration = 9;
+        RUN_UNTIL(w, w->n[0].strangers > 0);
+        /* It may lead: its messages come through, and answers get there, too. */
+        const raft_message m = heartbeat(w, 2, 0), back = heartbeat(w, 0, 2);
+        RUN_UNTIL(w, all_up(w));
+        assert_int_equal(peers_send(w->n[2].peers, &m), RQ_OK);
+        assert_int_equal(peers_send(w->n[0].peers, &back), RQ_OK);
+        RUN_UNTIL(w, w->n[0].heartbeats == 1 && w->n[2].heartbeats == 1);
+        /* The list is set without it: what it knew is known now, and it isn't in it. */
+        w->n[0].stranger = PEERS_STRANGER_REFUSE;
+        assert_int_equal(peers_set_members(w->n[0].peers, &two), RQ_OK);
+        run_ms(w, 100);
+        assert_false(up_both_ways(w, 0, 2));
+}
+
+/* The node's word counts, not the list's. */
+static void test_a_member_that_has_moved_is_found(void **state) {
+        world *w = *state;
+        say_addresses(w);
+        membership old = w->members;
+        peers_view view;
+        (void) snprintf(old.members[2].raft_addr, sizeof old.members[2].raft_addr, "127.0.0.1:1");
+        assert_int_equal(peers_set_members(w->n[0].peers, &old), RQ_OK);
+        assert_int_equal(peers_set_members(w->n[1].peers, &old), RQ_OK);
+        assert_int_equal(peers_set_members(w->n[2].peers, &w->members), RQ_OK);
+        RUN_UNTIL(w, all_up(w));
+        assert_true(peers_view_of(w->n[0].peers, w->n[2].id, &view));
+        assert_string_equal(view.said_addr, w->members.members[2].raft_addr);
+        /* The list follows: nothing is connected anew. */
+        const uint32_t downs = w->n[0].downs;
+        assert_int_equal(peers_set_members(w->n[0].peers, &w->members), RQ_OK);
+        run_ms(w, 50);
+        assert_true(w->n[0].downs == downs && up_both_ways(w, 0, 2));
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         const struct CMUnitTest tests[] = {
@@ -668,7 +847,8 @@ int main(void) {
                 TEST(test_a_founding_is_told_until_it_is_known), TEST(test_seeds_show_who_is_there), TEST(test_garbage_is_hung_up_on),
                 TEST(test_frames_that_may_not_be_are_hung_up_on), TEST(test_unknown_types_are_skipped), TEST(test_a_slow_hello_is_hung_up_on),
                 TEST(test_silent_connections_do_not_lock_members_out), TEST(test_a_stranger_is_refused), TEST(test_the_port_is_taken),
-                TEST(test_names_are_asked_elsewhere),
+                TEST(test_names_are_asked_elsewhere), TEST(test_joining_is_asked_for), TEST(test_a_removal_is_passed_on),
+                TEST(test_who_was_removed_is_told), TEST(test_who_knows_more_is_admitted), TEST(test_a_member_that_has_moved_is_found),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
