@@ -42,6 +42,10 @@ if todo[:1] == ["once"]:
     os.unlink(os.path.join(data, "do-" + name))
     todo = todo[1:]
 
+if "--check-config" in sys.argv:
+    print("configuration is valid")
+    sys.exit(int(todo[1]) if todo[:1] == ["check"] else 0)
+
 def notify(text):
     address = os.environ["NOTIFY_SOCKET"]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
@@ -365,6 +369,12 @@ def check_command_line(bench, tally):
     tally.check(code == 78 and "RQ_HTTP_ADRR" in err, "a misspelled variable: %r" % err)
     code, out, err, _ = bench.run("--check-config", data)
     tally.check((code, out) == (0, "configuration is valid\n"), "--check-config: %d %r %r" % (code, out, err))
+    for verdict, expected in ((78, 78), (1, 1)):    # of a service, which looks at the files that it reads
+        with open(os.path.join(data, "do-rq-store"), "w") as f:
+            f.write("check %d" % verdict)
+        code, out, err, _ = bench.run("--check-config", data)
+        tally.check((code, out) == (expected, ""), "--check-config when a service says %d: %d %r %r" % (verdict, code, out, err))
+    os.unlink(os.path.join(data, "do-rq-store"))
     code, out, err, _ = bench.run("--version")
     tally.check(code == 0 and out.startswith("rqd ") and "sqlite" in out, "--version: %r" % out)
     code, out, err, _ = bench.run("-h")
