@@ -955,6 +955,8 @@ def responses():
         Row("POST", "/snapshot?trailing_logs=0", None, 204, "", name="nothing new"),
         bad("POST", "/snapshot?trailing_logs=x", None, "trailing_logs is not a valid integer"),
         Row("GET", "/snapshot", None, 405, ""),
+        Row("POST", "/reap", None, 200, R(r'\{"snapshots_reaped":\d+,"wals_checkpointed":\d+\}\n'), has={"Content-Type": JSON_TYPE}),
+        Row("GET", "/reap", None, 405, ""), Row("POST", "/reap/", None, 404, ""),
         execute('["REINDEX"]', R(r'\{"results":\[\{.*\}\]\}')),
         execute('["VACUUM"]', NOTHING, deviates=True),
         execute('["VACUUM"]', J('{"results":[{"error":"cannot VACUUM from within a transaction"}]}'),

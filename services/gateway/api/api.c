@@ -55,13 +55,8 @@ static void answer_moved(http_conn *conn, unsigned status, const char *words) {
         http_answer(conn, &head, rq_bytes_text(reads ? page : ""), (rq_bytes) {0});
 }
 
-static void answer_later(http_conn *conn, const char *what) {
-        char text[128];
-        (void) snprintf(text, sizeof text, "%s: not available yet in this version", what);
-        http_answer_text(conn, 501, text);
-}
-
 bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, rq_bytes path) {
+        const http_head nothing_reaped = { .status = 200, .content_type = API_JSON };
         const http_head licenses = { .status = 200, .content_type = API_TEXT };
         switch (r->op) {
         case OP_ROOT:
@@ -78,8 +73,9 @@ bool api_answer_plain(gateway *gw, http_conn *conn, const route *r, rq_bytes pat
                 http_answer(conn, &licenses, rq_bytes_text(licenses_text), (rq_bytes) {0});
                 return true;
         case OP_REAP:
+                /* The live file is the only snapshot: there is never one too many. */
                 gw->metrics.http.user_reaps++;
-                answer_later(conn, "reap");
+                http_answer(conn, &nothing_reaped, rq_bytes_text("{\"snapshots_reaped\":0,\"wals_checkpointed\":0}\n"), (rq_bytes) {0});
                 return true;
         case OP_EXECUTE:
         case OP_BACKUP:

@@ -198,13 +198,8 @@ static void checks_come_in_order(void **state) {
         expect_answer(h, "POST", "/db/execute?retries=x", "garbage", 400, "retries is not a valid integer\n");
 }
 
-static void not_yet_is_said(void **state) {
-        static const struct { const char *method, *target; } requests[] = {
-                { "POST", "/reap" },
-        };
+static void pages_and_paths(void **state) {
         (void) state;
-        for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++)
-                expect_part(h, requests[i].method, requests[i].target, "x", 501, "not available yet");
         expect_part(h, "GET", "/console/", NULL, 200, "<h1>rq ");
         expect_answer(h, "GET", "/console/nothing", NULL, 404, "404 page not found\n");
         expect_answer(h, "GET", "/consolefoo", NULL, 404, "404 page not found\n");
@@ -703,7 +698,7 @@ int main(void) {
                 cmocka_unit_test(writes_are_proposed), cmocka_unit_test(levels_choose_the_way), cmocka_unit_test(requests_go_by_first_words),
                 cmocka_unit_test(min_index_is_passed_on), cmocka_unit_test(bounds_on_staleness_are_passed_on), cmocka_unit_test(consensus_has_the_first_word), cmocka_unit_test(tails), cmocka_unit_test(bodies_are_checked),
                 cmocka_unit_test(text_bodies), cmocka_unit_test(sql_preview), cmocka_unit_test(checks_come_in_order),
-                cmocka_unit_test(not_yet_is_said), cmocka_unit_test(failures_by_outcome), cmocka_unit_test(nothing_hangs),
+                cmocka_unit_test(pages_and_paths), cmocka_unit_test(failures_by_outcome), cmocka_unit_test(nothing_hangs),
                 cmocka_unit_test(without_a_leader), cmocka_unit_test(too_many_requests), cmocka_unit_test(a_large_result_flows),
                 cmocka_unit_test(a_slow_reader_is_bounded_and_cancelled), cmocka_unit_test(a_client_that_hangs_up_cancels_its_read),
                 cmocka_unit_test(reads_are_sent_again), cmocka_unit_test(a_read_that_breaks_links_is_not_sent_for_ever), cmocka_unit_test(writes_are_never_sent_again),
