@@ -1,5 +1,5 @@
 # The packages rq-server (deb with its debug symbols, rpm), from the one list of install() rules:
-# packaging/build-packages makes them. docs/decisions/0014 says why so.
+# packaging/build-packages makes them. docs/decisions/0013 says why so.
 set(RQ_PACKAGE_VERSION "" CACHE STRING "Version of the packages; empty: the programs'")
 if(RQ_PACKAGE_VERSION)
   set(package_version ${RQ_PACKAGE_VERSION})
