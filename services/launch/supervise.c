@@ -173,7 +173,9 @@ static void step(service *v, child_event event) {
 
 static void on_deadline(void *arg) {
         service *v = arg;
-        uint64_t late_us = rq_clock_mono_us() - v->child.deadline_us;
+        /* A timer may also be a little early: its clock is a coarse one. */
+        uint64_t now_us = rq_clock_mono_us(), deadline_us = v->child.deadline_us;
+        uint64_t late_us = now_us > deadline_us ? now_us - deadline_us : 0;
         /* We were stopped ourselves, or the machine was: its beat may lie unread. */
         if (v->child.state == CHILD_UP && late_us > v->owner->limits.watchdog_us / 4)
                 step(v, CHILD_ALIVE);
