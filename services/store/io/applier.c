@@ -304,8 +304,11 @@ static rq_err apply_alone(applier *a, rq_bytes records, applier_wanted wanted, v
                 return r;
         atomic_store(&a->hi, rec.header.index);
         load_progress load = a->load;
+        (void) files_failure(a->files, true);
         r = apply_record(a, &rec, true, wanted, wanted_arg, out, &next, &load, &gone);
         rq_assert(!gone);
+        if (r >= 0)
+                r = files_failure(a->files, false);
         if (r >= 0)
                 r = commit(a, &next, &load);
         if (r < 0) {
@@ -352,6 +355,10 @@ static rq_err apply_batch(applier *a, rq_bytes records, size_t limit, bool may_s
                 if (may_stop_early && rq_clock_mono_us() > until_us)
                         break;
         }
+        /* Also one that no statement has told of: a virtual table may swallow an error, or tell
+         * another one, and the entry would have an outcome of its own here. */
+        if (r >= 0 && !gone)
+                r = files_failure(a->files, false);
         if (r >= 0 && !gone)
                 r = commit(a, &next, &load);
         if (r < 0 || gone) {

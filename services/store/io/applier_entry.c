@@ -137,6 +137,14 @@ static bool control(run *r, sqlite3_stmt *stmt) {
         return false;
 }
 
+/* A failure that nobody has told of, of what is about to be committed. */
+static bool failed_in_silence(run *r) {
+        rq_err failure = files_failure(r->c->files, false);
+        if (failure < 0 && r->error >= 0)
+                r->error = failure;
+        return failure < 0;
+}
+
 static void unit_begin(run *r) {
         if (r->alone)
                 (void) control(r, r->c->begin);
@@ -173,7 +181,7 @@ static bool unit_end(run *r, bool keep) {
         if (!sqlite3_get_autocommit(c->db)) {
                 if (!keep)
                         (void) control(r, c->rollback_to);
-                if (!control(r, c->release) || (r->alone && !control(r, c->commit))) {
+                if (!control(r, c->release) || (r->alone && (failed_in_silence(r) || !control(r, c->commit)))) {
                         kept = false;
                         r->gone = true;
                         if (!r->alone)
