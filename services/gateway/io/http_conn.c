@@ -85,9 +85,9 @@ static void become_idle(http_conn *conn) {
         if (conn->target.capacity > HTTP_KEEP_BYTES_MAX)
                 rq_buf_done(&conn->target);
         set_idle(conn, true);
-        server_set_deadline(conn->server, conn, conn->server->limits.idle_timeout_us);
+        server_set_deadline(conn->server, conn, conn->server->stopping ? HTTP_STOP_GRACE_US : conn->server->limits.idle_timeout_us);
         /* More may wait in pending, or the end of the stream was seen. */
-        if (conn->pending.size > conn->pending_at || conn->eof || conn->server->stopping)
+        if (conn->pending.size > conn->pending_at || conn->eof)
                 server_dirty(conn->server, conn);
         else if (!conn->transport.reading)
                 transport_want_read(&conn->transport, true);
@@ -596,13 +596,15 @@ void conn_service(http_conn *conn) {
                 return;
         if (conn->answer == ANSWER_DONE && conn->close_after)
                 close_answered(conn);
-        else if (conn->state == CONN_IDLE && (conn->eof || conn->server->stopping) && conn->pending.size == conn->pending_at)
+        else if (conn->state == CONN_IDLE && conn->eof && conn->pending.size == conn->pending_at)
                 conn_lost(conn);
 }
 
-void conn_close_if_idle(http_conn *conn) {
-        if (conn->state == CONN_IDLE && transport_queued(&conn->transport) == 0)
-                conn_lost(conn);
+/* Not at once: a client that is at work may have sent its next request already. That is
+ * answered, and the answer says that the connection ends. */
+void conn_close_when_idle(http_conn *conn) {
+        if (conn->state == CONN_IDLE)
+                server_set_deadline(conn->server, conn, HTTP_STOP_GRACE_US);
 }
 
 void conn_expired(http_conn *conn) {

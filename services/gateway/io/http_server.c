@@ -238,7 +238,7 @@ void http_server_stop(http_server *server, void (*on_empty)(void *arg), void *ar
         server->on_empty_arg = arg;
         close_listeners(server);
         for (rq_list *node = server->conns.next; node != &server->conns; node = node->next)
-                conn_close_if_idle(RQ_LIST_ENTRY(node, http_conn, node));
+                conn_close_when_idle(RQ_LIST_ENTRY(node, http_conn, node));
         if (server->conn_count == 0)
                 server_conn_gone(server);
 }

@@ -45,7 +45,7 @@ rq_err http_server_listen(http_server *server, const http_place *place);
 /* "host:port" or "unix:/path" of the first socket. */
 const char *http_server_address(const http_server *server);
 
-/* No new connections; idle ones are closed, others after their answer. on_empty
+/* No new connections; idle ones are closed after a moment in which the next request may come, others after their answer. on_empty
  * is called when none is left. */
 void http_server_stop(http_server *server, void (*on_empty)(void *arg), void *arg);
 

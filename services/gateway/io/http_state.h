@@ -29,6 +29,7 @@ enum {
         HTTP_GZIP_BYTES_MIN    = 2048,        /* smaller answers are not worth it */
         HTTP_DEFLATERS_MAX     = 64,          /* answers that are compressed at a time, 270 KiB each */
         HTTP_TICK_MS           = 100,
+        HTTP_STOP_GRACE_US     = 100000, /* an idle connection outlives the stop by */
 };
 
 typedef enum conn_state {
@@ -122,7 +123,7 @@ void conn_free(http_conn *conn);
 void conn_lost(http_conn *conn);                    /* no more of it; freed at the end of the turn */
 void conn_service(http_conn *conn);                 /* end of a turn: parse what waits, send, close */
 void conn_expired(http_conn *conn);
-void conn_close_if_idle(http_conn *conn);
+void conn_close_when_idle(http_conn *conn);
 
 /* http_answer.c: state is advanced by http_conn.c */
 void conn_before_answer(http_conn *conn);

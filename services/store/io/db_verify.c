@@ -100,9 +100,11 @@ static bool prepare(verdict *v, sqlite3 *db, const char *sql, sqlite3_stmt **ret
         return code == SQLITE_OK || failed(v, db, code);
 }
 
-static bool quick_check(verdict *v, sqlite3 *db) {
+/* Not quick_check: it doesn't look into indexes, and a damaged one would make a later write
+ * stop every node's store. */
+static bool check_integrity(verdict *v, sqlite3 *db) {
         RQ_CLEANUP(finalize) sqlite3_stmt *stmt = NULL;
-        if (!prepare(v, db, "PRAGMA quick_check(1)", &stmt))
+        if (!prepare(v, db, "PRAGMA integrity_check(1)", &stmt))
                 return false;
         int code = sqlite3_step(stmt);
         if (code != SQLITE_ROW)
@@ -157,7 +159,7 @@ static bool check_content(verdict *v, const char *path) {
                 code = sqlite3_exec(db, pragmas, NULL, NULL, NULL);
         if (code != SQLITE_OK)
                 return failed(v, db, code);
-        return quick_check(v, db) && check_rowids(v, db);
+        return check_integrity(v, db) && check_rowids(v, db);
 }
 
 rq_err db_verify(int fd, const char *path, char ret_problem[static DB_VERIFY_PROBLEM_BYTES]) {

@@ -1,6 +1,7 @@
 #include "io/sql_load.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <strings.h>
 
 #include "base/checksum.h"
@@ -101,6 +102,10 @@ static void run_prepared(sql_load *l, statement *st) {
 /* A statement, and what may stand behind it on the same line. */
 static void run_sql(sql_load *l, rq_bytes sql) {
         entry_context *c = l->c;
+        if (sql.size > 0 && memchr(sql.data, 0, sql.size) != NULL) { /* SQLite would end there, and forget the rest */
+                fail(l, "the text has a NUL byte");
+                return;
+        }
         while (goes_on(l) && !sql_text_blank(sql)) {
                 statement st;
                 if (is_idle(sql))

@@ -656,13 +656,21 @@ static void job_copy_stopped(harness *t, const void *arg) { *(bool *) (uintptr_t
 static void stopping(void **state) {
         (void) state;
         bool stopped = true;
-        client *idle = client_new(h), *busy = client_new(h);
+        client *idle = client_new(h), *busy = client_new(h), *working = client_new(h);
         client_request(idle, "GET", "/readyz?noleader", "", NULL);
         reply r = client_reply(idle);
+        reply_done(&r);
+        client_request(working, "GET", "/readyz?noleader", "", NULL);
+        r = client_reply(working);
         reply_done(&r);
         client_request(busy, "GET", "/db/query?q=HANG&timeout=700ms", "", NULL);
         (void) usleep(50000);
         harness_do(h, job_stop, NULL);
+        client_request(working, "GET", "/readyz?noleader", "", NULL); /* on its way when we stopped */
+        r = client_reply(working);
+        assert_string_equal(reply_header(&r, "Connection"), "close");
+        reply_done(&r);
+        assert_false(client_fill(working));
         assert_false(client_fill(idle));
         harness_do(h, job_copy_stopped, &stopped);
         assert_false(stopped);
@@ -676,6 +684,7 @@ static void stopping(void **state) {
         assert_true(stopped);
         client_free(idle);
         client_free(busy);
+        client_free(working);
 }
 
 static void tune(harness *t) { t->config.max_inflight = 40; }

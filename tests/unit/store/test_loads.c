@@ -263,6 +263,10 @@ static void test_sql_is_all_or_nothing(void **state) {
                 queue_all(b, piece + 1000, true, rq_bytes_text("INSERT INTO old VALUES(8); INSERT INTO nope VALUES(1);"), piece);
                 expect_last(b, "J{\"results\":[{\"error\":\"no such table: nope\"}]");
                 assert_int_equal(number_of(b, "SELECT count(*) FROM old"), 2);
+                static const char with_nul[] = "INSERT INTO old VALUES(9);\0\0INSERT INTO old VALUES(10);";
+                queue_all(b, piece + 3000, true, rq_bytes_of(with_nul, sizeof with_nul - 1), piece);
+                expect_last(b, "J{\"results\":[{\"error\":\"the text has a NUL byte");
+                assert_int_equal(number_of(b, "SELECT count(*) FROM old"), 2);
                 queue_all(b, piece + 2000, true, rq_bytes_text("INSERT INTO old VALUES(9); ROLLBACK;"), piece);
                 expect_last(b, "J{\"results\":[{\"error\":\"ROLLBACK, SAVEPOINT and RELEASE are not available");
                 assert_int_equal(number_of(b, "SELECT count(*) FROM old"), 2);
