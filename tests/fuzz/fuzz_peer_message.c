@@ -22,7 +22,7 @@ static void fuzz_hello(rq_bytes in) {
                 return;
         rq_assert(hello.node_id[0] != '\0' && hello.class < PEER_CLASSES && strlen(hello.api_addr) <= PEER_API_ADDRESS_MAX);
         rq_assert(peer_hello_encode(&hello, &again) == RQ_OK);
-        rq_assert(again.size <= in.size);
+        rq_assert(again.size <= PEER_HELLO_BYTES_MAX); /* longer than one of an older build */
         peer_hello twice;
         rq_assert(peer_hello_decode(rq_buf_bytes(&again), &twice) == RQ_OK);
         rq_assert(strcmp(twice.node_id, hello.node_id) == 0 && strcmp(twice.raft_addr, hello.raft_addr) == 0);

@@ -766,6 +766,7 @@ def main():
     parser.add_argument("--dir", help="parent of the data directories (default: temporary)")
     parser.add_argument("--flag", action="append", default=[], help="passed to the servers")
     args = parser.parse_args()
+    args.rqd = os.path.abspath(args.rqd)  # the handbook's commands run in a folder of their own
     exit_on_sigterm()
     tally = Tally()
     wanted = [t for t in TESTS if not args.only or any(o.replace(" ", "_") in t.__name__ for o in args.only)]
