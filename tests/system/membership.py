@@ -544,6 +544,8 @@ def recover_one_of_three(c):
     nodes = c.grown(3)
     for i in range(5):
         write(nodes[0], "v %d" % i)
+    old = write(nodes[2], "with a token", params="timeout=20s&token")["token"]
+    c.check(query(nodes[1], "SELECT count(*) FROM t", "none", "min_index=" + old) == [(6,)], "a token is no min_index")
     values = c.same_everywhere(nodes)
     survivor, others = nodes[1], [nodes[0], nodes[2]]
     code, text = recover(c, survivor)
@@ -569,7 +571,10 @@ def recover_one_of_three(c):
     survivor.start()
     survivor.wait_ready(LONG)
     c.check([r[0] for r in query(survivor, "SELECT v FROM t ORDER BY id")] == values, "content after the recovery")
-    write(survivor, "recovered")
+    new = write(survivor, "recovered", params="timeout=20s&token")["token"]
+    refused = ask(survivor, "POST", "/db/query?level=none&min_index=" + old, ["SELECT 1"])
+    c.check(refused.status == 409 and b"another epoch" in refused.body, "a token of before the recovery: %d %s" % (refused.status, refused.body))
+    c.check(query(survivor, "SELECT count(*) FROM t", "none", "min_index=" + new) == [(len(values) + 1,)], "a token of after the recovery")
     after = raft_state(survivor)
     c.check(after["cluster_id"] != before["cluster_id"] and after["database_id"] == before["database_id"], "ids: %s" % after)
     # The old members are fenced: the two of them are a majority of the old cluster, and stay it.
