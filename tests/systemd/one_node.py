@@ -310,7 +310,7 @@ def slow_start(machine, tally):
     machine.execute("CREATE TABLE IF NOT EXISTS big(b)")
     client = machine.client(60)
     blob = json.dumps([["INSERT INTO big VALUES(length(?))", "x" * 4000000]]) # long in the log only
-    for _ in range(130):
+    for _ in range(80):
         response = client.request("POST", "/db/execute", blob)
         if response.status != 200:
             raise Failure("a large row: %d %s" % (response.status, response.body[:200]))
