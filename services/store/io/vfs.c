@@ -226,7 +226,9 @@ static int file_characteristics(sqlite3_file *base) {
 /* The wal-index */
 
 static int file_shm_map(sqlite3_file *base, int region, int bytes, int extend, void volatile **ret_memory) {
-        return wal_index_map(((vfs_file *) base)->vfs->index, region, bytes, extend, ret_memory);
+        vfs_file *file = (vfs_file *) base;
+        int r = wal_index_map(file->vfs->index, region, bytes, extend, ret_memory);
+        return r == SQLITE_OK ? r : record(file, ENOMEM, r);
 }
 
 static int file_shm_lock(sqlite3_file *base, int first, int count, int flags) {
