@@ -44,7 +44,7 @@ typedef enum exchange_way {
         WAY_QUERY,      /* store: a read that needs none */
 } exchange_way;
 
-/* Of an internal read: the whole result, or what went wrong (status != 200). */
+/* Of an internal request: its result, whole unless result_cut, or what went wrong (status != 200). */
 typedef void exchange_done(exchange *ex, unsigned status, rq_bytes result);
 
 struct exchange {
@@ -90,6 +90,8 @@ struct exchange {
         exchange_done *done;    /* not NULL: collect, don't answer */
         failure_reason failed_for; /* for done, with a status that isn't 200 */
         failure_outcome failed_how; /* likewise */
+        uint64_t done_index;    /* for done: of the entry, as far as it is known */
+        bool result_cut;        /* for done: text is only the begin of the result */
         struct queued_write *queued; /* EX_QUEUED; it knows this exchange as its waiter */
         uint64_t snapshot_index; /* what the checkpoint must reach */
         void *documents[2];     /* EX_STATUS: json_t of consensus and store */

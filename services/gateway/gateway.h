@@ -38,7 +38,8 @@ enum {
         QUEUE_BATCH_BYTES_MAX  = 4 * 1024 * 1024,  /* of those in one entry; a single one may be larger */
         QUEUE_BATCH_WAIT_S     = 60,   /* for the outcome of a batch */
         QUEUE_PAUSE_MS         = 250,  /* before a batch that was refused is tried again */
-        STOP_WAIT_MS           = 10000,            /* for requests in work, at SIGTERM */
+        STOP_WAIT_MS           = 10000,            /* for requests in work, at SIGTERM; */
+        STOP_LAST_WORDS_MS     = 500,              /* then for clients to take what they are told of it */
         NODE_TEXT_BYTES        = 256,
         GATEWAY_URL_BYTES      = NODE_TEXT_BYTES + 16,
 };
@@ -101,6 +102,7 @@ typedef struct gateway {
         void (*on_stopped)(void *arg);
         void *on_stopped_arg;
         bool http_stopped, stopped;   /* no connection is left; on_stopped was called */
+        bool gave_up;                 /* the time for what is queued is over */
 } gateway;
 
 /* service.c */

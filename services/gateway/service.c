@@ -135,6 +135,13 @@ static rq_err open_links(gateway *gw) {
 
 static void on_stop_timeout(void *arg) {
         gateway *gw = arg;
+        if (!gw->gave_up) {
+                gw->gave_up = true;
+                if (queue_give_up(gw)) {
+                        rq_timer_set(&gw->stop_timer, STOP_LAST_WORDS_MS * 1000);
+                        return;
+                }
+        }
         rq_log_warning("Stopping with %u requests unanswered", gw->exchanges.used_count);
         gw->on_stopped(gw->on_stopped_arg);
 }
