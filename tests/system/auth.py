@@ -295,6 +295,7 @@ def start_refused(b):
         b.tally.check(run.returncode == 78 and 'entry 1 (ann): there is no permission "qeury"; there are all, execute' in text,
                       "%s: %d %r" % (more, run.returncode, text[-400:]))
         b.tally.check("letmein" not in text, "a password in a message")
+        b.tally.check(not os.path.exists(os.path.join(b.node.work_dir, "other")), "a node was founded before the file was read")
     run = subprocess.run([b.args.rqd, "--check-config", "-auth", b.users, os.path.join(b.node.work_dir, "other")], capture_output=True, text=True, timeout=120)
     b.tally.check(run.returncode == 0, "--check-config of a good file: %r" % (run.stdout + run.stderr))
 
