@@ -283,7 +283,12 @@ static int run(const char *data_dir, bool yes) {
                 return RQ_EXIT_FAILURE;
         }
         /* Both: a running node would never hear of it, and write on. */
-        if (rq_folder_lock(data_fd, "rqd.lock", data_dir, 0, &launcher_lock) < 0 || rq_folder_lock(dir_fd, "lock", path, 0, &lock) < 0)
+        rq_err r = rq_folder_lock(data_fd, "rqd.lock", data_dir, 0, &launcher_lock);
+        if (r >= 0)
+                r = rq_folder_lock(dir_fd, "lock", path, 0, &lock);
+        if (r == RQ_EBUSY)
+                (void) rq_log_error(r, "Cannot recover while the node runs: stop it first (SIGTERM to that process, or systemctl stop rq.target)");
+        if (r < 0)
                 return RQ_EXIT_FAILURE;
         return recover_alone(dir_fd, path, yes) < 0 ? RQ_EXIT_FAILURE : 0;
 }

@@ -124,6 +124,7 @@ static rq_err send_read(exchange *ex, ipc_link *link, uint64_t left_us) {
                 .max_rows = ex->done != NULL ? 0 : ex->gw->config->max_answer_rows,
                 .max_bytes = ex->done != NULL ? 0 : ex->gw->config->max_answer_bytes,
                 .timeout_us = left_us,
+                .is_backup = ex->is_file,
                 .backup = ex->is_file ? rq_buf_bytes(&ex->text) : (rq_bytes) {0},
         };
         if (ex->way == WAY_QUERY)

@@ -320,6 +320,7 @@ def removing(c):
     time.sleep(3)
     c.check(raft_state(leader)["term"] == before and leader_of([leader, up]) is leader, "a removed node made an election")
     c.check((raft_state(down) or {}).get("removed") is True, "its status doesn't say so")
+    c.check((raft_state(down) or {}).get("state") == "Removed", "its state is %s" % (raft_state(down) or {}).get("state"))
     try:
         write(down, "wrong", 10.0, "timeout=1s")
         c.check(False, "a removed node takes writes")

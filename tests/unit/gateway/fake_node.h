@@ -42,6 +42,8 @@ typedef struct fake_node {
         uint64_t transfers, last_freshness_us;
         bool last_freshness_strict, last_wait;
         uint64_t last_budget, last_timeout_us, last_min_index, last_level;
+        int last_backup;               /* Backup.Format of the last query; -1: it was none */
+        char last_tables[128];         /* and its tables, a comma behind each */
         size_t last_statement_count, last_parameter_count;
 } fake_node;
 
@@ -178,6 +180,13 @@ static inline rq_err fake_on_query(void *arg, ipc_link *link, const ipc_frame *f
                 f->last_timeout_us = query->timeout_us;
         }
         f->last_min_index = query->min_index;
+        f->last_backup = query->backup != NULL ? (int) query->backup->format : -1;
+        f->last_tables[0] = '\0';
+        for (size_t i = 0; query->backup != NULL && i < query->backup->n_tables; i++) {
+                const ProtobufCBinaryData *name = &query->backup->tables[i];
+                size_t used = strlen(f->last_tables);
+                (void) snprintf(f->last_tables + used, sizeof f->last_tables - used, "%.*s,", (int) name->len, (const char *) name->data);
+        }
         fake_sql(sql, query->statements, query->n_statements);
         uint64_t credit = query->credit_bytes;
         bool request_mode = query->request_mode;

@@ -124,6 +124,25 @@ static void consensus_has_the_first_word(void **state) {
         assert_in_range(fake_now().last_timeout_us, 1, 70000);
 }
 
+/* What the store is asked for, also where all of it is the default. */
+static void backups_name_format_and_tables(void **state) {
+        static const struct { const char *target; int format; const char *tables; } rows[] = {
+                { "/db/backup", 0, "" }, { "/db/backup?fmt=delete", 1, "" }, { "/db/backup?vacuum", 2, "" }, { "/db/backup?fmt=sql", 3, "" },
+                { "/db/backup?fmt=sql&tables=a,%20b%20,,c%2Cd", 3, "a,b,c,d," }, { "/db/backup?fmt=bogus&tables=", 0, "" },
+        };
+        (void) state;
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+                reply r = ask(h, "GET", rows[i].target, NULL);
+                assert_int_equal(r.status, 200);
+                reply_done(&r);
+                fake_node f = fake_now();
+                assert_int_equal(f.last_backup, rows[i].format);
+                assert_string_equal(f.last_tables, rows[i].tables);
+        }
+        expect_answer(h, "GET", "/db/query?q=SELECT", NULL, 200, SELECTED);
+        assert_int_equal(fake_now().last_backup, -1);
+}
+
 /* --- answers ---------------------------------------------------------------- */
 
 static void tails(void **state) {
@@ -705,7 +724,7 @@ static int close_harness(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(writes_are_proposed), cmocka_unit_test(levels_choose_the_way), cmocka_unit_test(requests_go_by_first_words),
-                cmocka_unit_test(min_index_is_passed_on), cmocka_unit_test(bounds_on_staleness_are_passed_on), cmocka_unit_test(consensus_has_the_first_word), cmocka_unit_test(tails), cmocka_unit_test(bodies_are_checked),
+                cmocka_unit_test(min_index_is_passed_on), cmocka_unit_test(bounds_on_staleness_are_passed_on), cmocka_unit_test(consensus_has_the_first_word), cmocka_unit_test(backups_name_format_and_tables), cmocka_unit_test(tails), cmocka_unit_test(bodies_are_checked),
                 cmocka_unit_test(text_bodies), cmocka_unit_test(sql_preview), cmocka_unit_test(checks_come_in_order),
                 cmocka_unit_test(pages_and_paths), cmocka_unit_test(failures_by_outcome), cmocka_unit_test(nothing_hangs),
                 cmocka_unit_test(without_a_leader), cmocka_unit_test(too_many_requests), cmocka_unit_test(a_large_result_flows),
