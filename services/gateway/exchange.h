@@ -59,6 +59,7 @@ struct exchange {
         read_level level;
         wheel_entry deadline;
         rq_list waiting;        /* of gw->waiting, gw->readiness or gw->queue.parked */
+        rq_list arriving;       /* of gw->arriving, while its body comes */
         uint64_t started_ns;
         uint64_t deadline_us;   /* monotonic: the client's patience */
 

@@ -32,6 +32,7 @@ enum {
         LINK_WAIT_MS           = 3000,             /* for a service that restarts, before anything was sent */
         LOST_LINK_WAIT_MS      = 10000,            /* for the result of a write whose link to consensus broke */
         STATUS_WAIT_MS         = 1000,
+        ARRIVING_MS            = 1000,             /* a body that takes longer gives way, if there are too many requests */
         DEADLINE_TICK_MS       = 20,
         TIMEOUT_DEFAULT_S      = 30,
         QUEUE_BYTES_MAX        = 64 * 1024 * 1024, /* of queued writes; */
@@ -86,6 +87,7 @@ typedef struct gateway {
         rq_timer tick;
         bool tick_set, stopping;
         rq_list waiting;              /* exchanges that wait for a link */
+        rq_list arriving;             /* data requests whose body comes, the oldest first */
         rq_list readiness;            /* /readyz that wait for the node's state to change */
         queue_state queue;
         uint64_t breaks;              /* of the link to consensus, so far */
