@@ -328,7 +328,7 @@ def start_refused(b):
     b.tally.check(run.returncode == 0, "--check-config of a good file: %r" % (run.stdout + run.stderr))
 
 
-GROUPS = [permissions, hashes, pipelined, reload, cors, unix_socket, guessing, flood, start_refused]
+GROUPS = [permissions, hashes, pipelined, reload, flood, cors, unix_socket, guessing, start_refused]
 
 
 def main():
