@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "config/config.h"
+#include "feature_level.h"
 #include "snapshot_in.h"
 #include "snapshot_out.h"
 
@@ -15,6 +16,8 @@ static json_t *number(uint64_t value) {
 
 static const char *role_text(const consensus *c) {
         const raft *r = driver_raft(c->driver);
+        if (c->removed)
+                return "Removed"; /* a follower of nobody: it takes part in nothing */
         switch (raft_role_of(r)) {
         case RAFT_FOLLOWER: return c->not_a_voter || (!c->unformed && !raft_is_voter(r)) ? "Learner" : "Follower";
         case RAFT_PRE_CANDIDATE:
@@ -275,6 +278,8 @@ static json_t *raft_object(consensus *c) {
         (void) json_object_set_new(o, "cluster_id", json_string(rq_uuid_text(&c->cluster_id, uuid)));
         (void) json_object_set_new(o, "database_id", json_string(rq_uuid_text(&c->identity.database_id, uuid)));
         (void) json_object_set_new(o, "removed", json_boolean(c->removed));
+        const char *oldest;
+        (void) json_object_set_new(o, "feature_level", number(feature_level_lowest(c, &oldest))); /* of all members */
         (void) json_object_set_new(o, "durable_index", number(raft_durable_of(r)));
         (void) json_object_set_new(o, "entry_clock_us", number(driver_clock_us(c->driver)));
         (void) json_object_set_new(o, "log", log_object(c));

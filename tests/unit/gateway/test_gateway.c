@@ -101,6 +101,23 @@ static void min_index_is_passed_on(void **state) {
         assert_int_equal(fake_now().last_timeout_us, 1500000);
 }
 
+/* Hazards 33: an index of before a forced recovery is no index of now. */
+static void tokens_are_of_an_epoch(void **state) {
+        (void) state;
+        reply r = ask(h, "POST", "/db/execute?token", "[\"INSERT\"]");
+        const char *tail = strstr(reply_text(&r), "}],\"token\":\"0000000000030201.");
+        assert_non_null(tail);
+        assert_true(strtoull(strchr(tail, '.') + 1, NULL, 10) > 0);
+        reply_done(&r);
+        expect_answer(h, "GET", "/db/query?q=SELECT&level=none&min_index=0000000000030201.4711", NULL, 200, SELECTED);
+        assert_int_equal(fake_now().last_min_index, 4711);
+        const uint64_t asked = fake_now().queries + fake_now().reads;
+        expect_part(h, "GET", "/db/query?q=SELECT&level=none&min_index=0000000000030202.4711", NULL, 409, "another epoch");
+        expect_part(h, "GET", "/db/query?q=SELECT&level=linearizable&min_index=0000000000000000.4711", NULL, 409, "another epoch");
+        expect_part(h, "POST", "/db/request?min_index=0000000000000000.1", "[\"SELECT\"]", 409, "another epoch");
+        assert_int_equal(fake_now().queries + fake_now().reads, asked); /* at once: nobody was asked */
+}
+
 static void bounds_on_staleness_are_passed_on(void **state) {
         (void) state;
         expect_answer(h, "GET", "/db/query?q=SELECT&level=none&freshness=1ns", NULL, 200, SELECTED);
@@ -122,6 +139,25 @@ static void consensus_has_the_first_word(void **state) {
         assert_in_range(fake_now().last_timeout_us, 1500000, 1950000);
         expect_answer(h, "GET", "/db/query?q=SELECT&timeout=80ms", NULL, 200, SELECTED);
         assert_in_range(fake_now().last_timeout_us, 1, 70000);
+}
+
+/* What the store is asked for, also where all of it is the default. */
+static void backups_name_format_and_tables(void **state) {
+        static const struct { const char *target; int format; const char *tables; } rows[] = {
+                { "/db/backup", 0, "" }, { "/db/backup?fmt=delete", 1, "" }, { "/db/backup?vacuum", 2, "" }, { "/db/backup?fmt=sql", 3, "" },
+                { "/db/backup?fmt=sql&tables=a,%20b%20,,c%2Cd", 3, "a,b,c,d," }, { "/db/backup?fmt=bogus&tables=", 0, "" },
+        };
+        (void) state;
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+                reply r = ask(h, "GET", rows[i].target, NULL);
+                assert_int_equal(r.status, 200);
+                reply_done(&r);
+                fake_node f = fake_now();
+                assert_int_equal(f.last_backup, rows[i].format);
+                assert_string_equal(f.last_tables, rows[i].tables);
+        }
+        expect_answer(h, "GET", "/db/query?q=SELECT", NULL, 200, SELECTED);
+        assert_int_equal(fake_now().last_backup, -1);
 }
 
 /* --- answers ---------------------------------------------------------------- */
@@ -273,6 +309,31 @@ static void too_many_requests(void **state) {
                 client_free(all[i]);
         (void) usleep(2300000); /* a write is waited for also when its client is gone */
         expect_part(h, "POST", "/db/execute", "[\"INSERT\"]", 200, "last_insert_id");
+        assert_int_equal(metrics_now().gateway.requests_in_flight, 0);
+}
+
+/* Bodies that never end keep nobody out for long. */
+static void bodies_that_drip_make_room(void **state) {
+        (void) state;
+        enum { COUNT = 40 };
+        client *all[COUNT];
+        for (int i = 0; i < COUNT; i++) {
+                all[i] = client_new(h);
+                client_send(all[i], "POST /db/execute HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n[\"INS");
+        }
+        (void) usleep(ARRIVING_MS * 1000 + 300000);
+        for (int i = 0; i < 3; i++)
+                expect_part(h, "POST", "/db/execute", "[\"INSERT\"]", 200, "last_insert_id");
+        expect_answer(h, "GET", "/db/query?q=SELECT", NULL, 200, SELECTED);
+        reply r = client_reply(all[0]);
+        assert_int_equal(r.status, 503);
+        assert_string_equal(reply_header(&r, "Connection"), "close");
+        assert_non_null(strstr(reply_text(&r), "nothing was done"));
+        reply_done(&r);
+        for (int i = 0; i < COUNT; i++)
+                client_free(all[i]);
+        for (int i = 0; i < 500 && metrics_now().gateway.requests_in_flight > 0; i++)
+                (void) usleep(10000);
         assert_int_equal(metrics_now().gateway.requests_in_flight, 0);
 }
 
@@ -705,10 +766,10 @@ static int close_harness(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(writes_are_proposed), cmocka_unit_test(levels_choose_the_way), cmocka_unit_test(requests_go_by_first_words),
-                cmocka_unit_test(min_index_is_passed_on), cmocka_unit_test(bounds_on_staleness_are_passed_on), cmocka_unit_test(consensus_has_the_first_word), cmocka_unit_test(tails), cmocka_unit_test(bodies_are_checked),
+                cmocka_unit_test(min_index_is_passed_on), cmocka_unit_test(tokens_are_of_an_epoch), cmocka_unit_test(bounds_on_staleness_are_passed_on), cmocka_unit_test(consensus_has_the_first_word), cmocka_unit_test(backups_name_format_and_tables), cmocka_unit_test(tails), cmocka_unit_test(bodies_are_checked),
                 cmocka_unit_test(text_bodies), cmocka_unit_test(sql_preview), cmocka_unit_test(checks_come_in_order),
                 cmocka_unit_test(pages_and_paths), cmocka_unit_test(failures_by_outcome), cmocka_unit_test(nothing_hangs),
-                cmocka_unit_test(without_a_leader), cmocka_unit_test(too_many_requests), cmocka_unit_test(a_large_result_flows),
+                cmocka_unit_test(without_a_leader), cmocka_unit_test(too_many_requests), cmocka_unit_test(bodies_that_drip_make_room), cmocka_unit_test(a_large_result_flows),
                 cmocka_unit_test(a_slow_reader_is_bounded_and_cancelled), cmocka_unit_test(a_client_that_hangs_up_cancels_its_read),
                 cmocka_unit_test(reads_are_sent_again), cmocka_unit_test(a_read_that_breaks_links_is_not_sent_for_ever), cmocka_unit_test(writes_are_never_sent_again),
                 cmocka_unit_test(a_restarting_consensus_is_waited_for), cmocka_unit_test(status_document),
