@@ -263,7 +263,7 @@ static void log_verdict(divergence *d, told *t, const outcomes_judgement *j) {
         if (j->verdict == OUTCOMES_DIFFERENT && !outcomes_is_refuted(j))
                 rq_log_write(LOG_ERR, fields, "Node \"%s\"%s has other outcomes of the log's entries up to index %" PRIu64 " than a majority of the nodes (%016" PRIx64 ", not %016" PRIx64
                              "), but not the same SQLite, extensions, -fk and kind of processor as these: make them equal, then it is seeded anew by itself",
-                             t->id == c->raft_id ? c->identity.node_id : name_of(c, t->id), self ? " (this one)" : "", j->index, j->own, j->majority);
+                             name_of(c, t->id), self ? " (this one)" : "", j->index, j->own, j->majority);
         else if (j->verdict == OUTCOMES_DIFFERENT)
                 rq_log_write(LOG_ERR, fields, "Node \"%s\"%s has other outcomes of the log's entries up to index %" PRIu64 " than a majority of the nodes (%016" PRIx64 ", not %016" PRIx64
                              "): its database is to be kept aside, and seeded anew", name_of(c, t->id), self ? " (this one)" : "", j->index, j->own, j->majority);
