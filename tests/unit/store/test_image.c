@@ -193,6 +193,8 @@ static void test_images_of_transactions_at_random(void **state) {
                 "UPDATE t SET n = n + 1 WHERE id % 7 = 3", "INSERT INTO t(n, b) SELECT n, randomblob(n % 5000) FROM t ORDER BY id LIMIT 30",
                 "DELETE FROM t WHERE id % 3 = 1", NULL /* VACUUM */, "INSERT INTO t(n, b) VALUES(1, zeroblob(100000))", "CREATE TABLE IF NOT EXISTS u AS SELECT * FROM t",
                 "DROP TABLE IF EXISTS u", "CREATE INDEX IF NOT EXISTS x ON t(n)",
+                /* pages that are counted, and in no frame */
+                "BEGIN; INSERT INTO t(n, b) VALUES(1, zeroblob(300000)); DELETE FROM t WHERE length(b) = 300000; COMMIT",
         };
         static const char sum[] = "SELECT count(*) * 1000003 + total(n) + total(length(b)) + total(id * 31) FROM t";
         place *p = *state;
@@ -228,6 +230,34 @@ static void test_images_of_transactions_at_random(void **state) {
                 assert_int_equal(ask_file(p, "copy", sum), wanted);
         }
         assert_true(with_wal > 10 && with_wal < 60);
+}
+
+/* What is counted, but in no frame and behind the file's end, is zeros, also for a checkpoint that gets there first. */
+static void test_pages_behind_the_end(void **state) {
+        place *p = *state;
+        uint8_t given[4096], found[4 * 4096];
+        image *i;
+        size_t size;
+        struct stat st;
+        fill(p);
+        assert_int_equal(fstatat(p->folder_fd, "db.sqlite", &st, 0), 0);
+        const uint32_t pages = (uint32_t) (st.st_size / 4096);
+        memset(given, 0xa5, sizeof given);
+        assert_int_equal(image_open_seen(files_images(p->files), 2, (uint64_t) st.st_size + 3 * 4096, 4096, &i), RQ_OK);
+        image_set_save(files_images(p->files), pages + 1, 4096);
+        image_set_save(files_images(p->files), pages + 2, 4096);
+        assert_int_equal(image_put(i, pages + 1, given), RQ_OK);
+        assert_int_equal(image_put(i, 0, given), RQ_EINVAL);
+        assert_int_equal(image_put(i, pages + 4, given), RQ_EINVAL);
+        assert_int_equal(image_settle(i), RQ_OK);
+        assert_null(image_problem(i));
+        assert_int_equal(image_read(i, (uint64_t) st.st_size - 4096, found, sizeof found, &size), RQ_OK);
+        assert_int_equal(size, sizeof found);
+        assert_memory_equal(found + 4096, given, 4096);
+        memset(given, 0, sizeof given);
+        assert_memory_equal(found + 2 * 4096, given, 4096);
+        assert_memory_equal(found + 3 * 4096, given, 4096);
+        (void) image_close(i);
 }
 
 /* The WAL has begun anew since: nothing of it may be taken for what the transaction saw. */
@@ -527,6 +557,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_images_are_bounded, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_image_of_a_transaction, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_images_of_transactions_at_random, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_pages_behind_the_end, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_image_of_a_wal_that_began_anew, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_seen_images_leave_places_to_others, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_chunks_bring_it_over, setup, teardown),
