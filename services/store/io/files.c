@@ -20,6 +20,7 @@
 #include "io/sqlite_memory.h"
 #include "io/swap.h"
 #include "io/vfs.h"
+#include "io/wal_copy.h"
 #include "log/log.h"
 
 enum {
@@ -40,6 +41,7 @@ struct files {
         image_set *images;
         checkpoint *checkpoint;
         sqlite3 *writer;
+        uint32_t writer_cache_pages;
         int folder_fd;
         bool swapped;        /* by an intent: this object is for reading only */
 
@@ -102,15 +104,30 @@ static rq_err open_checkpoint(files *f, const files_options *options, int folder
         return checkpoint_new(&setup, &f->checkpoint);
 }
 
+static void close_connection(sqlite3 **db) { (void) sqlite3_close(*db); }
+
+/* A connection for writing that has read the database once. */
+static rq_err connect_writer(const files *f, sqlite3 **ret_db) {
+        RQ_CLEANUP(close_connection) sqlite3 *db = NULL;
+        char cache[48];
+        rq_err r = connection_open(f->database_path, vfs_writer_name(f->vfs), CONNECTION_WRITER, &db);
+        if (r >= 0)
+                r = extensions_load(f->extensions, db);
+        (void) snprintf(cache, sizeof cache, "PRAGMA cache_size=%" PRIu32, f->writer_cache_pages);
+        if (r >= 0 && f->writer_cache_pages > 0)
+                r = connection_error(sqlite3_exec(db, cache, NULL, NULL, NULL));
+        if (r >= 0)
+                r = connection_error(sqlite3_exec(db, "PRAGMA schema_version", NULL, NULL, NULL));
+        if (r < 0)
+                return r;
+        *ret_db = RQ_TAKE(db, NULL);
+        return RQ_OK;
+}
+
 /* SQLite recovers the WAL as it was left; it must find what was announced. */
 static rq_err open_database(files *f) {
         wal_index *index = vfs_wal_index(f->vfs);
-        rq_err r = connection_open(f->database_path, vfs_writer_name(f->vfs), CONNECTION_WRITER, &f->writer);
-        if (r >= 0)
-                r = extensions_load(f->extensions, f->writer);
-        if (r < 0)
-                return r;
-        r = connection_error(sqlite3_exec(f->writer, "PRAGMA schema_version", NULL, NULL, NULL));
+        rq_err r = connect_writer(f, &f->writer);
         if (r < 0)
                 return r;
         if (!wal_index_known(index))
@@ -178,6 +195,7 @@ rq_err files_open_with(const files_options *options, int folder_fd, const char *
         if (f == NULL)
                 return RQ_ENOMEM;
         f->extensions = options->extensions;
+        f->writer_cache_pages = options->writer_cache_pages;
         f->io = options->io != NULL ? options->io : &files_io_kernel;
         f->found = RECOVERY_EMPTY;
         f->folder_fd = folder_fd;
@@ -266,10 +284,22 @@ rq_err files_open_writer(files *f, sqlite3 **ret_db) {
         return RQ_OK;
 }
 
-static void close_reader(sqlite3 **db) { (void) sqlite3_close(*db); }
+/* The new one first: with none at all nothing could be closed or checkpointed. */
+rq_err files_renew_writer(files *f, sqlite3 **ret_db) {
+        sqlite3 *db;
+        rq_assert(sqlite3_get_autocommit(f->writer));
+        rq_err r = connect_writer(f, &db);
+        if (r < 0)
+                return r;
+        close_writer(f);
+        f->writer = db;
+        (void) files_failure(f, true);
+        *ret_db = db;
+        return RQ_OK;
+}
 
 rq_err files_open_reader(files *f, sqlite3 **ret_db) {
-        RQ_CLEANUP(close_reader) sqlite3 *db = NULL;
+        RQ_CLEANUP(close_connection) sqlite3 *db = NULL;
         rq_err r = connection_open(f->database_path, vfs_reader_name(f->vfs), CONNECTION_READER, &db);
         if (r >= 0)
                 r = extensions_load(f->extensions, db);
@@ -356,6 +386,47 @@ rq_err files_swap(files *f, const store_state *position, rq_buf *ret_problem) {
                 (void) rq_buf_printf(ret_problem, SWAP_FILE_NAME ": cannot become the database: %s", rq_err_text(r));
         else
                 f->swapped = true;
+        return r;
+}
+
+wal_position files_wal_position(const files *f) { return wal_index_position(vfs_wal_index(f->vfs)); }
+
+static uint64_t ask_number(sqlite3 *db, const char *sql) {
+        sqlite3_stmt *stmt = NULL;
+        uint64_t value = 0;
+        if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW)
+                value = (uint64_t) sqlite3_column_int64(stmt, 0);
+        (void) sqlite3_finalize(stmt);
+        return value;
+}
+
+/* Frames up to `seen` stay in the WAL while the transaction is open, unless it reads
+ * the file alone: then all of them are in the file, and the WAL may begin anew, which
+ * changes the salts. */
+static bool is_still_there(const files *f, const wal_position *seen) {
+        const wal_position now = files_wal_position(f);
+        return now.frames >= seen->frames && memcmp(now.salts, seen->salts, sizeof now.salts) == 0;
+}
+
+static void close_image(image **i) { *i = image_close(*i); }
+
+rq_err files_image_seen(files *f, sqlite3 *reader, const wal_position *seen, uint64_t index, image **ret_image) {
+        RQ_CLEANUP(close_image) image *i = NULL;
+        const uint64_t pages = ask_number(reader, "PRAGMA page_count"), page_size = ask_number(reader, "PRAGMA page_size");
+        if (pages == 0 || page_size == 0 || page_size > UINT32_MAX || (seen->frames > 0 && seen->page_size != page_size))
+                return RQ_EAGAIN;
+        rq_err r = image_open_seen(f->images, index, pages * page_size, (uint32_t) page_size, &i);
+        if (r >= 0 && seen->frames > seen->copied) {
+                wal_extent extent = { .frames = seen->frames, .page_size = seen->page_size };
+                memcpy(extent.salts, seen->salts, WAL_SALTS_BYTES);
+                r = wal_copy_to_image(f->io, f->found.wal_fd, &extent, seen->copied, i);
+                if (r >= 0 && !is_still_there(f, seen))
+                        r = RQ_EAGAIN;
+        }
+        if (r >= 0)
+                r = image_settle(i);
+        if (r >= 0)
+                *ret_image = RQ_TAKE(i, NULL);
         return r;
 }
 
