@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "admission.h"
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -396,6 +397,8 @@ static const ipc_rule gateway_rules[] = {
         { IPC_TRANSFER,   IPC_GATEWAY, MEMBERSHIP_NODE_MAX + SMALL_BODY_BYTES, 0, on_transfer },
         { IPC_REMOVE,     IPC_GATEWAY, MEMBERSHIP_NODE_MAX + SMALL_BODY_BYTES, 0, on_remove },
         { IPC_STATUS_GET, IPC_GATEWAY | IPC_BACKUP, SMALL_BODY_BYTES, 0, on_status_get },
+        { IPC_JOIN_CHECKED, IPC_GATEWAY, SMALL_BODY_BYTES, 0, admission_on_checked },
+        { IPC_JOIN_CREDENTIALS, IPC_GATEWAY, 0, PEER_JOIN_CREDENTIALS_MAX, admission_on_credentials },
 };
 
 static rq_err on_snapshot_head(void *arg, ipc_link *link, const ipc_frame *frame) {

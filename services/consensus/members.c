@@ -128,8 +128,8 @@ peers_callbacks members_callbacks(consensus *c) {
 
 /* --- who comes from outside --------------------------------------------------- */
 
-static void on_join(void *arg, const peer_hello *from, bool stays, peer_join_reply *ret_reply, rq_buf *ret_payload) {
-        steering_join(arg, from, stays, ret_reply, ret_payload);
+static void on_join(void *arg, const peer_hello *from, const peers_join *join, peer_join_reply *ret_reply, rq_buf *ret_payload) {
+        steering_join(arg, from, join, ret_reply, ret_payload);
 }
 
 static void on_join_reply(void *arg, const peer_hello *from, const peer_join_reply *reply, rq_bytes payload) {

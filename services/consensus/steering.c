@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "admission.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "core/member_change.h"
@@ -107,7 +108,7 @@ static bool check_newcomer(const consensus *c, const peer_hello *from, peer_join
                 reply_with(reply, payload, PEER_JOIN_REFUSED, "its version is too old for this cluster");
                 return false;
         }
-        return true; /* users: who may join as what (-join-as) is to be asked here */
+        return true;
 }
 
 static void take_in(consensus *c, const peer_hello *from, const membership *now, bool stays, peer_join_reply *reply, rq_buf *payload) {
@@ -137,7 +138,19 @@ static void take_in(consensus *c, const peer_hello *from, const membership *now,
         consensus_wake(c);
 }
 
-void steering_join(consensus *c, const peer_hello *from, bool stays, peer_join_reply *ret_reply, rq_buf *ret_payload) {
+/* False: answered. Asked again with each question, so that nothing of a change of the users has to be followed. */
+static bool check_user(consensus *c, const peer_hello *from, const peers_join *join, peer_join_reply *reply, rq_buf *payload) {
+        const char *why;
+        switch (admission_ask(c, from, join, &why)) {
+        case ADMISSION_GRANTED: return true;
+        case ADMISSION_LATER: reply_with(reply, payload, PEER_JOIN_WAIT, why); return false;
+        case ADMISSION_DENIED: break;
+        }
+        reply_with(reply, payload, PEER_JOIN_REFUSED, why);
+        return false;
+}
+
+void steering_join(consensus *c, const peer_hello *from, const peers_join *join, peer_join_reply *ret_reply, rq_buf *ret_payload) {
         *ret_reply = (peer_join_reply) { .result = PEER_JOIN_NOT_LEADER };
         if (c->unformed || c->stopping)
                 return;
@@ -150,11 +163,13 @@ void steering_join(consensus *c, const peer_hello *from, bool stays, peer_join_r
                         reply_with(ret_reply, ret_payload, PEER_JOIN_NOT_LEADER, view.said_addr[0] != '\0' ? view.said_addr : view.raft_addr);
                 return;
         }
+        if (!check_user(c, from, join, ret_reply, ret_payload))
+                return;
         const membership *now = settled(c);
         if (now == NULL)
                 reply_with(ret_reply, ret_payload, PEER_JOIN_WAIT, "another change of the members is under way");
         else
-                take_in(c, from, now, stays, ret_reply, ret_payload);
+                take_in(c, from, now, join->stays, ret_reply, ret_payload);
 }
 
 /* --- leaving ---------------------------------------------------------------- */

@@ -20,7 +20,7 @@
 enum {
         PEER_MAGIC             = 0x31507172, /* "rqP1" */
         PEER_VERSION           = 1,
-        PEER_PROTOCOL_MINOR    = 2, /* what is new can be ignored by who doesn't know it */
+        PEER_PROTOCOL_MINOR    = 3, /* what is new can be ignored by who doesn't know it */
         PEER_FEATURE_LEVEL     = 1, /* what all members must know before it is used */
         PEER_HEADER_BYTES      = 28,
         PEER_BODY_BYTES_MAX    = 1024 * 1024,      /* of any type, also of one to come */
