@@ -446,6 +446,13 @@ static void describe_leader(consensus *c, Rq__NodeState *body) {
         }
 }
 
+/* A member that is to be a voter, and counts in no majority yet. */
+static bool is_catching_up(const consensus *c) {
+        const membership *m = driver_membership(c->driver, NULL);
+        const member *self = m != NULL && !c->removed ? membership_find(m, c->raft_id) : NULL;
+        return self != NULL && !self->stays && !self->outgoing && (!self->voter || m->joint);
+}
+
 void dispatch_send_state(consensus *c, ipc_link *link) {
         uint8_t packed[2048];
         const raft *r = driver_raft(c->driver);
@@ -463,6 +470,7 @@ void dispatch_send_state(consensus *c, ipc_link *link) {
         describe_leader(c, &body);
         body.ready = raft_leader_of(r) != 0 && !store_misfits(c) &&
                      (role == RAFT_LEADER ? raft_commit_is_current(r) : raft_commit_is_known(r));
+        body.catching_up = is_catching_up(c);
         size_t size = rq__node_state__get_packed_size(&body);
         if (size > sizeof packed)
                 return; /* addresses are checked with the configuration; a gateway can do without */

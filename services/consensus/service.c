@@ -317,8 +317,10 @@ static void turn(consensus *c) {
                 if (r < 0)
                         storage_failed(c, r);
         }
-        if (plan.membership_changed)
+        if (plan.membership_changed) {
                 members_update(c);
+                c->state_dirty = true;
+        }
         members_look(c);
         feed_store(c);
         dispatch_send_answers(c);

@@ -52,6 +52,15 @@ typedef struct consensus_admission {
         rq_log_limit limit;
 } consensus_admission;
 
+/* What a leader has seen of nodes that join, for /debug/vars. */
+enum { TAKEN_IN_KEPT = 8 };
+typedef struct consensus_joins {
+        uint64_t asked;             /* nodes that were taken in, and members that came with -join */
+        uint64_t taken_in, at_home, moved; /* new ones; members that came from where they were, and from elsewhere */
+        raft_id visitors[TAKEN_IN_KEPT]; /* just taken in: they look around once, as every member does that starts */
+        size_t next;
+} consensus_joins;
+
 typedef struct consensus_options {
         rq_loop *loop;
         const log_io *io;
@@ -101,6 +110,7 @@ typedef struct consensus {
         bool leaving;               /* stopping, and asking to be removed */
         joining *joining;           /* NULL: nobody is looked for */
         consensus_admission admission;
+        consensus_joins joins;
         consensus_steering steering;
         consensus_removal removals[CONSENSUS_REMOVALS_MAX];
         uint64_t removal_number;

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "core/member_change.h"
 #include "log/log_fields.h"
+#include "members.h"
 
 enum { LOOK_INTERVAL_US = 20000, ROUNDS_WARN = 10 };
 
@@ -80,7 +81,7 @@ static void reply_with(peer_join_reply *reply, rq_buf *payload, peer_join_result
         (void) rq_buf_append(payload, text, strnlen(text, PEER_TEXT_MAX)); /* without memory: no words */
 }
 
-static void accept_member(const consensus *c, const membership *now, peer_join_reply *reply, rq_buf *payload) {
+static void accept_member(consensus *c, const peer_hello *from, const membership *now, peer_join_reply *reply, rq_buf *payload) {
         if (membership_encode(now, payload) < 0) {
                 reply_with(reply, payload, PEER_JOIN_WAIT, "the leader is out of memory");
                 return;
@@ -89,6 +90,26 @@ static void accept_member(const consensus *c, const membership *now, peer_join_r
                 .result = PEER_JOIN_ACCEPTED, .database_id = c->identity.database_id, .cluster_id = c->cluster_id,
                 .configuration = steering_configuration_index(c),
         };
+        c->joins.asked++;
+        c->joins.taken_in++;
+        c->joins.visitors[c->joins.next++ % TAKEN_IN_KEPT] = membership_raft_id(&from->disk_uuid);
+}
+
+void steering_visit(consensus *c, const peer_hello *from) {
+        const raft_id id = membership_raft_id(&from->disk_uuid);
+        const member *m = members_find(c, id);
+        if (!is_leader(c) || m == NULL)
+                return;
+        for (size_t i = 0; i < TAKEN_IN_KEPT; i++)
+                if (c->joins.visitors[i] == id) {
+                        c->joins.visitors[i] = 0;
+                        return;
+                }
+        c->joins.asked++;
+        if (strcmp(m->raft_addr, from->raft_addr) == 0)
+                c->joins.at_home++;
+        else
+                c->joins.moved++;
 }
 
 /* What doesn't depend on who the members are. False: answered. */
@@ -123,7 +144,7 @@ static void take_in(consensus *c, const peer_hello *from, const membership *now,
         look_around(c, now, alive);
         member_change_join(now, alive, &who, change);
         if (change->verdict == MEMBER_CHANGE_NONE) {
-                accept_member(c, now, reply, payload);
+                accept_member(c, from, now, reply, payload);
                 return;
         }
         rq_err r = change->verdict == MEMBER_CHANGE_REFUSED ? RQ_EACCES : driver_configure(c->driver, &change->wanted);

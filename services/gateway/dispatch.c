@@ -304,7 +304,7 @@ static rq_err on_node_state(void *arg, ipc_link *link, const ipc_frame *frame) {
         if (good) {
                 node_view *view = &gw->node;
                 *view = (node_view) { .known = true, .ready = message->ready, .role = role_of(message->role), .term = message->term,
-                                       .members = message->members };
+                                       .members = message->members, .catching_up = message->catching_up };
                 view->disk_uuid_size = message->disk_uuid.len;
                 if (message->disk_uuid.len > 0)
                         memcpy(view->disk_uuid, message->disk_uuid.data, message->disk_uuid.len);

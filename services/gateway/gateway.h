@@ -47,6 +47,7 @@ enum {
 /* What consensus says of itself (NODE_STATE); known: since the link is up. */
 typedef struct node_view {
         bool known, ready;
+        bool catching_up;             /* to become a voter */
         node_role role;
         uint64_t term;
         uint32_t members;             /* of the cluster; 0: not known */

@@ -68,6 +68,7 @@ typedef struct peers_changes {
         peers_stranger (*on_stranger)(void *arg, const peer_hello *from);
         void (*on_removed)(void *arg, const peer_hello *from, raft_index configuration);
         raft_index (*configuration)(void *arg); /* for HELLO */
+        void (*on_visit)(void *arg, const peer_hello *from); /* a member that has started looks for the others (-join); may be NULL */
         void *arg;
 } peers_changes;
 
@@ -170,6 +171,7 @@ typedef struct peers_stats {
         uint64_t refused_count;          /* inbound connections closed: garbage, strangers, too many */
         uint64_t skipped_count;          /* frames of unknown types */
         uint64_t dropped_count;          /* messages not queued */
+        uint64_t remade_count;           /* connections to members that broke and were made anew */
 } peers_stats;
 void peers_get_stats(const peers *p, peers_stats *ret_stats);
 

@@ -53,7 +53,10 @@ static void attach(inbound *in, remote *r, peer_class class) {
 
 /* A visitor wants to join, or to know who is here. */
 static rq_err receive_visitor(inbound *in, remote *r, const peer_hello *hello) {
+        const peers_changes *changes = &in->p->o.changes;
         if (r != NULL) {
+                if (changes->on_visit != NULL && rq_uuid_equal(&hello->cluster_id, &in->p->o.self.cluster_id))
+                        changes->on_visit(changes->arg, hello);
                 peers_learn_address(in->p, r, hello);
                 peers_out_nudge(r); /* also so that it hears of our founding */
         }

@@ -183,7 +183,7 @@ static void open_node(world *w, int i, const char *listen, const rq_uuid *cluste
                 .self = { .cluster_id = *cluster_id, .disk_uuid = n->disk_uuid },
                 .callbacks = { on_message, on_forward, on_forward_refused, on_down, on_room, on_turn_end, on_hello, on_found, is_virgin, n },
         };
-        options.changes = (peers_changes) { on_join, on_join_reply, on_remove, on_remove_reply, on_stranger, on_removed, configuration, n };
+        options.changes = (peers_changes) { on_join, on_join_reply, on_remove, on_remove_reply, on_stranger, on_removed, configuration, NULL, n };
         (void) snprintf(options.self.node_id, sizeof options.self.node_id, "n%d", i);
         (void) snprintf(options.self.api_addr, sizeof options.self.api_addr, "localhost:%d", 4001 + i);
         if (w->says_address)
