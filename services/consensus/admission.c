@@ -13,7 +13,7 @@ enum {
         ADDRESS_BYTES_MAX = 256,
         GRANTED_US        = 5000000,  /* a join takes several questions */
         DENIED_US         = 1000000,  /* no faster than wrong passwords are slowed to */
-        ANSWER_WAIT_US    = 35000000, /* longer than the gateway lets a hash wait; a broken link forgets sooner */
+        ANSWER_WAIT_US    = 35000000, /* longer than 64 hashes take; a broken link forgets sooner */
 };
 
 static const char unauthorized[] = "unauthorized (it shows no user of -auth who may join as that, see -join-as)";
@@ -122,6 +122,12 @@ admission_verdict admission_ask(consensus *c, const peer_hello *from, const peer
                 rq_log_event(LOG_WARNING, RQ_MSG_LOGIN_REFUSED, "Refused to take in node \"%s\" from %s as a %s: it shows no user who may (%u more)", from->node_id, join->address,
                              join->stays ? "read replica" : "voter", more);
         return p->granted ? ADMISSION_GRANTED : ADMISSION_DENIED;
+}
+
+void admission_gateway_gone(consensus_admission *a) {
+        for (size_t i = 0; i < ADMISSION_PLACES; i++)
+                if (!a->places[i].answered)
+                        a->places[i].number = 0;
 }
 
 rq_err admission_on_checked(void *arg, ipc_link *link, const ipc_frame *frame) {

@@ -21,6 +21,9 @@ admission_verdict admission_ask(consensus *c, const peer_hello *from, const peer
 /* What this node shows; see joining.h. arg: the consensus. */
 bool admission_credentials(void *arg, rq_bytes *ret_credentials);
 
+/* A gateway is gone: what it was asked is asked anew. */
+void admission_gateway_gone(consensus_admission *a);
+
 /* IPC_JOIN_CHECKED and IPC_JOIN_CREDENTIALS. Errors: RQ_EPROTO, RQ_ENOMEM. */
 rq_err admission_on_checked(void *arg, ipc_link *link, const ipc_frame *frame);
 rq_err admission_on_credentials(void *arg, ipc_link *link, const ipc_frame *frame);

@@ -500,6 +500,7 @@ static void on_gateway_down(void *arg, ipc_link *link) {
         if (gateway == NULL)
                 return; /* there was no place for it */
         driver_gateway_gone(c->driver, gateway->number);
+        admission_gateway_gone(&c->admission);
         *gateway = (consensus_gateway) {0};
 }
 
