@@ -335,6 +335,7 @@ def removing(c):
             raft_state(down)["term"] == own)
     write(up, "undisturbed")
     c.check((raft_state(down) or {}).get("removed") is True, "its status doesn't say so")
+    c.check((raft_state(down) or {}).get("state") == "Removed", "its state is %s" % (raft_state(down) or {}).get("state"))
     try:
         write(down, "wrong", 10.0, "timeout=1s")
         c.check(False, "a removed node takes writes")
