@@ -68,6 +68,7 @@ typedef enum ipc_type {
         IPC_READ_AT        = 33, /* consensus -> store: run this read once index is applied */
         IPC_FETCH          = 34, /* store -> consensus: (re)start the stream at an index */
         IPC_APPLIED        = 35, /* store -> consensus: how far it is */
+        IPC_SET_ASIDE      = 37, /* consensus -> store: your database has diverged (minor 5) */
 
         IPC_QUERY          = 48, /* gateway -> store: a read that needs no index */
         IPC_CREDIT         = 49, /* gateway -> store: more bytes of a result may be sent */

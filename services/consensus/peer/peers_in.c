@@ -250,6 +250,34 @@ static rq_err take_snapshot(inbound *in, const peer_header *header, rq_bytes bod
         return words ? take_snapshot_word(in, header, body) : take_snapshot_frame(in, header, body, payload);
 }
 
+static rq_err take_outcomes(inbound *in, const peer_header *header, rq_bytes body, rq_bytes payload) {
+        const peers_outcomes *to = &in->p->o.outcomes;
+        const raft_id from = in->remote->id, self = in->p->id;
+        peer_profile profile;
+        peer_outcomes outcomes;
+        peer_refuted refuted;
+        rq_err r;
+        if (to->on_outcomes == NULL)
+                return RQ_EPROTO;
+        if (header->type == PEER_PROFILE) {
+                r = peer_profile_decode(body, payload, &profile);
+                if (r < 0 || profile.from != from || profile.to != self)
+                        return RQ_EPROTO;
+                to->on_profile(to->arg, &profile);
+        } else if (header->type == PEER_OUTCOMES) {
+                r = peer_outcomes_decode(body, payload, &outcomes);
+                if (r < 0 || outcomes.from != from || outcomes.to != self)
+                        return RQ_EPROTO;
+                to->on_outcomes(to->arg, &outcomes);
+        } else {
+                r = peer_refuted_decode(body, &refuted);
+                if (r < 0 || refuted.from != from || refuted.to != self)
+                        return RQ_EPROTO;
+                to->on_refuted(to->arg, &refuted);
+        }
+        return RQ_OK;
+}
+
 static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, rq_bytes body, rq_bytes payload) {
         inbound *in = owner;
         peers *p = in->p;
@@ -273,6 +301,8 @@ static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, 
                 return take_refusal(in, body);
         if (header->type >= PEER_SNAPSHOT_OFFER && header->type <= PEER_SNAPSHOT_WANTED)
                 return take_snapshot(in, header, body, payload);
+        if (header->type >= PEER_PROFILE && header->type <= PEER_REFUTED)
+                return take_outcomes(in, header, body, payload);
         return take_message(in, header, body, payload);
 }
 
