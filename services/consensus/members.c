@@ -15,6 +15,9 @@
 
 enum { PIECES_MAX = 64 };
 
+static const raft_term TERM_LEAP_MAX = (raft_term) 1 << 32, /* a thousand elections a second, for seven weeks */
+                       TERM_MAX = (raft_term) 1 << 62;
+
 const member *members_find(const consensus *c, raft_id id) {
         const membership *m = driver_membership(c->driver, NULL);
         for (uint32_t i = 0; m != NULL && i < m->count; i++)
@@ -162,10 +165,18 @@ static void on_removed(void *arg, const peer_hello *from, raft_index configurati
 
 static raft_index configuration_index(void *arg) { return steering_configuration_index(arg); }
 
+/* Who holds nothing yet may join a cluster of any age. */
+static raft_term term_max(void *arg) {
+        const consensus *c = arg;
+        const raft *r = driver_raft(c->driver);
+        return raft_trail_of(r)->last == 0 ? TERM_MAX : raft_term_of(r) + TERM_LEAP_MAX;
+}
+
 peers_changes members_changes(consensus *c) {
         return (peers_changes) {
                 .on_join = on_join, .on_join_reply = on_join_reply, .on_remove = on_remove, .on_remove_reply = on_remove_reply,
-                .on_stranger = on_stranger, .on_removed = on_removed, .configuration = configuration_index, .arg = c,
+                .on_stranger = on_stranger, .on_removed = on_removed, .configuration = configuration_index,
+                .term_max = term_max, .arg = c,
         };
 }
 
@@ -179,7 +190,11 @@ void members_look(consensus *c) {
 
 /* --- snapshots -------------------------------------------------------------- */
 
+/* Of who isn't a member as far as this node knows: only if it follows it. */
 static rq_err on_offer(void *arg, const peer_snapshot_offer *offer, rq_bytes payload) {
+        const consensus *c = arg;
+        if (members_find(c, offer->from) == NULL && raft_leader_of(driver_raft(c->driver)) != offer->from)
+                return RQ_OK; /* as if it was lost */
         return snapshot_receipt_on_offer(((consensus *) arg)->receipt, offer, payload);
 }
 

@@ -215,6 +215,23 @@ size_t peer_raft_encode(const raft_message *m, uint8_t out[static PEER_RAFT_BYTE
         return raft_body_bytes(m->type);
 }
 
+raft_term peer_raft_highest_term(const raft_message *m) {
+        raft_term terms[3] = { m->term, 0, 0 }, highest = 0;
+        switch (m->type) {
+        case RAFT_MSG_VOTE:
+                terms[1] = m->vote.campaign_term;
+                terms[2] = m->vote.last_term;
+                break;
+        case RAFT_MSG_VOTE_REPLY: terms[1] = m->vote_reply.campaign_term; break;
+        case RAFT_MSG_APPEND: terms[1] = m->append.previous_term; break;
+        case RAFT_MSG_APPEND_REPLY: terms[1] = m->append_reply.hint_term; break;
+        default: break;
+        }
+        for (size_t i = 0; i < sizeof terms / sizeof terms[0]; i++)
+                highest = terms[i] > highest ? terms[i] : highest;
+        return highest;
+}
+
 static rq_err get_flags(const uint8_t *in, uint32_t known, bool *ret_flag_0, bool *ret_flag_1) {
         const uint32_t flags = rq_get_u32(in);
         if ((flags & ~known) != 0 || rq_get_u32(in + 4) != 0)

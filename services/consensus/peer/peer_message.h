@@ -61,6 +61,8 @@ rq_err peer_hello_decode(rq_bytes body, peer_hello *ret_hello);
 /* Writes the body of a message; returns its size. */
 size_t peer_raft_encode(const raft_message *message, uint8_t out[static PEER_RAFT_BYTES_MAX]);
 uint16_t peer_raft_type(raft_message_type type);
+/* The highest term that it speaks of. */
+raft_term peer_raft_highest_term(const raft_message *message);
 /* Errors: RQ_EPROTO (size, unknown flags, not a type of Raft's). */
 rq_err peer_raft_decode(uint16_t type, rq_bytes body, raft_message *ret_message);
 

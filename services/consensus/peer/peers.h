@@ -17,7 +17,7 @@
 enum {
         PEERS_BULK_WINDOW_BYTES    = 8 * 1024 * 1024,  /* queued for a member, beside one frame */
         PEERS_CONTROL_QUEUE_BYTES  = 1024 * 1024,      /* above it messages are dropped: the member doesn't read */
-        PEERS_HALF_OPEN_MAX        = 64,               /* inbound connections that aren't a member's (yet) */
+        PEERS_HALF_OPEN_MAX        = 64,               /* inbound connections that aren't a member's (yet): see peer_places.h */
         PEERS_SEEDS_MAX            = 32,
 };
 
@@ -61,6 +61,9 @@ typedef struct peers_changes {
         peers_stranger (*on_stranger)(void *arg, const peer_hello *from);
         void (*on_removed)(void *arg, const peer_hello *from, raft_index configuration);
         raft_index (*configuration)(void *arg); /* for HELLO */
+        /* The highest term that elections can have led to, as far as this node can tell: who speaks of a higher one is
+         * hung up on, since taking it would end elections for ever. */
+        raft_term (*term_max)(void *arg);
         void *arg;
 } peers_changes;
 

@@ -2,6 +2,7 @@
 #include "peer/peers_state.h"
 
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "log/log_fields.h"
@@ -220,6 +221,10 @@ static void on_end(void *owner, peer_link *link, rq_err reason) {
 static void on_connected(void *owner, int fd) {
         static const peer_link_handlers handlers = { on_hello, on_frame, on_drained, on_end };
         outbound *out = owner;
+        struct sockaddr_storage there;
+        socklen_t there_size = sizeof there;
+        if (getpeername(fd, (struct sockaddr *) &there, &there_size) == 0 && peer_place_of((struct sockaddr *) &there, &out->remote->place))
+                out->remote->placed = true;
         peer_hello self = peers_hello_for(out->p, out->class);
         self.visitor = out->remote->id == 0;
         const size_t queue = out->class == PEER_BULK || out->class == PEER_SNAPSHOT ? PEERS_BULK_QUEUE_BYTES : PEERS_CONTROL_QUEUE_BYTES;
