@@ -452,7 +452,7 @@ void dispatch_send_state(consensus *c, ipc_link *link) {
         body.cluster_id = (ProtobufCBinaryData) { .data = c->cluster_id.bytes, .len = RQ_UUID_BYTES };
         raft_role role = raft_role_of(r);
         body.role = role == RAFT_LEADER ? RQ__NODE_STATE__ROLE__LEADER
-                  : c->not_a_voter || (!c->unformed && !raft_is_voter(r)) ? RQ__NODE_STATE__ROLE__LEARNER
+                  : c->not_a_voter || c->starts.file.is_old_copy || (!c->unformed && !raft_is_voter(r)) ? RQ__NODE_STATE__ROLE__LEARNER
                   : role == RAFT_CANDIDATE || role == RAFT_PRE_CANDIDATE ? RQ__NODE_STATE__ROLE__CANDIDATE : RQ__NODE_STATE__ROLE__FOLLOWER;
         body.term = raft_term_of(r);
         const membership *members = driver_membership(c->driver, NULL);

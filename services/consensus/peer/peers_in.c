@@ -54,6 +54,28 @@ static void attach(inbound *in, remote *r, peer_class class) {
         peers_touch(in->p, false);
 }
 
+/* It is told why it isn't wanted, and closes; its place is free for others from now on. */
+static rq_err dismiss_with(inbound *in, uint16_t type, rq_bytes body) {
+        rq_err r = peer_link_send(in->link, type, body, NULL, 0);
+        if (r >= 0)
+                peer_link_dismiss(in->link);
+        return r;
+}
+
+/* A member, if it is the one that this node knows. */
+static rq_err let_in(inbound *in, remote *r, const peer_hello *hello) {
+        const peers_changes *changes = &in->p->o.changes;
+        uint8_t body[PEER_OLD_COPY_BYTES];
+        peer_old_copy told;
+        if (changes->on_start != NULL && changes->on_start(changes->arg, hello, &told) == PEERS_START_OLD_COPY) {
+                r->problem = "it came with an older copy of its data folder, which may not vote";
+                peer_old_copy_encode(&told, body);
+                return dismiss_with(in, PEER_OLD_COPY, rq_bytes_of(body, sizeof body));
+        }
+        attach(in, r, hello->class);
+        return RQ_OK;
+}
+
 /* A visitor wants to join, or to know who is here. */
 static rq_err receive_visitor(inbound *in, remote *r, const peer_hello *hello) {
         if (r != NULL) {
@@ -62,14 +84,6 @@ static rq_err receive_visitor(inbound *in, remote *r, const peer_hello *hello) {
         }
         peers_touch(in->p, true);
         return RQ_OK;
-}
-
-/* It is told why it isn't wanted, and closes; its place is free for others from now on. */
-static rq_err dismiss_with(inbound *in, uint16_t type, rq_bytes body) {
-        rq_err r = peer_link_send(in->link, type, body, NULL, 0);
-        if (r >= 0)
-                peer_link_dismiss(in->link);
-        return r;
 }
 
 /* One of our cluster that isn't a member as far as we know. */
@@ -83,10 +97,7 @@ static rq_err receive_stranger(inbound *in, const peer_hello *hello) {
                 return dismiss_with(in, PEER_REMOVED, rq_bytes_of(body, sizeof body));
         case PEERS_STRANGER_ADMIT:
                 r = peers_admit(p, hello);
-                if (r == NULL)
-                        break;
-                attach(in, r, hello->class);
-                return RQ_OK;
+                return r != NULL ? let_in(in, r, hello) : RQ_ECANCELED;
         case PEERS_STRANGER_REFUSE:
                 break;
         }
@@ -107,10 +118,7 @@ static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {
         if (hello->visitor)
                 return receive_visitor(in, r, hello);
         if (rq_uuid_equal(&hello->cluster_id, &p->o.self.cluster_id)) {
-                if (r == NULL)
-                        return receive_stranger(in, hello);
-                attach(in, r, hello->class);
-                return RQ_OK;
+                return r != NULL ? let_in(in, r, hello) : receive_stranger(in, hello);
         }
         if (r != NULL) {
                 peers_out_nudge(r); /* so that it hears of our founding */

@@ -107,6 +107,12 @@ static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {
         }
         if (!rq_uuid_equal(&hello->cluster_id, &p->o.self.cluster_id))
                 return found_another_cluster(out, hello);
+        /* It is told on the connection that it makes itself. */
+        peer_old_copy told;
+        if (p->o.changes.on_start != NULL && p->o.changes.on_start(p->o.changes.arg, hello, &told) == PEERS_START_OLD_COPY) {
+                r->problem = "it came with an older copy of its data folder, which may not vote";
+                return RQ_ECONFIG;
+        }
         come_up(out, hello);
         return RQ_OK;
 }
@@ -132,6 +138,15 @@ static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, 
                 changes->on_removed(changes->arg, peer_link_hello(link), configuration);
                 peers_touch(out->p, false);
                 r = RQ_ECONFIG; /* again later, slowly: it may be taken in again */
+        } else if (header->type == PEER_OLD_COPY && changes->on_old_copy != NULL && out->up) {
+                peer_old_copy told;
+                r = peer_old_copy_decode(body, &told);
+                if (r < 0)
+                        return r;
+                out->remote->problem = "it says that this node's data folder is an older copy";
+                changes->on_old_copy(changes->arg, peer_link_hello(link), &told);
+                peers_touch(out->p, false);
+                r = RQ_ECONFIG;
         }
         return r;
 }

@@ -39,6 +39,9 @@ typedef struct node {
         peer_join_reply join_reply;
         bool last_stays;
         raft_term term_max;
+        rq_uuid old_copy;          /* this disk isn't let in */
+        uint32_t old_copies_told;
+        peer_old_copy told;
         char words[64];            /* of the last answer, or the node id to be removed */
 } node;
 
@@ -173,6 +176,19 @@ static void on_removed(void *arg, const peer_hello *from, raft_index configurati
 }
 
 static raft_index configuration(void *arg) { return ((node *) arg)->configuration; }
+static peers_start on_start(void *arg, const peer_hello *from, peer_old_copy *ret_told) {
+        const node *n = arg;
+        *ret_told = (peer_old_copy) { 12, 34, true };
+        return rq_uuid_equal(&from->disk_uuid, &n->old_copy) ? PEERS_START_OLD_COPY : PEERS_START_GOOD;
+}
+
+static void on_old_copy(void *arg, const peer_hello *from, const peer_old_copy *told) {
+        node *n = arg;
+        assert_non_null(from);
+        n->old_copies_told++;
+        n->told = *told;
+}
+
 static raft_term term_max(void *arg) { return ((node *) arg)->term_max; }
 
 static void open_node(world *w, int i, const char *listen, const rq_uuid *cluster_id) {
@@ -183,7 +199,7 @@ static void open_node(world *w, int i, const char *listen, const rq_uuid *cluste
                 .self = { .cluster_id = *cluster_id, .disk_uuid = n->disk_uuid },
                 .callbacks = { on_message, on_forward, on_forward_refused, on_down, on_room, on_turn_end, on_hello, on_found, is_virgin, n },
         };
-        options.changes = (peers_changes) { on_join, on_join_reply, on_remove, on_remove_reply, on_stranger, on_removed, configuration, term_max, n };
+        options.changes = (peers_changes) { on_join, on_join_reply, on_remove, on_remove_reply, on_stranger, on_removed, on_start, on_old_copy, configuration, term_max, n };
         (void) snprintf(options.self.node_id, sizeof options.self.node_id, "n%d", i);
         (void) snprintf(options.self.api_addr, sizeof options.self.api_addr, "localhost:%d", 4001 + i);
         if (w->says_address)
@@ -849,6 +865,28 @@ static void test_who_was_removed_is_told(void **state) {
         RUN_UNTIL(w, all_up(w));
 }
 
+/* Neither way: its votes don't get here, and nothing of us gets there. */
+static void test_an_old_copy_is_not_let_in(void **state) {
+        world *w = *state;
+        w->n[0].old_copy = w->n[2].disk_uuid;
+        for (int i = 0; i < NODES; i++)
+                assert_int_equal(peers_set_members(w->n[i].peers, &w->members), RQ_OK);
+        RUN_UNTIL(w, w->n[2].old_copies_told > 0);
+        RUN_UNTIL(w, up_both_ways(w, 0, 1) && up_both_ways(w, 1, 2) && up_both_ways(w, 2, 1));
+        assert_true(w->n[2].told.number == 12 && w->n[2].told.nonce == 34 && w->n[2].told.led);
+        run_ms(w, 300);
+        assert_true(w->n[2].old_copies_told < 8); /* it asks again, slowly */
+        raft_message m = heartbeat(w, 2, 0);
+        (void) peers_send(w->n[2].peers, &m);
+        m = heartbeat(w, 0, 2);
+        assert_int_equal(peers_send(w->n[0].peers, &m), RQ_EPIPE);
+        run_ms(w, 50);
+        assert_true(w->n[0].messages == 0 && w->n[1].old_copies_told == 0);
+        peers_view view;
+        assert_true(peers_view_of(w->n[0].peers, w->n[2].id, &view) && !view.up);
+        assert_non_null(strstr(view.problem, "older copy"));
+}
+
 static void test_who_knows_more_is_admitted(void **state) {
         world *w = *state;
         const membership two = without(w, 2);
@@ -955,7 +993,7 @@ int main(void) {
                 TEST(test_silent_connections_do_not_lock_members_out), TEST(test_who_was_told_makes_room), TEST(test_a_guest_may_not_announce_megabytes),
                 TEST(test_a_stranger_is_refused), TEST(test_the_port_is_taken),
                 TEST(test_names_are_asked_elsewhere), TEST(test_joining_is_asked_for), TEST(test_a_removal_is_passed_on),
-                TEST(test_who_was_removed_is_told), TEST(test_who_knows_more_is_admitted), TEST(test_who_is_not_listed_may_not_forward),
+                TEST(test_who_was_removed_is_told), TEST(test_an_old_copy_is_not_let_in), TEST(test_who_knows_more_is_admitted), TEST(test_who_is_not_listed_may_not_forward),
                 TEST(test_an_absurd_term_is_hung_up_on), TEST(test_a_member_that_has_moved_is_found),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
