@@ -367,6 +367,7 @@ static rq_err on_fetch(void *arg, ipc_link *link, const ipc_frame *frame) {
         if (fetch.from > 0 && snapshot_receipt_on_fetch(c->receipt, fetch.from - 1, fetch.applied_term))
                 return RQ_OK;
         rq_uuid stream_id = rq_uuid_random();
+        c->last_fetch = fetch;
         c->feed_failed = false;
         uint32_t suppressed;
         if (driver_fetch(c->driver, &fetch, &stream_id) < 0 && rq_log_allowed(&c->limit_store, &suppressed)) {
@@ -502,6 +503,7 @@ static void on_store_down(void *arg, ipc_link *link) {
         (void) link;
         c->store_full = false;
         driver_store_gone(c->driver);
+        c->last_fetch = (stream_fetch) {0};
         snapshot_sends_store_gone(c->sends);
         snapshot_receipt_store_gone(c->receipt);
 }

@@ -89,6 +89,7 @@ typedef struct consensus {
         uint64_t removal_number;
         raft_id raft_id;
         bool not_a_voter;           /* by the hard state */
+        stream_fetch last_fetch;    /* of the store, as long as its link stands; from 0: none */
         starts starts;              /* this folder's, and those of the other members */
         bool unformed;              /* in no cluster yet: no writer, a driver that never does anything */
         forming *forming;           /* NULL: it is over */

@@ -291,8 +291,25 @@ static void on_rebase(void *arg) {
 
 /* --- the turn --------------------------------------------------------------- */
 
+/* A log that began anew (its folder was set aside, and the node has joined again) has got as far as the store is by now: nothing has
+ * to be sent for it. */
+static void fit_again(snapshot_receipt *s) {
+        consensus *c = s->c;
+        const stream_fetch *fetch = &c->last_fetch;
+        if (!is_misfit(s) || s->phase != RECEIPT_NONE || s->rebase_wanted || fetch->from < 2 || fetch->from - 1 > raft_commit_of(driver_raft(c->driver)) ||
+            !log_has(s, fetch->from - 1, fetch->applied_term))
+                return;
+        const rq_uuid stream_id = rq_uuid_random();
+        if (driver_fetch(c->driver, fetch, &stream_id) < 0)
+                return;
+        rq_log_notice("The log has got as far as the store: entry %" PRIu64 " is in both", fetch->from - 1);
+        c->state_dirty = true;
+        consensus_wake(c);
+}
+
 void snapshot_receipt_turn(snapshot_receipt *s) {
         consensus *c = s->c;
+        fit_again(s);
         const raft *r = driver_raft(c->driver);
         const uint64_t now_us = rq_clock_mono_us();
         if (s->phase == RECEIPT_STAGING && now_us - s->heard_us > PATIENCE_US)

@@ -509,7 +509,7 @@ def save(c, node):
     c.check(node.stop() == 0, "%s doesn't stop cleanly" % node.node_id)
     saved = node.data_dir + ".saved"
     shutil.rmtree(saved, ignore_errors=True)
-    shutil.copytree(node.data_dir, saved)
+    shutil.copytree(node.data_dir, saved, ignore=shutil.ignore_patterns("run"))
     node.start()
     node.wait_ready(LONG)
     return saved
@@ -564,6 +564,7 @@ def restored_folder(c):
     c.check((raft_state(copied) or {}).get("disk_uuid") == uuid, "its files were set aside although there is no leader to come back to")
     leader.start()
     wait_for("it is back as a new node", 60, lambda: is_back(copied, [leader, third], uuid), 0.1)
+    copied.wait_ready(LONG)
     write(copied, "after")
     c.same_everywhere(nodes, [*values, *("b %d" % i for i in range(10)), "after"])
     # Restarts of all, and of each, are what they were: nobody is taken for an old copy any more.
