@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "consensus.pb-c.h"
+#include "feature_level.h"
 #include "log/log_fields.h"
 #include "members.h"
 #include "snapshot_in.h"
@@ -52,6 +53,7 @@ void dispatch_send_answers(consensus *c) {
 
 /* Nothing has happened: says why. */
 static rq_err refuse(consensus *c, ipc_link *link, uint64_t request_id, rq_err err) {
+        char why[400];
         answer a = { .to = { .request_id = request_id }, .outcome = OUTCOME_REFUSED, .reason = REASON_OTHER, .text = rq_err_text(err) };
         switch (err) {
         case RQ_ENOTLEADER:
@@ -82,6 +84,10 @@ static rq_err refuse(consensus *c, ipc_link *link, uint64_t request_id, rq_err e
         case RQ_EINVAL:
                 a.reason = REASON_INVALID;
                 a.text = "a request of a kind that this version doesn't know";
+                break;
+        case RQ_EVERSION: /* for now: queued writes wait for it */
+                feature_level_say_why(c, why, sizeof why);
+                a.text = why;
                 break;
         case RQ_EDIVERGED:
                 a.reason = REASON_STORE_FAILED;
@@ -143,6 +149,8 @@ static rq_err on_propose(void *arg, ipc_link *link, const ipc_frame *frame) {
         /* The result is to come from this node's store: without space it would come late, or never. */
         if (r >= 0 && c->store_full)
                 r = RQ_ENOSPC;
+        if (r >= 0)
+                r = feature_level_admit(c, proposal.kind, frame->payload);
         if (r >= 0)
                 r = dispatch_admit(c, frame->payload.size);
         if (r >= 0)

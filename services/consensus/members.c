@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "dispatch.h"
+#include "feature_level.h"
 #include "folder.h"
 #include "founding.h"
 #include "log/log_fields.h"
@@ -57,6 +58,8 @@ static rq_err on_forward(void *arg, const driver_forward *forward) {
         consensus *c = arg;
         /* Stopping: the next leader takes it. */
         rq_err r = c->unformed || c->stopping ? RQ_ENOTLEADER : RQ_OK;
+        if (r >= 0)
+                r = feature_level_admit(c, forward->kind, forward->body);
         if (r >= 0)
                 r = dispatch_admit(c, forward->body.size);
         if (r >= 0)

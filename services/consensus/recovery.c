@@ -1,11 +1,13 @@
 #include "recovery.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,8 +15,11 @@
 #include "base/cleanup.h"
 #include "config/config.h"
 #include "founding.h"
+#include "io/base_file.h"
+#include "io/read_only_io.h"
 #include "io/starts_file.h"
 #include "log/log.h"
+#include "log/log_fields.h"
 #include "service/service.h"
 
 #define PEERS_FOLDER "../raft"
@@ -180,13 +185,16 @@ static rq_err by_text(const log_io *io, int dir_fd, const char *dir_path, rq_byt
 rq_err recovery_by_file(const log_io *io, int dir_fd, const char *dir_path) {
         RQ_CLEANUP(rq_closep) int folder = openat(dir_fd, PEERS_FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         RQ_CLEANUP(rq_buf_done) rq_buf text = {0};
-        if (folder < 0)
+        if (folder < 0 && errno == ENOENT)
                 return RQ_OK;
+        /* Going on without it would be another cluster than the operator asked for. */
+        if (folder < 0)
+                return rq_log_error(rq_err_from_errno(errno), "Cannot look for raft/" PEERS_NAME " (give the folder to the user of this service: chown)");
         rq_err r = log_io_load(io, folder, PEERS_NAME, PEERS_BYTES_MAX, &text);
         if (r == RQ_ENOENT)
                 return RQ_OK;
         if (r < 0)
-                return rq_log_error(r, "Cannot read raft/" PEERS_NAME);
+                return rq_log_error(r, "Cannot read raft/" PEERS_NAME "%s", r == RQ_EACCES ? " (give it to the user of this service: chown)" : "");
         rq_log_notice("Attempting node recovery using raft/" PEERS_NAME);
         r = by_text(io, dir_fd, dir_path, rq_buf_bytes(&text));
         if (r < 0)
@@ -214,15 +222,14 @@ static void print_members(const membership *members) {
         }
 }
 
-static void print_plan(const founding *f, int dir_fd, bool done) {
+static void print_plan(const founding *f, long long db_bytes, bool done) {
         char uuid[RQ_UUID_TEXT_BYTES];
-        struct stat db;
         printf("Node \"%s\" of cluster %s\n\nKept:\n", f->identity.node_id, rq_uuid_text(&f->cluster_id, uuid));
         printf("  the log up to index %" PRIu64 ", term %" PRIu64 ", last written at ", f->log.last_index, f->log.last_term);
         print_time(f->log.clock_us);
         printf("\n    known to be committed: up to index %" PRIu64 "; what follows is kept, too, acknowledged or not\n", f->hardstate.commit);
-        if (fstatat(dir_fd, "../store/db.sqlite", &db, 0) == 0)
-                printf("  the database file, %lld bytes; it applies the log as it starts\n", (long long) db.st_size);
+        if (db_bytes >= 0)
+                printf("  the database file, %lld bytes; it applies the log as it starts\n", db_bytes);
         printf("\nMay be lost:\n  what other members have acknowledged and this node never got: everything after index %" PRIu64 ".\n"
                "  If another member that is left has a higher index (run this there), recover that one instead.\n\nMembers so far:\n", f->log.last_index);
         print_members(&f->membership);
@@ -232,16 +239,30 @@ static void print_plan(const founding *f, int dir_fd, bool done) {
                "    directories, then start them with -join and the address of this node.\n", f->identity.node_id);
 }
 
-static rq_err recover_alone(int dir_fd, const char *dir_path, bool yes) {
+/* What the snapshot brings, also who the members are, counts above what would be written here. */
+static rq_err refuse_half_a_snapshot(const log_io *io, int dir_fd, const char *dir_path) {
+        RQ_CLEANUP(base_file_done) base_file base = {0};
+        rq_err r = base_file_load(io, dir_fd, &base);
+        if (r < 0)
+                return rq_log_error(r, "Cannot read %s/" BASE_FILE_NAME, dir_path);
+        return base.index == 0 ? RQ_OK
+             : rq_log_error(RQ_EAGAIN, "Cannot recover: the node stopped while it took a snapshot from another member. Start it once, so that it is taken "
+                            "or given up, stop it, and run this again");
+}
+
+static rq_err recover_alone(int dir_fd, const char *dir_path, long long db_bytes, bool yes) {
+        const log_io *io = yes ? log_io_kernel() : log_io_read_only();
         RQ_CLEANUP(founding_done) founding f = { .hardstate_file = { .fd = -1 } };
         RQ_CLEANUP(rq_buf_done) rq_buf encoded = {0};
         char uuid[RQ_UUID_TEXT_BYTES];
-        rq_err r = open_folder(log_io_kernel(), dir_fd, dir_path, &f);
+        rq_err r = refuse_half_a_snapshot(io, dir_fd, dir_path);
+        if (r >= 0)
+                r = open_folder(io, dir_fd, dir_path, &f);
         if (r < 0)
                 return r;
         const member *self = membership_find(&f.membership, membership_raft_id(&f.identity.disk_uuid));
         const bool done = f.membership.count == 1 && self != NULL && self->voter;
-        print_plan(&f, dir_fd, done);
+        print_plan(&f, db_bytes, done);
         if (done) {
                 printf("\nNothing to do: this node is the only member already. Start it.\n");
                 return RQ_OK;
@@ -260,7 +281,7 @@ static rq_err recover_alone(int dir_fd, const char *dir_path, bool yes) {
         r = membership_encode(&alone, &encoded);
         const rq_uuid id = rq_uuid_random();
         if (r >= 0)
-                r = store(log_io_kernel(), dir_fd, dir_path, &f, &id, rq_buf_bytes(&encoded));
+                r = store(io, dir_fd, dir_path, &f, &id, rq_buf_bytes(&encoded));
         if (r >= 0)
                 printf("\nDone: cluster %s. Start the node as before (its -bootstrap-expect and -join count for nothing now).\n", rq_uuid_text(&id, uuid));
         return r;
@@ -272,24 +293,58 @@ static int usage(const char *problem) {
         return RQ_EXIT_CONFIG;
 }
 
+/* What root made here the service, which isn't root, couldn't open any more. */
+static rq_err become_owner(int dir_fd, const char *dir_path) {
+        struct stat st;
+        if (fstat(dir_fd, &st) != 0)
+                return rq_log_error(rq_err_from_errno(errno), "Cannot look at %s", dir_path);
+        if (geteuid() != 0 || st.st_uid == 0)
+                return RQ_OK;
+        if (setgroups(0, NULL) != 0 || setgid(st.st_gid) != 0 || setuid(st.st_uid) != 0)
+                return rq_log_error(rq_err_from_errno(errno), "Cannot go on as the owner of %s, user %lu: run this as that user", dir_path,
+                                    (unsigned long) st.st_uid);
+        return RQ_OK;
+}
+
+/* Made by whoever runs there; where it isn't, nobody does, and looking makes none. */
+static rq_err lock_if_there(int folder_fd, const char *name, const char *path, int *ret_fd) {
+        RQ_CLEANUP(rq_closep) int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0 && errno == ENOENT)
+                return RQ_OK;
+        if (fd < 0)
+                return rq_log_error(rq_err_from_errno(errno), "Cannot open %s/%s", path, name);
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+                return errno == EWOULDBLOCK ? rq_log_error_event(RQ_EBUSY, RQ_MSG_FOLDER_IN_USE, "Cannot recover while a node runs there: %s", path)
+                                            : rq_log_error(rq_err_from_errno(errno), "Cannot lock %s/%s", path, name);
+        *ret_fd = RQ_TAKE(fd, -1);
+        return RQ_OK;
+}
+
+static int cannot_open(const char *data_dir, const char *path) {
+        (void) (errno == ENOENT ? rq_log_error(RQ_ENOENT, "Cannot recover: %s holds no node", data_dir)
+                                : rq_log_error(rq_err_from_errno(errno), "Cannot recover: %s can't be opened by this user (try root, or the owner of the data)", path));
+        return RQ_EXIT_FAILURE;
+}
+
 static int run(const char *data_dir, bool yes) {
         RQ_CLEANUP(rq_closep) int data_fd = -1, dir_fd = -1, launcher_lock = -1, lock = -1;
         char path[4096];
+        struct stat db;
         data_fd = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (data_fd < 0) {
-                (void) rq_log_error(rq_err_from_errno(errno), "Cannot open %s", data_dir);
-                return RQ_EXIT_FAILURE;
-        }
+        if (data_fd < 0)
+                return cannot_open(data_dir, data_dir);
         (void) snprintf(path, sizeof path, "%s/consensus", data_dir);
         dir_fd = openat(data_fd, "consensus", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (dir_fd < 0) {
-                (void) rq_log_error(rq_err_from_errno(errno), "Cannot recover: %s holds no node", data_dir);
+        if (dir_fd < 0)
+                return cannot_open(data_dir, path);
+        /* Both: a running node would never hear of it, and write on. As whoever this is now: rqd and the service may
+         * be two users, and so is the owner of the database. */
+        if (lock_if_there(data_fd, "rqd.lock", data_dir, &launcher_lock) < 0 || lock_if_there(dir_fd, "lock", path, &lock) < 0)
                 return RQ_EXIT_FAILURE;
-        }
-        /* Both: a running node would never hear of it, and write on. */
-        if (rq_folder_lock(data_fd, "rqd.lock", data_dir, 0, &launcher_lock) < 0 || rq_folder_lock(dir_fd, "lock", path, 0, &lock) < 0)
+        const long long db_bytes = fstatat(data_fd, "store/db.sqlite", &db, 0) == 0 ? (long long) db.st_size : -1;
+        if (become_owner(dir_fd, path) < 0)
                 return RQ_EXIT_FAILURE;
-        return recover_alone(dir_fd, path, yes) < 0 ? RQ_EXIT_FAILURE : 0;
+        return recover_alone(dir_fd, path, db_bytes, yes) < 0 ? RQ_EXIT_FAILURE : 0;
 }
 
 int recovery_main(int argc, char **argv) {

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "core/member_change.h"
+#include "feature_level.h"
 #include "log/log_fields.h"
 
 enum { LOOK_INTERVAL_US = 20000, ROUNDS_WARN = 10 };
@@ -112,7 +113,8 @@ static bool check_newcomer(const consensus *c, const peer_hello *from, peer_join
                 reply_with(reply, payload, PEER_JOIN_REFUSED, "it doesn't say where it can be reached (-raft-adv-addr)");
                 return false;
         }
-        if (from->feature_level < PEER_FEATURE_LEVEL) {
+        const char *oldest;
+        if (from->feature_level < feature_level_lowest(c, &oldest)) { /* there may be entries in the log that it doesn't know */
                 reply_with(reply, payload, PEER_JOIN_REFUSED, "its version is too old for this cluster");
                 return false;
         }

@@ -12,7 +12,7 @@
 
 static const http_head result_head = { .status = 200, .content_type = "application/json; charset=utf-8", .served_by = true };
 
-enum { COLLECTED_BYTES_MAX = 1024 * 1024, TAIL_BYTES_MAX = 128, ANSWER_MARGIN_US = 50 * 1000 };
+enum { COLLECTED_BYTES_MAX = 1024 * 1024, TAIL_BYTES_MAX = 192, ANSWER_MARGIN_US = 50 * 1000 };
 
 static bool is_write(const exchange *ex) { return ex->way == WAY_PROPOSE; }
 
@@ -56,6 +56,8 @@ static void finish_with(exchange *ex, failure_outcome outcome, failure_reason re
 /* --- sending ---------------------------------------------------------------- */
 
 static ipc_link *link_of(const exchange *ex) {
+        if (ex->params.has_min_epoch && !ex->gw->node.known)
+                return NULL; /* whose epoch it is isn't known yet */
         if (ex->way == WAY_QUERY)
                 return ipc_connector_link(ex->gw->store);
         /* The store answers: a read that reaches it before our link does finds nobody
@@ -147,6 +149,12 @@ static bool write_is_too_late(const exchange *ex, uint64_t now) {
         return is_write(ex) && limit_us > 0 && now > ex->started_ns / 1000 + limit_us;
 }
 
+/* Hazards 33: what the index meant may have been lost, and mean something else now. */
+static void refuse_foreign_epoch(exchange *ex) {
+        static const failure_answer answer = { .status = 409, .text = "min_index is of another epoch: the cluster was recovered by force since, and may have lost it" };
+        finish_failed(ex, &answer);
+}
+
 static void wait_for_link(exchange *ex, uint64_t left_us) {
         if (ex->state != EX_WAITING) {
                 ex->state = EX_WAITING;
@@ -167,6 +175,10 @@ static void try_send(exchange *ex) {
         ipc_link *link = link_of(ex);
         if (link == NULL) {
                 wait_for_link(ex, left_us);
+                return;
+        }
+        if (ex->params.has_min_epoch && ex->params.min_epoch != ex->gw->node.epoch) {
+                refuse_foreign_epoch(ex);
                 return;
         }
 
@@ -242,6 +254,9 @@ static size_t write_tail(const exchange *ex, const message_result *result, char 
         if (ex->params.raft_index && via_log && result->index > 0)
                 n += (size_t) snprintf(tail + n, TAIL_BYTES_MAX - n, "%s\"raft_index\"%s%llu", before, colon,
                                        (unsigned long long) result->index);
+        if (ex->params.token && result->index > 0)
+                n += (size_t) snprintf(tail + n, TAIL_BYTES_MAX - n, "%s\"token\"%s\"%016llx.%llu\"", before, colon,
+                                       (unsigned long long) ex->gw->node.epoch, (unsigned long long) result->index);
         if (ex->params.pretty)
                 tail[n++] = '\n';
         tail[n++] = '}';

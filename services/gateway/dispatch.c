@@ -306,6 +306,9 @@ static rq_err on_node_state(void *arg, ipc_link *link, const ipc_frame *frame) {
                 view->disk_uuid_size = message->disk_uuid.len;
                 if (message->disk_uuid.len > 0)
                         memcpy(view->disk_uuid, message->disk_uuid.data, message->disk_uuid.len);
+                /* The cluster's id changes with a recovery, and the database's doesn't. */
+                if (message->cluster_id.len == RQ_UUID_BYTES)
+                        view->epoch = rq_get_u64(message->cluster_id.data);
                 (void) strcpy(view->node_id, message->node_id);
                 (void) strcpy(view->leader_id, message->leader_id);
                 (void) strcpy(view->leader_raft_addr, message->leader_raft_addr);

@@ -51,6 +51,7 @@ typedef struct node_view {
         uint32_t members;             /* of the cluster; 0: not known */
         uint8_t disk_uuid[RQ_UUID_BYTES];
         size_t disk_uuid_size;
+        uint64_t epoch;               /* of tokens (hazards 33): another one after every forced recovery */
         char node_id[NODE_TEXT_BYTES];
         char leader_id[NODE_TEXT_BYTES], leader_raft_addr[NODE_TEXT_BYTES], leader_api_addr[NODE_TEXT_BYTES];
 } node_view;

@@ -4,6 +4,7 @@ call the kernel, names of files, dead files, and unit tests that are missing.
 
 docs/style.md gives the reasons. Ends with "N passed, M failed"; a failure names file and line.
 """
+import hashlib
 import pathlib
 import re
 import subprocess
@@ -12,6 +13,8 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = sorted(p for top in ("common", "proto", "services") for p in (ROOT / top).rglob("*.[ch]"))
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
+FORMATS = "packaging/formats"
+NOT_ON_DISK = {"peer-frames.v1", "peer-frames.v2"} # what nodes say is told by their feature level
 problems = []
 checks = 0
 
@@ -202,6 +205,25 @@ def handbook_quotes_lines():
             check(len(longest) < 8 or longest in source, f"docs/operations.md: nobody writes \"{longest}\" (of: {line})")
 
 
+def formats_are_announced():
+    """Packages refuse a downgrade by RQ_READERS_SINCE: who changes what is on disk says from which version on it can be read."""
+    sums = hashlib.sha256()
+    for path in sorted(p for p in (ROOT / "tests/golden").rglob("*") if p.is_file() and p.name not in NOT_ON_DISK):
+        sums.update(rel(path).encode() + b"\0" + path.read_bytes())
+    digest = sums.hexdigest()[:16]
+    lines = [line.split() for line in (ROOT / FORMATS).read_text().splitlines() if line and not line.startswith("#")]
+    number = lambda version: [int(n) for n in version.split(".")]
+    check(all(number(a[0]) < number(b[0]) for a, b in zip(lines, lines[1:])), f"{FORMATS}: versions must rise")
+    last, recorded = lines[-1]
+    own = re.search(r"set\(RQ_VERSION (\S+)", (ROOT / "CMakeLists.txt").read_text()).group(1)
+    since = re.search(r"set\(RQ_READERS_SINCE (\S+)", (ROOT / "packaging/Packages.cmake").read_text()).group(1)
+    remedy = f"replace its last line by \"{own} {digest}\"" if last == own else f"add a line \"{own} {digest}\" and set RQ_READERS_SINCE to {own}"
+    check(recorded == digest, f"{FORMATS}: the samples of formats on disk (tests/golden) are others than recorded, so versions before {own} "
+                              f"may not read what this one writes: {remedy}")
+    check(since == last, f"packaging/Packages.cmake: RQ_READERS_SINCE is {since}, but {FORMATS} says that the formats are read since {last}")
+    check(number(since) <= number(own), f"packaging/Packages.cmake: RQ_READERS_SINCE {since} is newer than this version, {own}")
+
+
 def paths_of_one_machine():
     pattern = re.compile(r"(^|[\s\"'(=])/(work|farm|root|home/[a-z]+)/")
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
@@ -219,7 +241,7 @@ def paths_of_one_machine():
 
 def main():
     for rule in (include_direction, raft_is_pure, core_is_pure, file_names, no_dead_files, core_is_tested,
-                 raft_links_nothing, flags_have_an_effect, log_fields_are_documented, handbook_quotes_lines, paths_of_one_machine):
+                 raft_links_nothing, flags_have_an_effect, log_fields_are_documented, handbook_quotes_lines, formats_are_announced, paths_of_one_machine):
         rule()
     for text in problems:
         print(text)

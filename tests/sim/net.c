@@ -67,7 +67,7 @@ static void deliver_in_order(world *w, unsigned from, unsigned to, net_class cla
         plan_packet(w, from, to, class, at_us - w->now_us, p);
 }
 
-/* Forwards only come over a connection: they are never doubled. */
+/* Forwards only come over a connection: they are never doubled, and in order. */
 static void stray_copy(world *w, unsigned from, unsigned to, net_class class, const packet *p, uint64_t after_us) {
         packet *copy = packet_new(p->kind, p->size);
         memcpy(copy, p, sizeof *p + p->size);
@@ -95,7 +95,7 @@ static bool mistreat(world *w, unsigned from, unsigned to, net_class class, pack
                 free(p);
                 return true;
         }
-        if (!world_chance(w, n->delay))
+        if (p->kind == PACKET_FORWARD || !world_chance(w, n->delay))
                 return false;
         p->stray = true;
         plan_packet(w, from, to, class, latency(w, from, to) + world_random(w, 100000), p);

@@ -486,7 +486,7 @@ static void refuse_forward(world *w, const sim_node *n, unsigned from, const pac
                 .event = TRACE_SEND_FORWARD_REFUSED, .node = (uint8_t) n->number, .peer = (uint8_t) from,
                 .term = f->term, .index = f->seed, .note = rq_err_text(err),
         });
-        net_send(w, n->number, from, NET_BULK, p);
+        net_send(w, n->number, from, NET_CONTROL, p); /* so it may come later than what was appended behind it */
 }
 
 static void receive_forward(world *w, sim_node *n, unsigned from, const packet *p) {
@@ -498,6 +498,8 @@ static void receive_forward(world *w, sim_node *n, unsigned from, const packet *
         world_trace(w, (trace_record) { .event = TRACE_RECEIVE_FORWARD, .node = (uint8_t) n->number,
                 .peer = (uint8_t) from, .term = p->term, .index = p->seed });
         rq_err r = node_admit(n, p->size);
+        if (r >= 0 && !w->healed && world_chance(w, w->tuning.refusals))
+                r = world_chance(w, 500) ? RQ_EFULL : RQ_ENOTLEADER;
         if (r >= 0)
                 r = driver_forwarded(n->driver, &forward);
         if (r < 0)

@@ -73,6 +73,7 @@ static void tune(world *w) {
         t->clients = 1 + (unsigned) world_random(w, 12);
         t->body_bytes = (unsigned) one_of(w, (const uint64_t[]) { 1, 1, 200, 200, 3000, 30000 }, 6);
         t->compaction = world_chance(w, 500);
+        t->refusals = calm ? 0 : (unsigned) one_of(w, (const uint64_t[]) { 0, 0, 10, 200 }, 4);
         if (w->o.mode != WORLD_DUEL)
                 return;
         t->heartbeat_us = one_of(w, heartbeats, 2);

@@ -44,6 +44,7 @@ typedef struct world_tuning {
         uint64_t link_bytes;     /* queued to a peer */
         unsigned clients, body_bytes;
         bool compaction;
+        unsigned refusals;       /* of forwards that a leader could take, in 1000 */
         uint64_t drift_ppm;      /* of clocks, at most */
 } world_tuning;
 

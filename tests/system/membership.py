@@ -44,6 +44,16 @@ class Case:
         if not self.check(ok, text):
             raise Unfit
 
+    def stays(self, text, seconds, probe):
+        """Nothing is to happen: looked at all the time, so that what happens and passes is seen, too."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = probe()
+            if not found:
+                return self.check(False, "%s: no longer so after %.1f of %.1f s" % (text, seconds - (deadline - time.monotonic()), seconds))
+            time.sleep(0.05)
+        return self.check(True, text)
+
     def node(self, name, *flags, start=True, **more):
         node = Node(self.args.rqd, self.args.dir, [*self.args.flag, *flags], name, **more)
         self.nodes.append(node)
@@ -250,7 +260,10 @@ def read_replica(c):
     c.check(query(replica, "SELECT v FROM t", "none") == [("a",)] or
             wait_for("the replica has it", LONG, lambda: query(replica, "SELECT v FROM t", "none") == [("a",)]), "replica")
     write(replica, "by the replica")
-    time.sleep(1.5)             # longer than any round of catching up
+    for i in range(3):          # rounds of catching up, after each of which another node would become a voter
+        at = write(n1, "round %d" % i)["raft_index"]
+        wait_for("the replica follows", LONG, lambda: int(raft_state(replica)["applied_index"]) >= at)
+        c.stays("the replica is no voter", 0.6, lambda: members(n1)["r1"]["voter"] is False)
     for node in (n1, replica):
         c.check(sorted(members(node, False)) == ["n1"], "%s shows replicas as members: %s" % (node.node_id, members(node, False)))
         seen = members(node).get("r1", {})
@@ -261,7 +274,7 @@ def read_replica(c):
     write(n1, "without it")     # it doesn't count
     replica.start()
     replica.wait_ready(LONG)
-    c.same_everywhere([n1, replica], ["a", "by the replica", "without it"])
+    c.same_everywhere([n1, replica], ["a", "by the replica", "round 0", "round 1", "round 2", "without it"])
     status, text = remove(replica, "r1")
     c.check(status == 200, "a replica removes itself: %d %s" % (status, text))
     c.check(sorted(members(n1)) == ["n1"], "members: %s" % members(n1))
@@ -317,21 +330,23 @@ def removing(c):
     down.command, rejoin = command, down.command
     down.start()
     wait_for("it is told", LONG, lambda: "was removed from the cluster" in log_of(down))
-    time.sleep(3)
-    c.check(raft_state(leader)["term"] == before and leader_of([leader, up]) is leader, "a removed node made an election")
+    own = raft_state(down)["term"]
+    c.stays("a removed node makes no election", 3.0, lambda: raft_state(leader)["term"] == before and raft_state(leader)["state"] == "Leader" and
+            raft_state(down)["term"] == own)
+    write(up, "undisturbed")
     c.check((raft_state(down) or {}).get("removed") is True, "its status doesn't say so")
     try:
         write(down, "wrong", 10.0, "timeout=1s")
         c.check(False, "a removed node takes writes")
     except Refused as e:
-        c.check(e.status == 503 and "removed" in e.text or "leader not found" in e.text, "a removed node's refusal: %s" % e)
+        c.check(e.status == 503 and ("removed" in e.text or "leader not found" in e.text), "a removed node's refusal: %s" % e)
     # With -join it comes back, as it was: the data that it has is not sent again.
     down.stop()
     down.command = rejoin if "-join" in rejoin else rejoin[:-1] + ["-join", join_list([leader, up]), *FAST] + rejoin[-1:]
     down.start()
     wait_for("it is a voter again", LONG, lambda: members(leader).get(down.node_id, {}).get("voter"))
     write(down, "as three again")
-    c.same_everywhere(nodes, ["a", "as two", "as three again"])
+    c.same_everywhere(nodes, ["a", "as two", "undisturbed", "as three again"])
 
 
 def leader_removes_itself(c):
@@ -393,8 +408,7 @@ def reaping(c):
     c.check(len(members(leader)) == 3, "more than the replica was reaped")
     dead.kill_tree()
     wait_for("the voter is reaped", LONG, lambda: dead.node_id not in members(leader))
-    time.sleep(2.5)
-    c.check(len(members(leader)) == 2, "a living node was reaped: %s" % members(leader))
+    c.stays("no living node is reaped", 2.5, lambda: len(members(leader)) == 2)
     write(leader, "as two")
     c.check("is removed (-raft-reap-node-timeout)" in log_of(leader), "no word of it in the log")
 
@@ -616,6 +630,8 @@ def recover_one_of_three(c):
     nodes = c.grown(3)
     for i in range(5):
         write(nodes[0], "v %d" % i)
+    old = write(nodes[2], "with a token", params="timeout=20s&token")["token"]
+    c.check(query(nodes[1], "SELECT count(*) FROM t", "none", "min_index=" + old) == [(6,)], "a token is no min_index")
     values = c.same_everywhere(nodes)
     survivor, others = nodes[1], [nodes[0], nodes[2]]
     code, text = recover(c, survivor)
@@ -623,16 +639,16 @@ def recover_one_of_three(c):
     for node in nodes:
         node.kill_tree()
     survivor.start()
-    time.sleep(1.5)
-    c.check(ask(survivor, "GET", "/readyz?timeout=300ms").status == 503, "ready without a majority")
+    wait_for("it answers", LONG, lambda: raft_state(survivor))
+    c.stays("it isn't ready without a majority", 1.5, lambda: ask(survivor, "GET", "/readyz?timeout=300ms").status == 503)
     before = raft_state(survivor)
     survivor.stop()
     code, text = recover(c, survivor)
     c.check(code == 0 and "Nothing was changed" in text and "up to index %d" % before["last_log_index"] in text and "May be lost" in text,
             "the dry run: %d %s" % (code, text))
     survivor.start()
-    time.sleep(1)
-    c.check(ask(survivor, "GET", "/readyz?timeout=300ms").status == 503, "the dry run changed something")
+    wait_for("it answers", LONG, lambda: raft_state(survivor))
+    c.stays("the dry run changes nothing", 1.0, lambda: ask(survivor, "GET", "/readyz?timeout=300ms").status == 503)
     survivor.stop()
     code, text = recover(c, survivor, "--yes")
     c.check(code == 0 and "Done: cluster" in text, "recover: %d %s" % (code, text))
@@ -641,7 +657,10 @@ def recover_one_of_three(c):
     survivor.start()
     survivor.wait_ready(LONG)
     c.check([r[0] for r in query(survivor, "SELECT v FROM t ORDER BY id")] == values, "content after the recovery")
-    write(survivor, "recovered")
+    new = write(survivor, "recovered", params="timeout=20s&token")["token"]
+    refused = ask(survivor, "POST", "/db/query?level=none&min_index=" + old, ["SELECT 1"])
+    c.check(refused.status == 409 and b"another epoch" in refused.body, "a token of before the recovery: %d %s" % (refused.status, refused.body))
+    c.check(query(survivor, "SELECT count(*) FROM t", "none", "min_index=" + new) == [(len(values) + 1,)], "a token of after the recovery")
     after = raft_state(survivor)
     c.check(after["cluster_id"] != before["cluster_id"] and after["database_id"] == before["database_id"], "ids: %s" % after)
     # The old members are fenced: the two of them are a majority of the old cluster, and stay it.
@@ -650,10 +669,9 @@ def recover_one_of_three(c):
     for node in others:
         node.wait_ready(LONG)
     write(others[0], "old world")
-    time.sleep(1)
-    c.check(sorted(members(survivor)) == [survivor.node_id], "members after the recovery: %s" % members(survivor))
-    rows = [r[0] for r in query(survivor, "SELECT v FROM t ORDER BY id")]
-    c.check(rows == values + ["recovered"], "the old members reached the new cluster: %s" % rows)
+    c.stays("the old members don't reach the new cluster", 1.5, lambda: sorted(members(survivor)) == [survivor.node_id] and
+            [r[0] for r in query(survivor, "SELECT v FROM t ORDER BY id")] == values + ["recovered"])
+    c.check(sorted(members(others[0])) == ["n1", "n2", "n3"], "the old members took the new cluster's list: %s" % members(others[0]))
     # Emptied, they join.
     for node in others:
         node.kill_tree()

@@ -173,6 +173,46 @@ def doctor(machine, tally):
     tally.check(machine.ok("rqd doctor --quick >/dev/null; test $? -le 1"), "rqd doctor: exit code")
 
 
+    # Somebody else may ask, too: what is hidden from them is unknown, not wrong.
+    text = machine.sh("runuser -u stranger -- rqd doctor --json --quick; echo $? >&2", check=False)
+    checks = json.loads(text[:text.rindex("}") + 1])["checks"]
+    tally.check(any(c["check"] == "folders" and c["state"] == "UNKNOWN" and "as root" in json.dumps(c) for c in checks), "rqd doctor of a user: folders: %r" % checks)
+    tally.check(not [c for c in checks if c["state"] == "CRITICAL"], "rqd doctor of a user finds: %r" % checks)
+    for check in ("config", "ports", "cluster", "versions"):
+        tally.check(any(c["check"] == check and c["state"] == "OK" for c in checks), "rqd doctor of a user: %s isn't OK: %r" % (check, checks))
+
+
+def cluster_id(machine):
+    return json.loads(machine.client().request("GET", "/status").body)["store"]["raft"]["cluster_id"]
+
+
+def recovered(machine, tally):
+    """rqd recover and peers.json by root, as in the handbook: nothing is root's afterwards, and the service starts."""
+    look = "cd /var/lib/rq && find . -printf '%p %U %m %s %C@ %y\\n' | sort && sha256sum consensus/*"
+    machine.sh("systemctl stop rq.target " + " ".join(SERVICES))
+    before = machine.sh(look)
+    text = machine.sh("rqd recover /var/lib/rq")
+    tally.check("the log up to index" in text and "the database file" in text and "only member already" in text, "rqd recover: %s" % text)
+    tally.check(machine.sh(look) == before, "rqd recover without --yes changed something:\n%s\n%s" % (before, machine.sh(look)))
+    text = machine.sh("runuser -u stranger -- rqd recover /var/lib/rq; echo exit $?", check=False)
+    tally.check("exit 1" in text and "can't be opened by this user" in text, "rqd recover by a stranger: %s" % text)
+    machine.sh("systemctl start rq.target")
+    machine.wait_ready()
+    was = cluster_id(machine)
+    text = machine.sh("rqd recover /var/lib/rq; echo exit $?", check=False)
+    tally.check("exit 1" in text and "while a node runs there" in text, "rqd recover beside the node: %s" % text)
+    # A file that the service may not read isn't passed over; once it may, it goes on by itself.
+    machine.sh("systemctl stop rq-consensus; umask 077; echo '[{\"id\": \"n1\", \"address\": \"localhost:4002\"}]' >/var/lib/rq/raft/peers.json; "
+               "systemctl start rq-consensus", check=False)
+    tally.check(machine.wait("journalctl -b -q -u rq-consensus | grep -q 'Cannot read raft/peers.json (give it to the user of this service: chown)'"),
+                "peers.json of root: %s" % machine.journal("-u rq-consensus -n 5"))
+    machine.sh("chown rq-consensus /var/lib/rq/raft/peers.json")
+    machine.wait_ready()
+    tally.check(machine.sh("ls /var/lib/rq/raft") == "peers.info", "peers.json: not renamed: %s" % machine.sh("ls -l /var/lib/rq/raft"))
+    tally.check(cluster_id(machine) != was, "peers.json: the cluster's id is the old one")
+    tally.check(not machine.sh("find /var/lib/rq/consensus /var/lib/rq/raft ! -user rq-consensus"), "recovery: files of others: %s" % machine.sh("ls -lR /var/lib/rq"))
+
+
 def scores(machine, tally):
     for service, limit in EXPOSURE.items():
         text = machine.sh("systemd-analyze security --no-pager --threshold=%d %s.service >/tmp/score; echo $?; tail -1 /tmp/score" % (limit, service))
@@ -259,6 +299,41 @@ def api_suite(machine, tally):
     api.run(ApiNode(machine), argparse.Namespace(only=None, peer_mode=False), tally)
 
 
+def slow_start(machine, tally):
+    """A start that takes longer than TimeoutStartSec, and works: it asks for more time. One that hangs doesn't get any."""
+    limit = 8
+    # A log that takes long to read on a machine that is starved: the process gets one fiftieth of the time.
+    machine.execute("CREATE TABLE IF NOT EXISTS big(b)")
+    client = machine.client(60)
+    blob = json.dumps([["INSERT INTO big VALUES(?)", "x" * 4000000]])
+    for _ in range(60):
+        response = client.request("POST", "/db/execute", blob)
+        if response.status != 200:
+            raise Failure("a large row: %d %s" % (response.status, response.body[:200]))
+    size = int(machine.sh("du -sm /var/lib/rq/consensus | cut -f1"))
+    machine.sh("mkdir -p /run/systemd/system/rq-consensus.service.d && printf '[Service]\\nTimeoutStartSec=%ds\\nRestart=no\\n' "
+               ">/run/systemd/system/rq-consensus.service.d/slow.conf && systemctl daemon-reload && systemctl stop rq-consensus" % limit)
+    for what, run, pause in (("slow", "0.01", "0.49"), ("hung", "0", "0.5")):
+        begin = time.monotonic()
+        machine.sh("systemctl start --no-block rq-consensus")
+        machine.sh("while ! p=$(systemctl show -P MainPID rq-consensus) || [ \"$p\" = 0 ]; do :; done; "
+                   "while [ \"$(systemctl show -P ActiveState rq-consensus)\" = activating ]; do "
+                   "kill -STOP $p; sleep %s; [ %s = 0 ] || { kill -CONT $p; sleep %s; }; done; kill -CONT $p 2>/dev/null || true" % (pause, run, run), timeout=180)
+        took = time.monotonic() - begin
+        state = machine.show("rq-consensus", "ActiveState")
+        print("   a %s start with a log of %d MiB: %s after %.1f s (TimeoutStartSec=%ds)" % (what, size, state, took, limit), flush=True)
+        if what == "slow":
+            tally.check(took > limit + 1, "slow start: only %.1f s, it shows nothing" % took)
+            tally.check(state == "active", "slow start: %s after %.1f s: %s" % (state, took, machine.journal("-u rq-consensus -n 5")))
+            machine.wait_ready()
+            machine.sh("systemctl stop rq-consensus")
+        else:
+            tally.check(state == "failed" and took < 60, "hung start: %s after %.1f s" % (state, took))
+    machine.sh("rm -r /run/systemd/system/rq-consensus.service.d; systemctl daemon-reload; systemctl reset-failed; systemctl start rq.target")
+    machine.wait_ready()
+    machine.execute("DROP TABLE big")
+
+
 def plug_pulled(machine, tally):
     """What was acknowledged is there after the machine was ended at once, and after an orderly stop."""
     machine.execute("CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY)")
@@ -277,7 +352,7 @@ def plug_pulled(machine, tally):
     tally.check(machine.query("SELECT id FROM t") == 7, "after stop and start: the row is gone")
 
 
-STEPS = (answers, killed, restarted, hung, reloaded, journal, doctor, scores, probes, credentials, instance, api_suite, plug_pulled)
+STEPS = (answers, killed, restarted, hung, reloaded, journal, doctor, recovered, scores, probes, credentials, instance, api_suite, slow_start, plug_pulled)
 
 
 def test(tree, work, probe, tally, only=None):

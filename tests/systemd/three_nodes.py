@@ -1,5 +1,6 @@
 """Three machines with the package, each with an address of its own: forming, losing one, upgrading one by one under load."""
 
+import json
 import os
 import subprocess
 import time
@@ -85,14 +86,50 @@ def machine_killed(nodes, client, tally):
     tally.check(leader.query("SELECT count(*) FROM t", level="linearizable") == 0, "killed machine: does not follow after its boot")
 
 
+def in_transaction(machine):
+    return machine.execute("BEGIN", "INSERT INTO t(id) VALUES(-1)", "DELETE FROM t WHERE id = -1", "COMMIT")
+
+
 def upgraded(nodes, client, tally, package):
-    """Node by node; clients on all three."""
+    """Node by node; clients on all three. What the older version doesn't know is refused as long as there is one."""
     load = Load(nodes, client, writers=3, readers=2).start()
-    for machine in nodes:
+    for number, machine in enumerate(nodes, 1):
         machine.sh("DEBIAN_FRONTEND=noninteractive dpkg -i --force-confold /packages/" + package)
         machine.wait_ready()
+        status, body = in_transaction(machine)
+        if number == len(nodes):
+            tally.check(status == 200 and "error" not in body, "BEGIN after the upgrade: %d %s" % (status, body))
+            continue
+        tally.check(status == 503 and "all members must run a version of feature level" in body and 'node "n' in body,
+                    "BEGIN beside an older version: %d %s" % (status, body))
+        text = machine.sh("rqd doctor --json --quick", check=False)
+        found = [c for c in json.loads(text[:text.rindex("}") + 1])["checks"] if c["check"] == "versions"]
+        tally.check(len(found) == 1 and found[0]["state"] == "WARNING" and "finish the upgrade" in json.dumps(found[0]) and
+                    all("n%d 0." % n in found[0]["text"] for n in (1, 2, 3)), "rqd doctor of two versions: %r" % found)
     time.sleep(1)
     report(load, nodes, tally, "upgrade node by node to " + package)
+    text = nodes[0].sh("rqd doctor --json --quick", check=False)
+    checks = json.loads(text[:text.rindex("}") + 1])["checks"]
+    tally.check(any(c["check"] == "versions" and c["state"] == "OK" for c in checks), "rqd doctor after the upgrade: %r" % checks)
+
+
+def majority_lost(nodes, client, tally):
+    """Two of three are gone for good: the handbook's way, by root, with the services of the package."""
+    last = nodes[2]
+    status, body = last.execute("INSERT INTO t(id) VALUES(4711)")
+    tally.check(status == 200, "before the loss: %s" % body)
+    for machine in nodes[:2]:
+        machine.kill()
+    last.sh("systemctl stop rq.target " + SERVICES)
+    text = last.sh("rqd recover /var/lib/rq")
+    tally.check("May be lost" in text and "Nothing was changed" in text, "rqd recover: %s" % text)
+    text = last.sh("rqd recover --yes /var/lib/rq")
+    tally.check("Done: cluster" in text, "rqd recover --yes: %s" % text)
+    foreign = last.sh("find /var/lib/rq/consensus ! -user rq-consensus")
+    tally.check(not foreign, "rqd recover by root leaves files of root: %s" % foreign)
+    last.sh("systemctl start rq.target")
+    last.wait_ready()
+    tally.check(last.query("SELECT count(*) FROM t WHERE id = 4711", level="linearizable") == 1, "after the recovery: the row is gone")
 
 
 def test(tree, work, packages, tally):
@@ -112,7 +149,7 @@ def test(tree, work, packages, tally):
         for number, machine in enumerate(nodes, 1):
             configure(machine, number)
         new = sorted(n for n in os.listdir(packages) if n.endswith(".deb"))[-1]
-        for step, *arguments in ((forms,), (services_restarted,), (machine_killed,), (upgraded, new)):
+        for step, *arguments in ((forms,), (services_restarted,), (machine_killed,), (upgraded, new), (majority_lost,)):
             begin = time.monotonic()
             step(nodes, client, tally, *arguments)
             print("   %s: %.1f s" % (step.__name__, time.monotonic() - begin), flush=True)

@@ -74,10 +74,17 @@ def lint(new, tally):
 
 
 def reproduced(new, args, tally, work):
-    """The same input, packed once more: the same bytes."""
-    again = os.path.join(work, "again")
-    build(again, args.build, "--readers-since", args.version)
-    tally.check(digest(new) == digest(again), "not reproducible: %s, %s" % (digest(new), digest(again)))
+    """The same sources, compiled in other folders at another time: the same bytes, debug symbols too."""
+    again, source = os.path.join(work, "again"), os.path.join(work, "other/place/of/the/sources")
+    made = lambda folder, names: [n for n in names if folder == ROOT and (n.startswith("build") or n in (".git", ".venv"))]
+    shutil.copytree(ROOT, source, symlinks=True, ignore=made)
+    epoch = os.environ.get("SOURCE_DATE_EPOCH") or run("sh", "-c", "git -C '%s' log -1 --format=%%ct 2>/dev/null || echo 1767225600" % ROOT).strip()
+    build(again, os.path.join(work, "again-build"), "--readers-since", args.version, source=source, env={"SOURCE_DATE_EPOCH": epoch})
+    shutil.rmtree(os.path.join(work, "again-build"))
+    one, two = digest(new), digest(again)
+    tally.check(len(one) == 3 and any("dbgsym" in name for name in one), "packages: %s" % list(one))
+    for name in sorted({*one, *two}):
+        tally.check(one.get(name) == two.get(name), "not reproducible: %s: %s, %s" % (name, one.get(name), two.get(name)))
 
 
 def prepare_tree(args, new):

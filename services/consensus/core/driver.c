@@ -67,6 +67,7 @@ static rq_err build(driver *d, const driver_options *options) {
         d->rng = rq_rng_seeded(options->random_seed);
         d->now_us = d->turn_us = d->no_leader_since_us = options->now_us;
         d->heartbeat_us = options->heartbeat_us;
+        d->election_us = options->election_us;
         d->wait_us = options->election_us * DRIVER_WAIT_ELECTIONS;
         d->recovered_last = options->last_index;
         d->members_known = options->members_known;
@@ -229,6 +230,9 @@ void driver_compacted(driver *d, raft_index index) {
 
 /* --- the turn --------------------------------------------------------------- */
 
+static uint64_t later(uint64_t a, uint64_t b) { return a > b ? a : b; }
+static uint64_t sooner(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
 static void step_events(driver *d) {
         rq_err r = RQ_OK;
         if (d->has_failed && !raft_storage_failed(d->raft))
@@ -271,6 +275,26 @@ static void ask_for_barrier(driver *d) {
                 reads_assign(&d->reads, READ_STRONG, own->seed);
         else
                 proposals_cancel(d->proposals, own);
+}
+
+/* When nothing has come back from the leader for so long that what was sent may be lost with its
+ * connection. UINT64_MAX: nothing is on its way, or something will be sent anyway. */
+static uint64_t doubt_us(const driver *d) {
+        const raft_id leader = raft_leader_of(d->raft);
+        if (leader == 0 || leader == d->id || proposals_next_waiting(d->proposals) != NULL)
+                return UINT64_MAX;
+        const uint64_t sent_us = proposals_last_sent_us(d->proposals, raft_term_of(d->raft));
+        return sent_us == UINT64_MAX ? UINT64_MAX : later(sent_us, d->doubted_us) + d->election_us;
+}
+
+/* A barrier behind what was sent: when it is in the log, what isn't there before it was lost. */
+static void ask_for_lost(driver *d) {
+        const proposal what = { .kind = RECORD_BARRIER, .barrier = true, .deadline_us = d->now_us + d->wait_us };
+        proposal *own;
+        if (doubt_us(d) > d->now_us || add_proposal(d, &what, &own) < 0)
+                return;
+        d->doubted_us = d->now_us;
+        (void) proposals_wait(d->proposals, own, (rq_bytes) {0}); /* without a body nothing can fail */
 }
 
 static void step_reads(driver *d, read_level level) {
@@ -352,6 +376,7 @@ void driver_turn(driver *d, uint64_t now_us, uint64_t wall_us, driver_plan *ret_
         settle_rounds(d);
         stage_waiting(d);
         ask_for_barrier(d);
+        ask_for_lost(d);
         driver_append_staged(d);
         step_reads(d, READ_WEAK);
         step_reads(d, READ_LINEARIZABLE);
@@ -373,9 +398,6 @@ void driver_turn(driver *d, uint64_t now_us, uint64_t wall_us, driver_plan *ret_
         raft_output_reset(&d->out);
 }
 
-static uint64_t later(uint64_t a, uint64_t b) { return a > b ? a : b; }
-static uint64_t sooner(uint64_t a, uint64_t b) { return a < b ? a : b; }
-
 uint64_t driver_deadline_us(const driver *d) {
         uint64_t due_us = d->stopping && raft_role_of(d->raft) != RAFT_LEADER ? UINT64_MAX : raft_deadline_us(d->raft);
         due_us = sooner(due_us, proposals_deadline_us(d->proposals));
@@ -385,7 +407,7 @@ uint64_t driver_deadline_us(const driver *d) {
                                                       : d->no_leader_since_us + d->wait_us);
         if (proposals_next_waiting(d->proposals) != NULL && d->forward_after_us > d->turn_us)
                 due_us = sooner(due_us, d->forward_after_us);
-        return due_us;
+        return sooner(due_us, later(doubt_us(d), d->turn_us + DRIVER_RETRY_US));
 }
 
 /* --- what is to be sent, and questions -------------------------------------- */

@@ -199,7 +199,9 @@ bool driver_next_forward(driver *d, driver_forward *ret_forward) {
         return true;
 }
 
-void driver_forward_sent(driver *d, const driver_forward *forward) { proposals_sent(d->proposals, forward->seed, forward->term); }
+void driver_forward_sent(driver *d, const driver_forward *forward) {
+        proposals_sent(d->proposals, forward->seed, forward->term, d->now_us);
+}
 
 rq_err driver_forwarded(driver *d, const driver_forward *forward) {
         /* Hazard 23: one that slept in a buffer must not be appended in another term. */

@@ -43,12 +43,13 @@ struct driver {
 
         uint64_t now_us;
         uint64_t turn_us, wall_us; /* monotonic and wall clock of the last turn */
-        uint64_t heartbeat_us, wait_us;
+        uint64_t heartbeat_us, election_us, wait_us;
         bool has_leader;
         uint64_t no_leader_since_us;
         uint64_t forward_after_us;  /* the leader has refused: not to be asked sooner */
         raft_term forward_term;     /* while it leads this term */
-        uint64_t read_after_us;     /* likewise for rounds */
+        uint64_t doubted_us;        /* last asked what became of forwards */
+        uint64_t read_after_us;     /* rounds are not to be asked for sooner */
         raft_term read_term;        /* of the last one that was asked for */
         raft_index appliable;       /* worked through */
         raft_index recovered_last;

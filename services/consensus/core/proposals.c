@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/checksum.h"
 #include "base/table.h"
 
 struct proposals {
@@ -12,7 +13,7 @@ struct proposals {
         uint32_t count, never_used;
         uint64_t bytes;
         uint64_t deadline_us;                /* not above that of any that may expire */
-        raft_term fence_min;                 /* not above that of any flying one */
+        raft_term fence_min;                 /* not above that of any flying or replaced one */
         proposal pool[PROPOSALS_MAX];
 };
 
@@ -143,19 +144,58 @@ void proposals_stage(proposals *p, proposal *which) {
         move(p, which, PROPOSAL_STAGED);
 }
 
-static void fly(proposals *p, proposal *which) {
-        move(p, which, PROPOSAL_FLYING);
+static void fly(proposals *p, proposal *which, proposal_state state) {
+        move(p, which, state);
         which->index = 0;
         if (which->fence < p->fence_min)
                 p->fence_min = which->fence;
 }
 
-void proposals_sent(proposals *p, uint64_t seed, raft_term term) {
+void proposals_sent(proposals *p, uint64_t seed, raft_term term, uint64_t now_us) {
         proposal *which = rq_table_get(&p->by_seed, seed);
         if (which == NULL || which->state != PROPOSAL_WAITING)
                 return;
         which->fence = term;
-        fly(p, which);
+        which->sent_us = now_us;
+        fly(p, which, PROPOSAL_FLYING);
+}
+
+uint64_t proposals_last_sent_us(const proposals *p, raft_term term) {
+        const rq_list *flying = &p->lists[PROPOSAL_FLYING];
+        return rq_list_empty(flying) || of(flying->prev)->fence != term ? UINT64_MAX : of(flying->prev)->sent_us;
+}
+
+/* It is to be sent once more to the same leader: what comes back under the old number is about the first. */
+static void renumber(proposals *p, proposal *which) {
+        uint64_t seed = which->seed;
+        (void) rq_table_remove(&p->by_seed, seed);
+        do
+                seed = rq_hash_mix(seed, which->from.request_id);
+        while (seed == 0 || rq_table_get(&p->by_seed, seed) != NULL);
+        which->seed = seed;
+        rq_err r = rq_table_put(&p->by_seed, seed, which);
+        rq_assert(r >= 0); /* its place in the table was just given back */
+}
+
+static void end(proposals *p, proposal *which, answers *out, answer_outcome outcome, answer_reason reason, const char *text);
+
+/* Those sent before this one to the same leader. */
+static void overtake(proposals *p, proposal *which) {
+        const rq_list *flying = &p->lists[PROPOSAL_FLYING];
+        rq_list *node = &which->node;
+        while (node->prev != flying && of(node->prev)->fence == which->fence)
+                node = node->prev;
+        while (node != &which->node) {
+                proposal *lost = of(node);
+                node = node->next;
+                if (lost->barrier) {
+                        end(p, lost, NULL, OUTCOME_DROPPED, REASON_OTHER, NULL);
+                        continue;
+                }
+                renumber(p, lost);
+                lost->wait_until_us = 0;
+                move(p, lost, PROPOSAL_WAITING);
+        }
 }
 
 static void put(proposals *p, proposal *which, raft_index index, raft_term term) {
@@ -164,7 +204,6 @@ static void put(proposals *p, proposal *which, raft_index index, raft_term term)
         forget_body(p, which);
         which->index = index;
         which->fence = term;
-        which->was_placed = true;
         move(p, which, PROPOSAL_PLACED);
 }
 
@@ -179,14 +218,17 @@ void proposals_append(proposals *p, proposal *which, raft_index index, raft_term
 void proposals_place(proposals *p, uint64_t seed, raft_index index, raft_term term) {
         proposal *which = rq_table_get(&p->by_seed, seed);
         /* Another term: somebody else's entry that drew the same number. */
-        if (which != NULL && which->state == PROPOSAL_FLYING && which->fence == term)
-                put(p, which, index, term);
+        if (which == NULL || which->fence != term || (which->state != PROPOSAL_FLYING && which->state != PROPOSAL_REPLACED))
+                return;
+        if (which->state == PROPOSAL_FLYING)
+                overtake(p, which);
+        put(p, which, index, term);
 }
 
 void proposals_truncate(proposals *p, raft_index index) {
         const rq_list *placed = &p->lists[PROPOSAL_PLACED];
         while (!rq_list_empty(placed) && of(placed->prev)->index >= index)
-                fly(p, of(placed->prev));
+                fly(p, of(placed->prev), PROPOSAL_REPLACED);
 }
 
 static void drop(proposals *p, raft_term committed_term, answers *out) {
@@ -195,14 +237,19 @@ static void drop(proposals *p, raft_term committed_term, answers *out) {
         p->fence_min = UINT64_MAX;
         EACH_PROPOSAL(&p->lists[PROPOSAL_FLYING], node, next) {
                 proposal *this = of(node);
-                if (this->fence < committed_term && !this->was_placed) {
-                        this->wait_until_us = 0; /* its leader never replicated it to us: the next one gets it */
-                        move(p, this, PROPOSAL_WAITING);
-                } else if (this->fence < committed_term) {
-                        end(p, this, out, OUTCOME_DROPPED, REASON_OTHER, "another entry has taken its place in the log");
-                } else if (this->fence < p->fence_min) {
-                        p->fence_min = this->fence;
+                if (this->fence >= committed_term) {
+                        p->fence_min = this->fence; /* and the others' are not lower */
+                        break;
                 }
+                this->wait_until_us = 0; /* its leader never replicated it to us: the next one gets it */
+                move(p, this, PROPOSAL_WAITING);
+        }
+        EACH_PROPOSAL(&p->lists[PROPOSAL_REPLACED], replaced, next_replaced) {
+                proposal *this = of(replaced);
+                if (this->fence < committed_term)
+                        end(p, this, out, OUTCOME_DROPPED, REASON_OTHER, "another entry has taken its place in the log");
+                else if (this->fence < p->fence_min)
+                        p->fence_min = this->fence;
         }
 }
 
@@ -233,7 +280,7 @@ void proposals_results_lost(proposals *p, raft_index index, answers *out) {
 
 static proposal *flying_in(const proposals *p, uint64_t seed, raft_term term) {
         proposal *which = rq_table_get(&p->by_seed, seed);
-        bool fits = which != NULL && which->state == PROPOSAL_FLYING && which->fence == term && !which->was_placed;
+        bool fits = which != NULL && which->state == PROPOSAL_FLYING && which->fence == term;
         return fits ? which : NULL;
 }
 
@@ -276,7 +323,7 @@ static void expire_one(proposals *p, proposal *which, uint64_t now_us, answers *
 }
 
 void proposals_expire(proposals *p, uint64_t now_us, answers *out) {
-        static const proposal_state states[] = { PROPOSAL_WAITING, PROPOSAL_FLYING, PROPOSAL_PLACED };
+        static const proposal_state states[] = { PROPOSAL_WAITING, PROPOSAL_FLYING, PROPOSAL_REPLACED, PROPOSAL_PLACED };
         if (now_us < p->deadline_us)
                 return;
         p->deadline_us = UINT64_MAX;
@@ -291,10 +338,10 @@ void proposals_expire(proposals *p, uint64_t now_us, answers *out) {
 uint64_t proposals_deadline_us(const proposals *p) { return p->deadline_us; }
 
 void proposals_give_up(proposals *p, answers *out, const char *text) {
-        EACH_PROPOSAL(&p->lists[PROPOSAL_FLYING], node, next)
-                end(p, of(node), out, OUTCOME_UNKNOWN, REASON_OTHER, text);
-        EACH_PROPOSAL(&p->lists[PROPOSAL_PLACED], placed, next_placed)
-                end(p, of(placed), out, OUTCOME_UNKNOWN, REASON_OTHER, text);
+        static const proposal_state states[] = { PROPOSAL_FLYING, PROPOSAL_REPLACED, PROPOSAL_PLACED };
+        for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
+                EACH_PROPOSAL(&p->lists[states[i]], node, next)
+                        end(p, of(node), out, OUTCOME_UNKNOWN, REASON_OTHER, text);
 }
 
 void proposals_refuse_waiting(proposals *p, answers *out, answer_reason reason, const char *text) {

@@ -4,16 +4,26 @@
  * replicates it.
  *
  *   waiting ──► staged ──► placed ──► committed ──► (applied: gone)
- *      ▲  │                  ▲ │
- *      │  └───► flying ──────┘ │   flying: sent to a leader, or its place was
- *      └──refused──┘  ▲────────┘           taken; it may be in other members' logs
+ *      ▲  │                ▲  ▲ │
+ *      │  └───► flying ────┘  │ │   flying: sent to a leader
+ *      └── refused, ┘         │ ▼
+ *          overtaken       replaced    its place was taken; it may be in other members' logs
  *
- * The fence of a flying one is the only term whose leader can append it (hazard
- * 23). So it is certain not to have happened exactly when an entry of a higher term
+ * The fence of a flying or replaced one is the only term whose leader can append it
+ * (hazard 23). So it is certain not to have happened when an entry of a higher term
  * is committed and it isn't in the log up to there: entries of its term can't come
- * behind one of a higher term, and what is committed stays. Only what is certain
- * not to have happened is sent again, by going back to waiting; one that was placed once has
- * given its body away and is dropped. */
+ * behind one of a higher term, and what is committed stays.
+ *
+ * A leader appends in the order in which a member has sent: one connection carries
+ * forwards in order, and a new one ends the one before it (peer/peers_in.c) before
+ * anything is taken from it. So a flying one is also certain not to have happened, and
+ * never to happen, when one that was sent behind it to the leader of the same term is
+ * in the log, and it isn't in front of that: it was lost with a connection, or a
+ * refusal is on its way. Logs that have the same entry have the same ones before it.
+ *
+ * Only what is certain not to have happened is sent again, by going back to waiting, and
+ * in the same term with another seed: a refusal of the first may still come. One that was
+ * placed once has given its body away and is dropped. */
 #ifndef RQ_CONSENSUS_CORE_PROPOSALS_H
 #define RQ_CONSENSUS_CORE_PROPOSALS_H
 
@@ -27,7 +37,8 @@ enum { PROPOSALS_MAX = 1 << 15 };
 typedef enum proposal_state {
         PROPOSAL_WAITING,   /* for a leader; has a body */
         PROPOSAL_STAGED,    /* for this node's log, in this turn */
-        PROPOSAL_FLYING,    /* has a body until it was placed once */
+        PROPOSAL_FLYING,    /* to a leader; has a body. In the order sent, so terms rise */
+        PROPOSAL_REPLACED,  /* was placed, so it can't be refused any more */
         PROPOSAL_PLACED,
         PROPOSAL_COMMITTED,
         PROPOSAL_ENDED,     /* barriers: to be asked for with proposals_next_ended() */
@@ -45,8 +56,8 @@ typedef struct proposal {
         uint8_t kind;
         bool barrier;           /* for reads of this node: gets no answers, but an end */
         bool silent;            /* staged: nobody waits any more */
-        raft_term fence;        /* flying, placed */
-        bool was_placed;        /* so it can't be refused any more */
+        raft_term fence;        /* flying, replaced, placed */
+        uint64_t sent_us;       /* flying: when */
         raft_index index;       /* placed, committed; ended: 0: not in the log */
         bool refused;           /* ended: another one would be refused like it */
         answer_reason reason;
@@ -77,12 +88,16 @@ rq_err proposals_wait(proposals *p, proposal *which, rq_bytes body);
 /* The first that waits; NULL: none. */
 proposal *proposals_next_waiting(const proposals *p);
 void proposals_stage(proposals *p, proposal *which);
-void proposals_sent(proposals *p, uint64_t seed, raft_term term);
+void proposals_sent(proposals *p, uint64_t seed, raft_term term, uint64_t now_us);
+
+/* When the last one was sent to the leader of term that hasn't come back in the log; UINT64_MAX: all have. */
+uint64_t proposals_last_sent_us(const proposals *p, raft_term term);
 
 /* A staged one was appended here, behind all that are placed. */
 void proposals_append(proposals *p, proposal *which, raft_index index, raft_term term);
 
-/* An entry with this seed was taken into the log behind all that are placed. */
+/* An entry with this seed was taken into the log behind all that are placed. Those that
+ * were sent before it and haven't come wait again; barriers among them have ended. */
 void proposals_place(proposals *p, uint64_t seed, raft_index index, raft_term term);
 
 /* Entries from index on are replaced. */

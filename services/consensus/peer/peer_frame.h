@@ -21,7 +21,7 @@ enum {
         PEER_MAGIC             = 0x31507172, /* "rqP1" */
         PEER_VERSION           = 1,
         PEER_PROTOCOL_MINOR    = 3, /* what is new can be ignored by who doesn't know it */
-        PEER_FEATURE_LEVEL     = 1, /* what all members must know before it is used */
+        PEER_FEATURE_LEVEL     = 2, /* what all members must know before it is used: feature_level.h */
         PEER_HEADER_BYTES      = 28,
         PEER_BODY_BYTES_MAX    = 1024 * 1024,      /* of any type, also of one to come */
         PEER_PAYLOAD_BYTES_MAX = 80 * 1024 * 1024, /* one log entry of 64 MiB fits, with its frame */

@@ -160,6 +160,7 @@ typedef struct peers_view {
         const char *api_addr;            /* by its last HELLO */
         const char *said_addr;           /* the Raft address that its last HELLO named */
         uint16_t protocol_minor;         /* likewise */
+        uint32_t feature_level;          /* likewise; 0: it hasn't said one yet */
         bool up;                         /* both ways: we reach it, it reaches us */
         bool tls;                        /* our control connection to it is encrypted */
         uint64_t since_us;               /* monotonic: of that state; 0: since the start */

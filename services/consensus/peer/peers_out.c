@@ -69,6 +69,7 @@ static void come_up(outbound *out, const peer_hello *hello) {
         memcpy(r->api_addr, hello->api_addr, sizeof r->api_addr);
         memcpy(r->said, hello->raft_addr, sizeof r->said);
         r->protocol_minor = hello->protocol_minor;
+        r->feature_level = hello->feature_level;
         peers_update_up(out->p, r);
         if (out->class == PEER_BULK)
                 out->p->o.callbacks.on_room(out->p->o.callbacks.arg, r->id);

@@ -51,6 +51,7 @@ struct remote {
         char listed[MEMBERSHIP_ADDRESS_MAX + 1];  /* by the membership: the same, unless its node has said another */
         char said[MEMBERSHIP_ADDRESS_MAX + 1];    /* by its last HELLO; "" */
         uint16_t protocol_minor;    /* likewise */
+        uint32_t feature_level;     /* likewise; 0: none yet */
         char api_addr[PEER_API_ADDRESS_MAX + 1];
         outbound out[PEER_CLASSES];
         inbound *in[PEER_CLASSES];

@@ -35,6 +35,7 @@ static const struct param {
         { "blob_array", FLAG, FIELD(blob_array), -1 },
         { "qualify_columns", FLAG, FIELD(qualify_columns), -1 },
         { "raft_index", FLAG, FIELD(raft_index), -1 },
+        { "token", FLAG, FIELD(token), -1 },
         { "freshness_strict", FLAG, FIELD(freshness_strict), -1 },
         { "noleader", FLAG, FIELD(noleader), -1 },
         { "queue", FLAG, FIELD(queue), -1 },
@@ -47,7 +48,7 @@ static const struct param {
 #undef FIELD
 };
 
-enum { TABLE_COUNT = sizeof table / sizeof table[0] };
+enum { EPOCH_DIGITS = 16, TABLE_COUNT = sizeof table / sizeof table[0] };
 
 static size_t find_param(rq_bytes name) {
         size_t i = 0;
@@ -110,6 +111,24 @@ static bool read_integer(rq_bytes text, int64_t *ret_value) {
         return true;
 }
 
+/* An index, or a token: sixteen hexadecimal digits and a point before it. */
+static bool read_index(rq_bytes text, params *out, int64_t *ret_index) {
+        uint64_t epoch = 0;
+        if (text.size > EPOCH_DIGITS && text.data[EPOCH_DIGITS] == '.') {
+                for (size_t i = 0; i < EPOCH_DIGITS; i++) {
+                        const char c = (char) text.data[i];
+                        const bool is_digit = c >= '0' && c <= '9';
+                        if (!is_digit && (c < 'a' || c > 'f'))
+                                return false;
+                        epoch = epoch << 4 | (uint64_t) (is_digit ? c - '0' : c - 'a' + 10);
+                }
+                out->min_epoch = epoch;
+                out->has_min_epoch = true;
+                text = rq_bytes_of(text.data + EPOCH_DIGITS + 1, text.size - EPOCH_DIGITS - 1);
+        }
+        return read_integer(text, ret_index) && *ret_index >= 0;
+}
+
 static bool read_value(const struct param *p, rq_bytes text, params *out, char problem[static PARAMS_PROBLEM_BYTES]) {
         char *base = (char *) out;
         int64_t number;
@@ -130,7 +149,7 @@ static bool read_value(const struct param *p, rq_bytes text, params *out, char p
                 return false;
         case INTEGER:
         case INDEX:
-                if (read_integer(text, &number) && (p->kind == INTEGER || number >= 0)) {
+                if (p->kind == INTEGER ? read_integer(text, &number) : read_index(text, out, &number)) {
                         *(int64_t *) (void *) (base + p->value) = number;
                         return true;
                 }

@@ -11,13 +11,14 @@
 #include "base/bytes.h"
 
 typedef struct params {
-        bool pretty, timings, transaction, associative, blob_array, qualify_columns, raft_index;
+        bool pretty, timings, transaction, associative, blob_array, qualify_columns, raft_index, token;
         bool freshness_strict, noleader, queue, wait, redirect, sync, nonvoters, vacuum, compress;
         bool has_q, has_key, has_freshness, has_timeout, has_linearizable_timeout;
         rq_bytes q, level, key, ver, fmt, tables; /* decoded, inside the parsed text; empty if absent */
         int64_t timeout_ns, freshness_ns, db_timeout_ns, linearizable_timeout_ns;
         int64_t retries, trailing_logs;
-        uint64_t min_index;
+        uint64_t min_index, min_epoch;
+        bool has_min_epoch;                  /* min_index=EPOCH.INDEX, as token tells it */
 } params;
 
 enum { PARAMS_PROBLEM_BYTES = 96 };

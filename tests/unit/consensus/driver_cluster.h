@@ -58,7 +58,9 @@ typedef struct cluster {
         bool appends_lost;
         rq_err refuse_forwards;       /* RQ_OK: don't */
         packet *first, **end;
-        uint32_t forward_count, disk_read_count;
+        uint32_t forward_count;       /* writes, once for each time one was sent */
+        uint32_t barrier_count;       /* likewise, of barriers */
+        uint32_t disk_read_count;
         driver_forward last_forward;  /* without its body */
 } cluster;
 
@@ -240,7 +242,10 @@ static inline void send_all(cluster *c, int i) {
                 p->forward = f;
                 assert_int_equal(rq_buf_append_bytes(&p->bytes, f.body), RQ_OK);
                 driver_forward_sent(n->d, &f);
-                c->forward_count++;
+                if (f.kind == RECORD_BARRIER)
+                        c->barrier_count++;
+                else
+                        c->forward_count++;
                 c->last_forward = f;
         }
 }

@@ -251,8 +251,8 @@ static void test_proposals_on_their_way_to_a_leader(void **state) {
         assert_int_equal(proposals_bytes(p), 8);
         proposals_limit_waiting(p, 500);
         assert_int_equal(proposals_next_waiting(p)->seed, 1);
-        proposals_sent(p, 1, 4);
-        proposals_sent(p, 2, 4);
+        proposals_sent(p, 1, 4, 0);
+        proposals_sent(p, 2, 4, 0);
         assert_null(proposals_next_waiting(p));
         proposals_expire(p, 600, &out); /* the limit was for waiting */
         assert_int_equal(out.count, 0);
@@ -272,7 +272,7 @@ static void test_proposals_on_their_way_to_a_leader(void **state) {
 
         /* Fence 5: an entry of term 5 says nothing, one of term 6 that it won't come: the next leader gets it. */
         wait_for_leader(p, 3, UINT64_MAX);
-        proposals_sent(p, 3, 5);
+        proposals_sent(p, 3, 5, 0);
         proposals_commit(p, 30, 5, &out);
         assert_null(proposals_next_waiting(p));
         proposals_commit(p, 31, 6, &out);
@@ -284,7 +284,7 @@ static void test_proposals_on_their_way_to_a_leader(void **state) {
 
         /* Placed, so not refused any more, and not sent again when its place is lost. */
         wait_for_leader(p, 4, UINT64_MAX);
-        proposals_sent(p, 4, 6);
+        proposals_sent(p, 4, 6, 0);
         proposals_place(p, 4, 32, 6);
         proposals_truncate(p, 32);
         proposals_refused(p, 4, 6);
@@ -302,6 +302,71 @@ static void test_proposals_on_their_way_to_a_leader(void **state) {
         p = proposals_free(p);
 }
 
+/* What was sent before one that is in the log, and isn't, never comes. */
+static void test_an_overtaken_proposal_is_sent_again(void **state) {
+        const proposal barrier = { .kind = RECORD_BARRIER, .barrier = true, .deadline_us = UINT64_MAX };
+        answers out = {0};
+        proposals *p = proposals_new();
+        proposal *b;
+        (void) state;
+        assert_int_equal(proposals_last_sent_us(p, 4), UINT64_MAX);
+        for (uint64_t seed = 1; seed <= 5; seed++) {
+                wait_for_leader(p, seed, UINT64_MAX);
+                proposals_sent(p, seed, seed == 1 ? 3 : 4, 10 * seed);
+        }
+        assert_int_equal(proposals_add(p, &barrier, 6, &b), RQ_OK);
+        assert_int_equal(proposals_wait(p, b, (rq_bytes) {0}), RQ_OK);
+        proposals_sent(p, 6, 4, 60);
+        wait_for_leader(p, 7, UINT64_MAX);
+        proposals_sent(p, 7, 4, 70);
+        assert_int_equal(proposals_last_sent_us(p, 4), 70);
+        assert_int_equal(proposals_last_sent_us(p, 3), UINT64_MAX);
+        assert_int_equal(proposals_last_sent_us(p, 5), UINT64_MAX);
+
+        proposals_place(p, 2, 20, 4); /* nothing was sent to this leader before it */
+        assert_null(proposals_next_waiting(p));
+        proposals_place(p, 5, 21, 4);
+        for (uint64_t was = 3; was <= 4; was++) {
+                proposal *again = proposals_next_waiting(p);
+                assert_non_null(again);
+                assert_int_equal(again->from.request_id, was); /* in the order in which they came */
+                assert_true(again->seed != was && again->seed != 0 && again->body_bytes == 4);
+                const uint64_t seed = again->seed;
+                proposals_sent(p, seed, 4, 80);
+                proposals_refused(p, was, 4); /* about the first time it was sent */
+                proposals_refuse(p, was, 4, REASON_OVERLOADED, "x", &out);
+                proposals_place(p, was, 30 + was, 4);
+                assert_int_equal(again->state, PROPOSAL_FLYING);
+        }
+        assert_null(proposals_next_waiting(p));
+        assert_int_equal(out.count, 0);
+
+        /* Of a barrier one hears that it came to nothing. Those behind it fly on, and those of another term. */
+        proposals_place(p, 7, 22, 4);
+        b = proposals_next_ended(p);
+        assert_true(b != NULL && b->seed == 6 && b->index == 0 && !b->refused);
+        proposals_cancel(p, b);
+        assert_null(proposals_next_ended(p));
+        assert_null(proposals_next_waiting(p));
+        assert_int_equal(proposals_last_sent_us(p, 4), 80);
+
+        /* Its place was taken, and it comes back: that says nothing of the others. */
+        proposals_truncate(p, 22);
+        proposals_place(p, 7, 22, 4);
+        assert_null(proposals_next_waiting(p));
+
+        proposals_commit(p, 22, 4, &out);
+        assert_int_equal(out.count, 0);
+        assert_int_equal(proposals_next_waiting(p)->seed, 1); /* of term 3 */
+        proposals_commit(p, 23, 5, &out);
+        assert_int_equal(out.count, 0);
+        assert_int_equal(proposals_count(p), 6);
+        proposals_refuse_waiting(p, &out, REASON_NO_LEADER, "x");
+        assert_int_equal(out.count, 3);
+        answers_done(&out);
+        p = proposals_free(p);
+}
+
 static void test_barriers_have_an_end_and_no_answer(void **state) {
         const proposal what = { .kind = RECORD_BARRIER, .barrier = true, .deadline_us = 100 };
         answers out = {0};
@@ -312,7 +377,7 @@ static void test_barriers_have_an_end_and_no_answer(void **state) {
                 assert_int_equal(proposals_add(p, &what, seed, &b), RQ_OK);
                 assert_int_equal(proposals_add(p, &what, seed, &b), RQ_EEXIST);
                 assert_int_equal(proposals_wait(p, b, (rq_bytes) {0}), RQ_OK);
-                proposals_sent(p, seed, 2);
+                proposals_sent(p, seed, 2, 0);
         }
         proposals_place(p, 1, 10, 2);
         proposals_refuse(p, 2, 2, REASON_DISK_FULL, "full", &out);
@@ -511,6 +576,7 @@ int main(void) {
                 cmocka_unit_test(test_replaced_entries_wait_for_the_writer),
                 cmocka_unit_test(test_proposals_of_a_leader_end_in_one_way_each),
                 cmocka_unit_test(test_proposals_on_their_way_to_a_leader),
+                cmocka_unit_test(test_an_overtaken_proposal_is_sent_again),
                 cmocka_unit_test(test_barriers_have_an_end_and_no_answer),
                 cmocka_unit_test(test_a_table_of_proposals_has_an_end),
                 cmocka_unit_test(test_reads_wait_for_round_or_barrier),

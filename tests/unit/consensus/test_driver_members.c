@@ -97,6 +97,46 @@ static void test_sent_again_when_a_later_term_is_committed_and_not_before(void *
         assert_int_equal(answers_of(c, follower)->count, 0);
 }
 
+/* The connection takes it along, and the leader stays: what is sent behind it shows that it was lost. */
+static void test_a_lost_forward_is_sent_again_in_the_same_term(void **state) {
+        cluster *c = *state;
+        int leader = elect(c), follower = (leader + 1) % 3;
+        const raft_term term = raft_term_of(driver_raft(c->nodes[leader].d));
+        c->cut[follower][leader] = true;
+        assert_int_equal(propose(c, follower, 1, "lost"), RQ_OK);
+        assert_int_equal(propose(c, follower, 2, "too"), RQ_OK);
+        settle(c);
+        c->cut[follower][leader] = false;
+        assert_int_equal(c->forward_count, 2);
+        assert_int_equal(propose(c, follower, 3, "behind"), RQ_OK);
+        settle(c);
+        for (int i = 0; i < 2; i++)
+                assert_int_equal(applied_times(c, follower, i == 0 ? "lost" : "too"), 1);
+        assert_int_equal(applied_times(c, follower, "behind"), 1);
+        assert_int_equal(c->forward_count, 5);
+
+        /* Nothing comes behind it: the follower asks by itself, once, not sooner than an election takes. */
+        c->cut[follower][leader] = true;
+        assert_int_equal(propose(c, follower, 4, "alone"), RQ_OK);
+        settle(c);
+        c->cut[follower][leader] = false;
+        elapse(c, ELECTION_US / 2);
+        assert_int_equal(c->forward_count, 6);
+        assert_int_equal(c->barrier_count, 0);
+        elapse(c, ELECTION_US);
+        assert_int_equal(c->barrier_count, 1);
+        assert_int_equal(c->forward_count, 7);
+        assert_int_equal(applied_times(c, follower, "alone"), 1);
+        elapse(c, 10 * ELECTION_US);
+        assert_int_equal(c->barrier_count, 1);
+        assert_int_equal(c->forward_count, 7);
+        assert_int_equal(driver_pending_count(c->nodes[follower].d), 0);
+        assert_int_equal(answers_of(c, follower)->count, 0);
+        assert_int_equal(raft_term_of(driver_raft(c->nodes[leader].d)), term);
+        for (int i = 0; i < 3; i++)
+                check_equal(c, i, leader);
+}
+
 /* The leader's own one was in its log, and is dropped. */
 static void test_a_deposed_leaders_own_is_dropped(void **state) {
         cluster *c = *state;
@@ -561,6 +601,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_all_apply_what_the_leader_takes, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_followers_write_comes_back_at_once, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_forwarded_one_is_good_for_its_term_only, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_a_lost_forward_is_sent_again_in_the_same_term, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_sent_again_when_a_later_term_is_committed_and_not_before, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_deposed_leaders_own_is_dropped, setup, teardown),
                 cmocka_unit_test(test_a_replaced_entry_may_come_back),

@@ -1,11 +1,15 @@
 /* Folders of nodes that have joined, or were recovered: what the cluster file makes of them. */
 #include "fault_io.h"
 #include "founding.h"
+#include "io/base_file.h"
 #include "log/log.h"
 #include "records.h"
 #include "recovery.h"
 
+#include <dirent.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "base/cleanup.h"
 
@@ -160,6 +164,134 @@ static void test_peers_json(void **state) {
         assert_false(rq_uuid_equal(&d->f.cluster_id, &after));
 }
 
+/* --- rqd recover -------------------------------------------------------------- */
+
+/* As its own process: it may go on as another user. Returns the exit code. */
+static int recover(const folder *d, bool yes) {
+        char *argv[] = { (char[]) { "recover" }, (char *) (uintptr_t) d->data, (char[]) { "--yes" }, NULL };
+        int status;
+        (void) fflush(NULL);
+        pid_t pid = fork();
+        if (pid == 0) {
+                (void) freopen("/dev/null", "w", stdout);
+                (void) freopen("/dev/null", "w", stderr);
+                _exit(recovery_main(yes ? 3 : 2, argv));
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        return WEXITSTATUS(status);
+}
+
+static void set_owner(const folder *d, uid_t owner) {
+        DIR *dir = fdopendir(openat(d->data_fd, "consensus", O_RDONLY | O_DIRECTORY));
+        assert_non_null(dir);
+        for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+                if (strcmp(entry->d_name, "..") != 0)
+                        assert_int_equal(fchownat(d->fd, entry->d_name, owner, owner, 0), 0);
+        (void) closedir(dir);
+}
+
+/* Names, owners, times of changes (also of the inode) and content of all files. Returns their number. */
+static size_t describe(const folder *d, rq_buf *out) {
+        DIR *dir = fdopendir(openat(d->data_fd, "consensus", O_RDONLY | O_DIRECTORY));
+        struct stat st;
+        size_t count = 0;
+        assert_non_null(dir);
+        for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+                RQ_CLEANUP(rq_buf_done) rq_buf content = {0};
+                assert_int_equal(fstatat(d->fd, entry->d_name, &st, 0), 0);
+                if (strcmp(entry->d_name, "..") == 0)
+                        continue;
+                assert_true(rq_buf_printf(out, "%s of %d, %lld.%09ld:", entry->d_name, (int) st.st_uid, (long long) st.st_ctim.tv_sec, st.st_ctim.tv_nsec) >= 0);
+                if (!S_ISREG(st.st_mode))
+                        continue;
+                count++;
+                assert_int_equal(log_io_load(log_io_kernel(), d->fd, entry->d_name, 1 << 26, &content), RQ_OK);
+                assert_int_equal(rq_buf_append_bytes(out, rq_buf_bytes(&content)), RQ_OK);
+        }
+        (void) closedir(dir);
+        return count;
+}
+
+static void test_a_look_changes_nothing(void **state) {
+        folder *d = *state;
+        RQ_CLEANUP(rq_buf_done) rq_buf before = {0}, after = {0}, done = {0};
+        assert_int_equal(recover(d, false), 1); /* there is no node */
+        assert_int_equal(open_as(d, true), RQ_OK);
+        join(d, 57);
+        assert_int_equal(open_as(d, false), RQ_OK);
+        founding_done(&d->f);
+        d->f = (founding) { .hardstate_file = { .fd = -1 } };
+        assert_true(describe(d, &before) >= 3);
+        assert_int_equal(recover(d, false), 0);
+        (void) describe(d, &after);
+        assert_true(rq_bytes_equal(rq_buf_bytes(&before), rq_buf_bytes(&after)));
+        assert_int_equal(faccessat(d->data_fd, "rqd.lock", F_OK, 0), -1);
+        assert_int_equal(recover(d, true), 0);
+        (void) describe(d, &done); /* else the comparison says nothing */
+        assert_false(rq_bytes_equal(rq_buf_bytes(&before), rq_buf_bytes(&done)));
+        assert_int_equal(open_as(d, false), RQ_OK);
+        assert_true(d->f.membership.count == 1 && d->f.membership.members[0].voter);
+}
+
+static void test_nothing_is_done_beside_a_running_node(void **state) {
+        folder *d = *state;
+        assert_int_equal(open_as(d, true), RQ_OK);
+        join(d, 57);
+        int lock = openat(d->fd, "lock", O_RDWR | O_CREAT, 0600);
+        assert_int_equal(flock(lock, LOCK_EX), 0);
+        assert_int_equal(recover(d, false), 1);
+        assert_int_equal(recover(d, true), 1);
+        (void) close(lock);
+        assert_int_equal(recover(d, false), 0);
+        /* Half a snapshot would bring its own members. */
+        const base_file base = { .index = 60, .term = 2, .configuration_index = 57, .configuration = { .data = (uint8_t[]) { 1 }, .size = 1 } };
+        assert_int_equal(base_file_store(log_io_kernel(), d->fd, &base), RQ_OK);
+        assert_int_equal(recover(d, true), 1);
+}
+
+/* The service's user is another one than root, who types the command. */
+static void test_files_stay_their_owners(void **state) {
+        enum { NOBODY = 65534 };
+        folder *d = *state;
+        struct stat st;
+        if (geteuid() != 0)
+                skip();
+        assert_int_equal(open_as(d, true), RQ_OK);
+        join(d, 57);
+        set_owner(d, NOBODY);
+        assert_int_equal(recover(d, true), 0);
+        DIR *dir = fdopendir(openat(d->data_fd, "consensus", O_RDONLY | O_DIRECTORY));
+        assert_non_null(dir);
+        for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+                assert_int_equal(fstatat(d->fd, entry->d_name, &st, 0), 0);
+                if (strcmp(entry->d_name, "..") != 0 && st.st_uid != NOBODY)
+                        fail_msg("%s belongs to user %d", entry->d_name, (int) st.st_uid);
+        }
+        (void) closedir(dir);
+        assert_int_equal(fstatat(d->fd, CLUSTER_FILE_NAME, &st, 0), 0);
+        assert_int_equal(st.st_gid, NOBODY);
+}
+
+/* What an operator has put there isn't passed over because it can't be read. */
+static void test_a_peers_json_that_cannot_be_read(void **state) {
+        folder *d = *state;
+        int status;
+        assert_int_equal(open_as(d, false), RQ_OK);
+        put_peers(d, "[{\"id\":\"n1\",\"address\":\"there:7\"}]");
+        if (geteuid() != 0)
+                skip();
+        for (int i = 0; i < 2; i++) { /* the folder, then the file */
+                assert_int_equal(fchmodat(d->data_fd, i == 0 ? "raft" : "raft/peers.json", 0, 0), 0);
+                pid_t pid = fork();
+                if (pid == 0) /* root reads everything */
+                        _exit(fchmod(d->data_fd, 0711) == 0 && setuid(65534) == 0 && recovery_by_file(log_io_kernel(), d->fd, d->data) == RQ_EACCES ? 0 : 1);
+                assert_int_equal(waitpid(pid, &status, 0), pid);
+                assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+                assert_int_equal(fchmodat(d->data_fd, "raft", 0755, 0), 0);
+        }
+}
+
 static void test_what_peers_json_may_say(void **state) {
         static const struct { const char *text, *part; } wrong[] = {
                 { "", "line 1" }, { "[1]", "element 1 must be" }, { "{}", "must be an array" }, { "[]", "need at least one voter" },
@@ -206,6 +338,10 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_a_damaged_cluster_file_is_refused, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_peers_json, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_what_peers_json_may_say, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_a_look_changes_nothing, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_nothing_is_done_beside_a_running_node, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_files_stay_their_owners, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_a_peers_json_that_cannot_be_read, set_up, tear_down),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

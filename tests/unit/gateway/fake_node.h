@@ -231,6 +231,7 @@ static inline void fake_send_node_state(fake_node *f) {
         uint8_t body[512];
         state.node_id = (char *) (uintptr_t) "n1";
         state.disk_uuid = (ProtobufCBinaryData) { .data = uuid, .len = sizeof uuid };
+        state.cluster_id = (ProtobufCBinaryData) { .data = uuid, .len = sizeof uuid };
         state.role = f->no_leader || f->follows ? RQ__NODE_STATE__ROLE__FOLLOWER : RQ__NODE_STATE__ROLE__LEADER;
         state.leader_id = (char *) (uintptr_t) (f->no_leader ? "" : f->follows ? "n2" : "n1");
         state.leader_raft_addr = (char *) (uintptr_t) (f->no_leader ? "" : f->follows ? "127.0.0.1:4102" : "127.0.0.1:4002");

@@ -101,6 +101,23 @@ static void min_index_is_passed_on(void **state) {
         assert_int_equal(fake_now().last_timeout_us, 1500000);
 }
 
+/* Hazards 33: an index of before a forced recovery is no index of now. */
+static void tokens_are_of_an_epoch(void **state) {
+        (void) state;
+        reply r = ask(h, "POST", "/db/execute?token", "[\"INSERT\"]");
+        const char *tail = strstr(reply_text(&r), "}],\"token\":\"0000000000030201.");
+        assert_non_null(tail);
+        assert_true(strtoull(strchr(tail, '.') + 1, NULL, 10) > 0);
+        reply_done(&r);
+        expect_answer(h, "GET", "/db/query?q=SELECT&level=none&min_index=0000000000030201.4711", NULL, 200, SELECTED);
+        assert_int_equal(fake_now().last_min_index, 4711);
+        const uint64_t asked = fake_now().queries + fake_now().reads;
+        expect_part(h, "GET", "/db/query?q=SELECT&level=none&min_index=0000000000030202.4711", NULL, 409, "another epoch");
+        expect_part(h, "GET", "/db/query?q=SELECT&level=linearizable&min_index=0000000000000000.4711", NULL, 409, "another epoch");
+        expect_part(h, "POST", "/db/request?min_index=0000000000000000.1", "[\"SELECT\"]", 409, "another epoch");
+        assert_int_equal(fake_now().queries + fake_now().reads, asked); /* at once: nobody was asked */
+}
+
 static void bounds_on_staleness_are_passed_on(void **state) {
         (void) state;
         expect_answer(h, "GET", "/db/query?q=SELECT&level=none&freshness=1ns", NULL, 200, SELECTED);
@@ -705,7 +722,7 @@ static int close_harness(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(writes_are_proposed), cmocka_unit_test(levels_choose_the_way), cmocka_unit_test(requests_go_by_first_words),
-                cmocka_unit_test(min_index_is_passed_on), cmocka_unit_test(bounds_on_staleness_are_passed_on), cmocka_unit_test(consensus_has_the_first_word), cmocka_unit_test(tails), cmocka_unit_test(bodies_are_checked),
+                cmocka_unit_test(min_index_is_passed_on), cmocka_unit_test(tokens_are_of_an_epoch), cmocka_unit_test(bounds_on_staleness_are_passed_on), cmocka_unit_test(consensus_has_the_first_word), cmocka_unit_test(tails), cmocka_unit_test(bodies_are_checked),
                 cmocka_unit_test(text_bodies), cmocka_unit_test(sql_preview), cmocka_unit_test(checks_come_in_order),
                 cmocka_unit_test(pages_and_paths), cmocka_unit_test(failures_by_outcome), cmocka_unit_test(nothing_hangs),
                 cmocka_unit_test(without_a_leader), cmocka_unit_test(too_many_requests), cmocka_unit_test(a_large_result_flows),

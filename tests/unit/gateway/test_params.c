@@ -85,6 +85,14 @@ static void problems_have_rqlites_words_and_order(void **state) {
         expect_problem("trailing_logs=1x&retries=x", "retries is not a valid integer");
         expect_problem("trailing_logs=1x", "trailing_logs is not a valid integer");
         expect_problem("min_index=-1", "min_index is not a valid integer");
+        expect_problem("min_index=0123456789abcdef.", "min_index is not a valid integer");
+        expect_problem("min_index=0123456789abcdef.-1", "min_index is not a valid integer");
+        expect_problem("min_index=0123456789ABCDEF.1", "min_index is not a valid integer");
+        expect_problem("min_index=123456789abcdef.1", "min_index is not a valid integer");
+        expect_problem("min_index=0123456789abcdeg.1", "min_index is not a valid integer");
+        params token = parse_good("min_index=0123456789abcdef.42&token");
+        assert_true(token.has_min_epoch && token.min_epoch == UINT64_C(0x0123456789abcdef) && token.min_index == 42 && token.token);
+        assert_false(parse_good("min_index=42").has_min_epoch);
         expect_problem("q=", "query parameter not set");
         expect_problem("q", "query parameter not set");
         expect_problem("freshness_strict", "freshness_strict requires freshness");
