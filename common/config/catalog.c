@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/assert.h"
+#include "base/edit_distance.h"
 #include "config/config.h"
 
 #define MS       INT64_C(1000000)
@@ -37,7 +38,7 @@ static const rq_flag flags[] = {
         TEXT("run-dir", "DIR", "", RQ_USED_ALL, "sockets and state of the running node (default DATA_DIR/run)", IN(GENERAL)),
         TEXT("node-id", "NAME", "", CONSENSUS | GATEWAY, "stable name of this node (default: the advertised Raft address)", IN(GENERAL)),
         SWITCH("fk", "false", STORE, "turn on foreign keys on every connection; must agree on all nodes", IN(GENERAL)),
-        NUMBER("db-max-ro-conns", "256", STORE, "most read-only SQLite connections; 0: no limit", IN(GENERAL), .max = 1000000),
+        NUMBER("db-max-ro-conns", "256", STORE, "most read-only SQLite connections; 0 and more than 256 mean 256", IN(GENERAL), .max = 1000000),
         DURATION("auto-optimize-int", "24h", STORE, "how often to run PRAGMA optimize", IN(GENERAL), LATER),
         DURATION("auto-vacuum-int", "0s", STORE, "how often to VACUUM; 0: never", IN(GENERAL), LATER),
         TEXT("extensions-path", "PATHS", "", STORE | GATEWAY, "SQLite extensions to load: files and folders, with commas; the same on all nodes", IN(GENERAL)),
@@ -77,7 +78,7 @@ static const rq_flag flags[] = {
         DURATION("raft-reap-node-timeout", "0s", CONSENSUS, "remove unreachable voters after this", IN(RAFT)),
         DURATION("raft-reap-read-only-node-timeout", "0s", CONSENSUS, "remove unreachable read replicas after this", IN(RAFT)),
         DURATION("cluster-connect-timeout", "30s", CONSENSUS, "longest wait for a connection to another node", IN(RAFT), NO_EFFECT, .min = MS),
-        SWITCH("compress-snap-transport", "false", CONSENSUS, "compress snapshots on the wire", IN(RAFT), LATER),
+        SWITCH("compress-snap-transport", "false", CONSENSUS, "compress snapshots on the wire: always done, with zstd", IN(RAFT), IGNORED),
         TEXT("node-cert", "FILE", "", CONSENSUS, "certificate; turns on TLS between nodes", IN(RAFT)),
         TEXT("node-key", "FILE", "", CONSENSUS, "key of -node-cert", IN(RAFT)),
         TEXT("node-ca-cert", "FILE", "", CONSENSUS, "CA of the other nodes", IN(RAFT)),
@@ -147,41 +148,14 @@ size_t rq_flag_find(rq_bytes name) {
         return i;
 }
 
-enum { NAME_BYTES_MAX = 48 };
-
-/* Levenshtein's distance, one row at a time. Both sizes <= NAME_BYTES_MAX. */
-static size_t edit_distance(rq_bytes a, rq_bytes b) {
-        size_t row[NAME_BYTES_MAX + 1];
-        for (size_t j = 0; j <= b.size; j++)
-                row[j] = j;
-        for (size_t i = 1; i <= a.size; i++) {
-                size_t diagonal = row[0];
-                row[0] = i;
-                for (size_t j = 1; j <= b.size; j++) {
-                        size_t change = diagonal + (a.data[i - 1] != b.data[j - 1]);
-                        diagonal = row[j];
-                        size_t best = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-                        row[j] = change < best ? change : best;
-                }
-        }
-        return row[b.size];
-}
-
 const rq_flag *rq_flag_nearest(rq_bytes name) {
         const rq_flag *nearest = NULL;
-        if (name.size == 0 || name.size > NAME_BYTES_MAX)
-                return NULL;
-        /* A third of the letters may be wrong, else the advice is noise. */
-        size_t distance_max = name.size < 6 ? 1 : name.size / 3 < 4 ? name.size / 3 : 4;
-        for (size_t i = 0; i < FLAG_COUNT; i++) {
-                size_t distance = edit_distance(name, rq_bytes_text(flags[i].name));
-                if (distance <= distance_max) {
+        size_t least = SIZE_MAX, distance;
+        for (size_t i = 0; i < FLAG_COUNT; i++)
+                if (rq_is_mistyped(name, rq_bytes_text(flags[i].name), &distance) && distance < least) {
                         nearest = &flags[i];
-                        if (distance == 0)
-                                break;
-                        distance_max = distance - 1;
+                        least = distance;
                 }
-        }
         return nearest;
 }
 
@@ -505,8 +479,6 @@ static rq_err check_addresses(const rq_config *c, rq_buf *problem) {
 }
 
 static rq_err check_times(const rq_config *c, rq_buf *problem) {
-        if (rq_config_duration_us(c, "raft-election-timeout") < rq_config_duration_us(c, "raft-heartbeat-timeout"))
-                return complain(problem, "-raft-election-timeout must not be less than -raft-heartbeat-timeout");
         if (rq_config_duration_us(c, "raft-leader-lease-timeout") > rq_config_duration_us(c, "raft-heartbeat-timeout"))
                 return complain(problem, "-raft-leader-lease-timeout must not be more than -raft-heartbeat-timeout");
         return RQ_OK;
@@ -609,7 +581,8 @@ static rq_err check_forming(const rq_config *c, rq_buf *problem) {
                 return complain(problem, "bootstrap-expect value required when using %s with a voting node", mode);
         if (is_given(c, "cdc-config") && !voter)
                 return complain(problem, "CDC cannot be enabled on non-voting nodes");
-        return check_founding(c, &list, problem);
+        /* Who finds nodes otherwise isn't told to name them all, which the rules above forbid. */
+        return mode[0] != '\0' ? RQ_OK : check_founding(c, &list, problem);
 }
 
 static rq_err check_metrics(const rq_config *c, rq_buf *problem) {

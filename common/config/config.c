@@ -430,7 +430,9 @@ static void print_help(const char *program) {
         uint32_t users = flags_of_program(program);
         (void) printf("Usage: %s [flags] DATA_DIR\n", program);
         if (strcmp(program, "rqd") == 0)
-                (void) printf("       rqd doctor [--json] [--quick] [flags] [DATA_DIR]    check the host and the node\n");
+                (void) printf("       rqd doctor [--json] [--quick] [flags] [DATA_DIR]    check the host and the node\n"
+                              "       rqd recover [--yes] DATA_DIR    go on with this node alone when a majority is lost for good\n"
+                              "       rqd help, rqd version\n");
         (void) printf("\n"
                       "Every flag can also stand in a file (-config FILE: 'http-addr = localhost:4001') or in the\n"
                       "environment (RQ_HTTP_ADDR). The command line counts more than the environment, and that more\n"
@@ -559,6 +561,36 @@ rq_err rq_config_without_effect(const rq_config *config, const char *program, rq
         }
         if (r >= 0)
                 *ret_names = RQ_TAKE(names, (rq_buf) {0});
+        return r;
+}
+
+bool rq_config_names_files(const rq_config *config) {
+        for (size_t i = 0; i < rq_flag_count(); i++) {
+                const rq_flag *flag = rq_flag_at(i);
+                bool is_file = flag->value != NULL && (strcmp(flag->value, "FILE") == 0 || strcmp(flag->value, "PATHS") == 0);
+                if (is_file && flag->status == RQ_FLAG_AVAILABLE && !flag->not_in_file && config->values[i].text[0] != '\0')
+                        return true;
+        }
+        return false;
+}
+
+static bool fits_a_line(const char *text) { return strpbrk(text, "#\r\n") == NULL && !isspace((unsigned char) text[0]); }
+
+rq_err rq_config_text(const rq_config *config, rq_buf *text) {
+        RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
+        rq_err r = RQ_OK;
+        for (size_t i = 0; i < rq_flag_count() && r >= 0; i++) {
+                const rq_flag *flag = rq_flag_at(i);
+                const char *value = config->values[i].text;
+                bool place = strcmp(flag->name, "data-dir") == 0 || strcmp(flag->name, "run-dir") == 0;
+                if (place || flag->command_line_only || flag->not_in_file || flag->secret || has_default(config, i) || !fits_a_line(value))
+                        continue;
+                RQ_CLEANUP(rq_freep) char *path = NULL;
+                if (flag->value != NULL && strcmp(flag->value, "FILE") == 0)
+                        r = absolute_path(value, &path, &problem);
+                if (r >= 0)
+                        r = rq_buf_printf(text, "%s = %s\n", flag->name, path != NULL ? path : value);
+        }
         return r;
 }
 

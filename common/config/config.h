@@ -54,6 +54,11 @@ bool rq_config_is_set(const rq_config *config, const char *name);
  * this program uses (rqd: all): "-join-attempts, -raft-election-timeout", a NUL
  * behind it; empty: none. Errors: RQ_ENOMEM. */
 rq_err rq_config_without_effect(const rq_config *config, const char *program, rq_buf *ret_names);
+/* Does any flag name a file that a service reads, other than -config? */
+bool rq_config_names_files(const rq_config *config);
+/* What differs from the defaults, as a file that -config takes, with absolute paths: without the data directory, -run-dir
+ * and what is secret, and what a line can't hold. Appends to *text. Errors: RQ_ENOMEM. */
+rq_err rq_config_text(const rq_config *config, rq_buf *text);
 /* -log-level as a syslog priority. */
 int rq_config_log_level(const rq_config *config);
 

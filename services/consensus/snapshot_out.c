@@ -13,6 +13,8 @@ enum {
         RETRY_US     = 2 * 1000 * 1000,
         PATIENCE_US  = 60 * 1000 * 1000, /* without a word of the member, or of the store */
         LOOK_US      = 500 * 1000,
+        OFFER_US     = 1000 * 1000,      /* without an answer to an offer: a word was lost, ours or its */
+        SILENCE_US   = 5 * 1000 * 1000,  /* likewise while it runs: then it is offered again, and goes on */
         BODY_BYTES   = 256,
 };
 
@@ -29,7 +31,7 @@ typedef struct outgoing {
         raft_id to;
         uint64_t session;
         raft_index min_index;
-        uint64_t heard_us;
+        uint64_t heard_us, offered_us;
         peer_snapshot_offer offer;
         rq_buf membership, state;
         uint64_t offset;       /* written over there */
@@ -159,6 +161,21 @@ static bool needs_one(snapshot_sends *s, const wish *w, raft_id id) {
         return raft_progress_of(driver_raft(s->c->driver), id, &p) && (p.state == RAFT_SNAPSHOT || w->wanted);
 }
 
+static void send_offer(snapshot_sends *s, outgoing *x) {
+        const rq_bytes pieces[] = { rq_buf_bytes(&x->membership), rq_buf_bytes(&x->state) };
+        x->offer.term = raft_term_of(driver_raft(s->c->driver));
+        x->offered_us = rq_clock_mono_us();
+        if (peers_send_snapshot_offer(s->c->peers, &x->offer, pieces) >= 0)
+                x->phase = SEND_OFFERED;
+}
+
+/* Its answers come on a connection of its own, and are lost with that while this one stays. An offer that
+ * is repeated is answered with where to go on, or that it is done. */
+static bool is_silent(const outgoing *x, uint64_t now_us) {
+        const uint64_t since_us = x->heard_us > x->offered_us ? x->heard_us : x->offered_us;
+        return (x->phase == SEND_OFFERED && now_us - x->offered_us > OFFER_US) || (x->phase == SEND_RUNNING && now_us - since_us > SILENCE_US);
+}
+
 static void check_running(snapshot_sends *s, uint64_t now_us) {
         for (size_t i = 0; i < SNAPSHOT_SENDS_MAX; i++) {
                 outgoing *x = &s->sends[i];
@@ -168,6 +185,8 @@ static void check_running(snapshot_sends *s, uint64_t now_us) {
                         end(s, x, false);
                 else if (now_us - x->heard_us > PATIENCE_US)
                         give_up(s, x, x->phase == SEND_OPENING ? "the store doesn't answer" : "the node doesn't answer");
+                else if (is_silent(x, now_us))
+                        send_offer(s, x);
         }
 }
 
@@ -217,13 +236,6 @@ raft_index snapshot_sends_held(const snapshot_sends *s) {
 }
 
 /* --- frames of the store ---------------------------------------------------- */
-
-static void send_offer(snapshot_sends *s, outgoing *x) {
-        const rq_bytes pieces[] = { rq_buf_bytes(&x->membership), rq_buf_bytes(&x->state) };
-        x->offer.term = raft_term_of(driver_raft(s->c->driver));
-        if (peers_send_snapshot_offer(s->c->peers, &x->offer, pieces) >= 0)
-                x->phase = SEND_OFFERED;
-}
 
 /* Who the members were at its index: a later change comes with the log. False: an
  * older image than what this node still remembers. */

@@ -16,6 +16,8 @@ static json_t *number(uint64_t value) {
 
 static const char *role_text(const consensus *c) {
         const raft *r = driver_raft(c->driver);
+        if (c->removed)
+                return "Removed"; /* a follower of nobody: it takes part in nothing */
         switch (raft_role_of(r)) {
         case RAFT_FOLLOWER: return c->not_a_voter || (!c->unformed && !raft_is_voter(r)) ? "Learner" : "Follower";
         case RAFT_PRE_CANDIDATE:

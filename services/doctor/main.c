@@ -1,5 +1,6 @@
 /* rqd-doctor: is this host, and what runs on it, fit for a node? rqd doctor runs it. */
 #include <curl/curl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +105,28 @@ static void check_all(findings *f, const rq_config *config, const wishes *w) {
         explicit_bzero(user.name_password, sizeof user.name_password);
 }
 
+/* Without -config: what the node was run with last (rqd writes it down), under what is said here and in the
+ * environment. A file of somebody else is none of the node's. */
+static rq_err add_own_config(int argc, char **argv, rq_config **config, rq_config_action *action, rq_buf *problem) {
+        static char config_flag[] = "-config";
+        char file[PATH_MAX];
+        struct stat folder, st;
+        if (rq_config_is_set(*config, "config") ||
+            (size_t) snprintf(file, sizeof file, "%s/rqd.conf", rq_config_run_dir(*config)) >= sizeof file ||
+            lstat(file, &st) < 0 || !S_ISREG(st.st_mode) || stat(rq_config_run_dir(*config), &folder) < 0 || st.st_uid != folder.st_uid ||
+            access(file, R_OK) < 0)
+                return RQ_OK;
+        RQ_CLEANUP(rq_freep) char **words = calloc((size_t) argc + 3, sizeof *words);
+        if (words == NULL)
+                return RQ_ENOMEM;
+        words[0] = argv[0];
+        words[1] = config_flag;
+        words[2] = file;
+        memcpy(words + 3, argv + 1, ((size_t) argc - 1) * sizeof *words);
+        *config = rq_config_free(*config);
+        return rq_config_load("rqd doctor", argc + 2, words, config, action, problem);
+}
+
 /* Returns false if there is nothing more to do: an action was printed, or the
  * configuration isn't valid, which is a finding. */
 static bool configure(int argc, char **argv, findings *f, rq_config **ret_config, bool *ret_done) {
@@ -118,6 +141,8 @@ static bool configure(int argc, char **argv, findings *f, rq_config **ret_config
                 argv = as_packaged;
         }
         rq_err r = rq_config_load("rqd doctor", argc, argv, ret_config, &action, &problem);
+        if (r == RQ_OK && action == RQ_CONFIG_RUN)
+                r = add_own_config(argc, argv, ret_config, &action, &problem);
         *ret_done = r == RQ_OK && action == RQ_CONFIG_DONE;
         if (r == RQ_OK)
                 return !*ret_done;

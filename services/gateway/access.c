@@ -11,6 +11,7 @@
 #include "core/access_cache.h"
 #include "core/attempts.h"
 #include "core/basic_auth.h"
+#include "core/password_places.h"
 #include "io/password_thread.h"
 #include "log/log.h"
 #include "log/log_fields.h"
@@ -28,7 +29,8 @@ typedef struct check {
         rq_hash128 hash;         /* of the header */
         char name[NAME_BYTES_MAX], peer[HTTP_PEER_BYTES];
         char *stored;            /* what it is checked against; NULL: nobody of that name, it never fits */
-        uint64_t keys[2];
+        uint64_t keys[2];        /* of user and address, of the address */
+        password_claim claim;
 } check;
 
 typedef struct file_stamp { dev_t device; ino_t inode; off_t size; struct timespec changed, moved; } file_stamp;
@@ -44,6 +46,7 @@ struct access_control {
         rq_hash_key key;
         access_cache cache;
         attempts attempts;
+        known_addresses known;
         password_thread *thread; /* NULL: no hash was ever checked */
         check checks[PASSWORD_JOBS_MAX];
         uint64_t last_check;
@@ -88,6 +91,10 @@ static void count_keys(access_control *a, check *c, const http_peer *peer) {
         memcpy(text + sizeof peer->key, c->name, name_size);
         c->keys[0] = rq_keyed_hash(&a->key, rq_bytes_of(text, sizeof peer->key + name_size)).low;
         c->keys[1] = rq_keyed_hash(&a->key, rq_bytes_of(peer->key, sizeof peer->key)).high;
+        c->claim = (password_claim) {
+                .address = c->keys[1], .user = rq_keyed_hash(&a->key, rq_bytes_text(c->name)).low,
+                .known = known_addresses_has(&a->known, c->keys[1], rq_clock_mono_us()),
+        };
 }
 
 /* Every password that is looked at counts as wrong until it is found right. */
@@ -100,6 +107,13 @@ static uint32_t take_attempt(access_control *a, const check *c) {
         if (wait_ms > 0)
                 attempts_give_back(&a->attempts, c->keys[0], user_rate);
         return wait_ms;
+}
+
+/* It was right: no attempt, and its address is known from now on. */
+static void password_was_right(access_control *a, const check *c) {
+        attempts_give_back(&a->attempts, c->keys[0], user_rate);
+        attempts_give_back(&a->attempts, c->keys[1], address_rate);
+        known_addresses_put(&a->known, c->keys[1], rq_clock_mono_us());
 }
 
 static void give_attempt_back(access_control *a, const check *c) {
@@ -117,7 +131,7 @@ static void finish_check(access_control *a, check *c, bool fits) {
         if (fits && user != NULL && strcmp(user->password, c->stored) == 0) {
                 may |= user->may;
                 access_cache_put(&a->cache, c->hash, user->may);
-                give_attempt_back(a, c);
+                password_was_right(a, c);
         } else {
                 log_wrong(a, c);
         }
@@ -137,14 +151,23 @@ static void on_password(void *arg, uint64_t id, bool fits) {
                 }
 }
 
+static check *find_place(access_control *a, const password_claim *claim) {
+        password_claim taken[PASSWORD_JOBS_MAX];
+        check *place = NULL;
+        size_t count = 0;
+        for (size_t i = 0; i < PASSWORD_JOBS_MAX; i++)
+                if (a->checks[i].id != 0)
+                        taken[count++] = a->checks[i].claim;
+                else
+                        place = &a->checks[i];
+        return password_place_allowed(taken, count, claim) ? place : NULL;
+}
+
 /* Also for a name that nobody has, so that the time doesn't tell which names there are. */
 static rq_err begin_check(access_control *a, const check *c, const rq_user *user, rq_bytes password, uint64_t *ret_id) {
         const rq_user *against = user != NULL ? user : rq_users_any_hashed(a->users);
-        check *place = NULL;
+        check *place = find_place(a, &c->claim);
         rq_err r = RQ_OK;
-        for (size_t i = 0; i < PASSWORD_JOBS_MAX && place == NULL; i++)
-                if (a->checks[i].id == 0)
-                        place = &a->checks[i];
         if (place == NULL)
                 return RQ_EFULL;
         if (a->thread == NULL)
@@ -154,7 +177,7 @@ static rq_err begin_check(access_control *a, const check *c, const rq_user *user
         char *stored = user != NULL ? strdup(user->password) : NULL;
         if (user != NULL && stored == NULL)
                 return RQ_ENOMEM;
-        r = password_thread_check(a->thread, a->last_check + 1, against->password, password);
+        r = password_thread_check(a->thread, a->last_check + 1, against->password, password, c->claim.known);
         if (r < 0) {
                 free(stored);
                 return r;
@@ -195,7 +218,7 @@ static access_answer check_password(access_control *a, check *c, const basic_aut
                 log_wrong(a, c);
                 return answer;
         }
-        give_attempt_back(a, c);
+        password_was_right(a, c);
         access_cache_put(&a->cache, c->hash, user->may);
         return answer_of(a, user->may | rq_users_everybody(a->users), needed);
 }

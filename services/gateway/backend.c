@@ -12,7 +12,7 @@
 
 static const http_head result_head = { .status = 200, .content_type = "application/json; charset=utf-8", .served_by = true };
 
-enum { COLLECTED_BYTES_MAX = 1024 * 1024, TAIL_BYTES_MAX = 192, ANSWER_MARGIN_US = 50 * 1000 };
+enum { COLLECTED_BYTES_MAX = 16 * 1024 * 1024, TAIL_BYTES_MAX = 192, ANSWER_MARGIN_US = 50 * 1000 };
 
 static bool is_write(const exchange *ex) { return ex->way == WAY_PROPOSE; }
 
@@ -126,6 +126,7 @@ static rq_err send_read(exchange *ex, ipc_link *link, uint64_t left_us) {
                 .max_rows = ex->done != NULL ? 0 : ex->gw->config->max_answer_rows,
                 .max_bytes = ex->done != NULL ? 0 : ex->gw->config->max_answer_bytes,
                 .timeout_us = left_us,
+                .is_backup = ex->is_file,
                 .backup = ex->is_file ? rq_buf_bytes(&ex->text) : (rq_bytes) {0},
         };
         if (ex->way == WAY_QUERY)
@@ -264,8 +265,10 @@ static size_t write_tail(const exchange *ex, const message_result *result, char 
 }
 
 static void collect(exchange *ex, const message_result *result, rq_bytes piece) {
-        if (ex->text.size + piece.size <= COLLECTED_BYTES_MAX)
-                (void) rq_buf_append_bytes(&ex->text, piece); /* a lack of memory shows as a wrong result */
+        /* Nothing behind a hole: what is there is the begin of the result. */
+        if (ex->text.size + piece.size > COLLECTED_BYTES_MAX || ex->result_cut || rq_buf_append_bytes(&ex->text, piece) < 0)
+                ex->result_cut = true;
+        ex->done_index = result->index;
         ipc_link *store = ipc_connector_link(ex->gw->store);
         if (!result->last && store != NULL)
                 (void) message_send_credit(store, ex->id, piece.size);
@@ -388,6 +391,7 @@ void backend_on_failed(exchange *ex, const failure *f) {
         failure_answer answer;
         ex->failed_for = whole.reason;
         ex->failed_how = whole.outcome;
+        ex->done_index = whole.index;
         failure_answer_of(&whole, &answer);
         finish_failed(ex, &answer);
 }

@@ -45,10 +45,27 @@ static uint64_t patience_us(const params *p) {
         return p->has_timeout && p->timeout_ns > 0 ? ((uint64_t) p->timeout_ns + 999) / 1000 : TIMEOUT_DEFAULT_S * UINT64_C(1000000);
 }
 
-static void refuse_inflight(gateway *gw, http_conn *conn) {
-        const http_head head = { .status = 503, .content_type = API_TEXT, .nosniff = true, .retry_after_s = 1 };
+/* close: what is left of its body is not waited for. */
+static void refuse_as_overloaded(gateway *gw, http_conn *conn, bool close) {
+        const http_head head = { .status = 503, .content_type = API_TEXT, .nosniff = true, .retry_after_s = 1, .close = close };
         gw->metrics.gateway.requests_refused_inflight++;
         http_answer(conn, &head, rq_bytes_text("too many requests are under way, nothing was done, try again\n"), (rq_bytes) {0});
+}
+
+static void refuse_inflight(gateway *gw, http_conn *conn) { refuse_as_overloaded(gw, conn, false); }
+
+/* Bodies that drip must not keep others out: the one that has come for longest makes room. */
+static bool make_room(gateway *gw, uint64_t now_ns) {
+        if (rq_list_empty(&gw->arriving))
+                return false;
+        exchange *ex = RQ_LIST_ENTRY(gw->arriving.next, exchange, arriving);
+        if (now_ns - ex->started_ns < ARRIVING_MS * UINT64_C(1000000))
+                return false;
+        http_conn *conn = ex->conn;
+        gw->metrics.gateway.slow_clients++;
+        exchange_free(ex);
+        refuse_as_overloaded(gw, conn, true);
+        return true;
 }
 
 /* false: too many are there, and it was answered. */
@@ -57,7 +74,8 @@ static bool new_exchange(gateway *gw, http_conn *conn, const route *r, const par
         exchange *ex;
         /* Who asks how we are is answered also under too much load. */
         bool limited = r->op == OP_EXECUTE || r->op == OP_QUERY || r->op == OP_REQUEST || r->op == OP_SQL;
-        if ((limited && gw->exchanges.used_count >= gw->config->max_inflight) || exchange_new(gw, conn, &ex) < 0) {
+        bool full = limited && gw->exchanges.used_count >= gw->config->max_inflight && !make_room(gw, request->started_ns);
+        if (full || exchange_new(gw, conn, &ex) < 0) {
                 refuse_inflight(gw, conn);
                 return false;
         }
@@ -213,8 +231,10 @@ static void on_body(void *arg, http_conn *conn, rq_bytes piece) {
 static void on_complete(void *arg, http_conn *conn) {
         exchange *ex = http_conn_data(conn);
         (void) arg;
-        if (ex != NULL)
-                api_complete(ex);
+        if (ex == NULL)
+                return;
+        rq_list_remove(&ex->arriving);
+        api_complete(ex);
 }
 
 static void on_drained(void *arg, http_conn *conn) {

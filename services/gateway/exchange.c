@@ -56,6 +56,7 @@ rq_err exchange_new(gateway *gw, http_conn *conn, exchange **ret_exchange) {
                         return RQ_ENOMEM;
                 ex->place = place;
                 rq_list_init(&ex->waiting);
+                rq_list_init(&ex->arriving);
                 pool->places[place] = ex;
         }
         pool->free_count--;
@@ -91,6 +92,7 @@ void exchange_free(exchange *ex) {
                 http_conn_set_data(ex->conn, NULL);
         wheel_cancel(&gw->deadlines, &ex->deadline);
         rq_list_remove(&ex->waiting);
+        rq_list_remove(&ex->arriving);
         if (ex->queued != NULL)
                 ex->queued->waiter = NULL;
         give_back_body(gw, ex->body);
@@ -107,6 +109,7 @@ void exchange_free(exchange *ex) {
         exchange kept = { .place = ex->place, .uses = ex->uses, .text = ex->text, .statements = ex->statements, .groups = ex->groups, .location = ex->location };
         *ex = kept;
         rq_list_init(&ex->waiting);
+        rq_list_init(&ex->arriving);
         pool->free_places[pool->free_count++] = ex->place;
         pool->used_count--;
         gw->metrics.gateway.requests_in_flight = pool->used_count;

@@ -44,7 +44,7 @@ typedef enum exchange_way {
         WAY_QUERY,      /* store: a read that needs none */
 } exchange_way;
 
-/* Of an internal read: the whole result, or what went wrong (status != 200). */
+/* Of an internal request: its result, whole unless result_cut, or what went wrong (status != 200). */
 typedef void exchange_done(exchange *ex, unsigned status, rq_bytes result);
 
 struct exchange {
@@ -59,6 +59,7 @@ struct exchange {
         read_level level;
         wheel_entry deadline;
         rq_list waiting;        /* of gw->waiting, gw->readiness or gw->queue.parked */
+        rq_list arriving;       /* of gw->arriving, while its body comes */
         uint64_t started_ns;
         uint64_t deadline_us;   /* monotonic: the client's patience */
 
@@ -90,6 +91,8 @@ struct exchange {
         exchange_done *done;    /* not NULL: collect, don't answer */
         failure_reason failed_for; /* for done, with a status that isn't 200 */
         failure_outcome failed_how; /* likewise */
+        uint64_t done_index;    /* for done: of the entry, as far as it is known */
+        bool result_cut;        /* for done: text is only the begin of the result */
         struct queued_write *queued; /* EX_QUEUED; it knows this exchange as its waiter */
         uint64_t snapshot_index; /* what the checkpoint must reach */
         void *documents[2];     /* EX_STATUS: json_t of consensus and store */

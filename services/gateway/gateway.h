@@ -32,13 +32,15 @@ enum {
         LINK_WAIT_MS           = 3000,             /* for a service that restarts, before anything was sent */
         LOST_LINK_WAIT_MS      = 10000,            /* for the result of a write whose link to consensus broke */
         STATUS_WAIT_MS         = 1000,
+        ARRIVING_MS            = 1000,             /* a body that takes longer gives way, if there are too many requests */
         DEADLINE_TICK_MS       = 20,
         TIMEOUT_DEFAULT_S      = 30,
         QUEUE_BYTES_MAX        = 64 * 1024 * 1024, /* of queued writes; */
         QUEUE_BATCH_BYTES_MAX  = 4 * 1024 * 1024,  /* of those in one entry; a single one may be larger */
         QUEUE_BATCH_WAIT_S     = 60,   /* for the outcome of a batch */
         QUEUE_PAUSE_MS         = 250,  /* before a batch that was refused is tried again */
-        STOP_WAIT_MS           = 10000,            /* for requests in work, at SIGTERM */
+        STOP_WAIT_MS           = 10000,            /* for requests in work, at SIGTERM; */
+        STOP_LAST_WORDS_MS     = 500,              /* then for clients to take what they are told of it */
         NODE_TEXT_BYTES        = 256,
         GATEWAY_URL_BYTES      = NODE_TEXT_BYTES + 16,
 };
@@ -86,6 +88,7 @@ typedef struct gateway {
         rq_timer tick;
         bool tick_set, stopping;
         rq_list waiting;              /* exchanges that wait for a link */
+        rq_list arriving;             /* data requests whose body comes, the oldest first */
         rq_list readiness;            /* /readyz that wait for the node's state to change */
         queue_state queue;
         uint64_t breaks;              /* of the link to consensus, so far */
@@ -102,6 +105,7 @@ typedef struct gateway {
         void (*on_stopped)(void *arg);
         void *on_stopped_arg;
         bool http_stopped, stopped;   /* no connection is left; on_stopped was called */
+        bool gave_up;                 /* the time for what is queued is over */
 } gateway;
 
 /* service.c */

@@ -135,6 +135,13 @@ static rq_err open_links(gateway *gw) {
 
 static void on_stop_timeout(void *arg) {
         gateway *gw = arg;
+        if (!gw->gave_up) {
+                gw->gave_up = true;
+                if (queue_give_up(gw)) {
+                        rq_timer_set(&gw->stop_timer, STOP_LAST_WORDS_MS * 1000);
+                        return;
+                }
+        }
         rq_log_warning("Stopping with %u requests unanswered", gw->exchanges.used_count);
         gw->on_stopped(gw->on_stopped_arg);
 }
@@ -151,6 +158,7 @@ rq_err gateway_new(rq_loop *loop, const gateway_config *config, int run_dir_fd, 
         gw->started_wall_us = rq_clock_wall_us();
         gw->error_log = (rq_log_limit) { .interval_ms = 10000, .burst = 5 };
         rq_list_init(&gw->waiting);
+        rq_list_init(&gw->arriving);
         rq_list_init(&gw->readiness);
         wheel_init(&gw->deadlines, DEADLINE_TICK_MS * 1000, gw->started_mono_us);
 

@@ -2,13 +2,17 @@
 #include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "config/config.h"
+#include "core/command.h"
+#include "io/report.h"
 #include "log/log.h"
+#include "log/log_fields.h"
 #include "service/service.h"
 #include "supervise.h"
 
@@ -48,6 +52,63 @@ static int become(const char *program, char **argv) {
         return RQ_EXIT_FAILURE;
 }
 
+/* With --check-config before the words of argv; the caller frees it. */
+static char **with_check_config(char **argv) {
+        size_t count = 0;
+        while (argv[count] != NULL)
+                count++;
+        char **words = calloc(count + 2, sizeof *words);
+        if (words == NULL)
+                return NULL;
+        words[0] = argv[0];
+        words[1] = (char *) (uintptr_t) "--check-config";
+        memcpy(words + 2, argv + 1, (count - 1) * sizeof *words);
+        return words;
+}
+
+/* What a file says wrong shows before a service has founded a cluster, not after. A file that changes in
+ * between, and one that isn't there any more at a restart, the service itself refuses. */
+static rq_err check_files(const rq_config *config, char **argv, const char *bin_dir) {
+        if (!rq_config_names_files(config))
+                return RQ_OK;
+        RQ_CLEANUP(rq_freep) char **words = with_check_config(argv);
+        return words != NULL ? supervisor_check(words, bin_dir) : RQ_ENOMEM;
+}
+
+static bool is_folder(const char *path) {
+        struct stat st;
+        return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static int refuse_word(const char *word, const char *advice) {
+        rq_log_open("rqd", RQ_LOG_PLAIN, LOG_INFO);
+        rq_log_event(LOG_ERR, RQ_MSG_BAD_CONFIG, "\"%s\" is no command of rqd, and there is no folder of that name: %s (a node in a new folder of that name: rqd ./%s)", word, advice, word);
+        return RQ_EXIT_CONFIG;
+}
+
+/* Is the last word a data directory that is more likely a command behind flags? */
+static bool is_wrong_data_dir(const rq_config *config, int argc, char **argv, const char **ret_advice) {
+        const char *word = argv[argc - 1], *before = argc > 2 ? argv[argc - 2] : "";
+        if (argc < 2 || strcmp(rq_config_string(config, "data-dir"), word) != 0 || strcmp(before + strspn(before, "-"), "data-dir") == 0)
+                return false;
+        const command_kind kind = command_of(word, ret_advice);
+        if (kind != COMMAND_NONE && kind != COMMAND_WRONG)
+                *ret_advice = "a command comes before all flags";
+        return kind != COMMAND_NONE && !is_folder(word);
+}
+
+/* Not being able to is no reason not to run. */
+static void write_config(const rq_config *config, int run_dir_fd) {
+        RQ_CLEANUP(rq_buf_done) rq_buf text = {0};
+        rq_err r = rq_buf_append_text(&text, "# what rqd was started with last, for rqd doctor\n");
+        if (r >= 0)
+                r = rq_config_text(config, &text);
+        if (r >= 0)
+                r = report_write_config(run_dir_fd, rq_buf_bytes(&text));
+        if (r < 0)
+                (void) rq_log_error(r, "Cannot write %s/rqd.conf", rq_config_run_dir(config));
+}
+
 static int run(const rq_config *config, char **argv) {
         RQ_CLEANUP(rq_closep) int data_fd = -1, lock_fd = -1, run_dir_fd = -1;
         RQ_CLEANUP(supervisor_freep) supervisor *s = NULL;
@@ -55,11 +116,17 @@ static int run(const rq_config *config, char **argv) {
         const char *data_dir = rq_config_data_dir(config);
         rq_err r = own_folder(bin_dir, sizeof bin_dir);
         if (r == RQ_OK)
+                r = check_files(config, argv, bin_dir);
+        if (r == RQ_ECONFIG)
+                return RQ_EXIT_CONFIG;
+        if (r == RQ_OK)
                 r = rq_folder_open(data_dir, &data_fd);
         if (r == RQ_OK) /* at once: two launchers on one folder are an operator's mistake */
                 r = rq_folder_lock(data_fd, "rqd.lock", data_dir, 0, &lock_fd);
         if (r == RQ_OK)
                 r = rq_folder_open(rq_config_run_dir(config), &run_dir_fd);
+        if (r == RQ_OK)
+                write_config(config, run_dir_fd);
         if (r == RQ_OK)
                 r = supervisor_new(config, argv, bin_dir, run_dir_fd, &s);
         return r == RQ_OK ? supervisor_run(s) : RQ_EXIT_FAILURE;
@@ -67,15 +134,26 @@ static int run(const rq_config *config, char **argv) {
 
 int main(int argc, char **argv) {
         RQ_CLEANUP(config_freep) rq_config *config = NULL;
+        static char help[] = "--help", version[] = "--version";
+        const char *advice = "";
         int exit_code;
 
-        if (argc > 1 && strcmp(argv[1], "doctor") == 0)
+        command_kind kind = argc > 1 && argv[1][0] != '-' ? command_of(argv[1], &advice) : COMMAND_NONE;
+        if (kind > COMMAND_RECOVER && is_folder(argv[1]))
+                kind = COMMAND_NONE;
+        if (kind == COMMAND_DOCTOR)
                 return become("rqd-doctor", argv + 1);
         (void) umask(0077);
-        if (argc > 1 && strcmp(argv[1], "recover") == 0)
+        if (kind == COMMAND_RECOVER)
                 return become("rq-consensus", argv);
+        if (kind == COMMAND_WRONG)
+                return refuse_word(argv[1], advice);
+        if (kind == COMMAND_HELP || kind == COMMAND_VERSION)
+                argv[1] = kind == COMMAND_HELP ? help : version;
         (void) mallopt(M_ARENA_MAX, 1);
         if (!rq_program_configure("rqd", argc, argv, check_services, &config, &exit_code))
                 return exit_code;
+        if (is_wrong_data_dir(config, argc, argv, &advice))
+                return refuse_word(argv[argc - 1], advice);
         return run(config, argv);
 }

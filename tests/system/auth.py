@@ -242,6 +242,34 @@ def guessing(b):
     check(counters.get("auth_ok", 0) > 0 and counters.get("auth_fail", 0) >= 30, "counted: %s" % counters)
 
 
+def flood(b):
+    """Wrong passwords for names that come up once, from many addresses: hashes are slow, places are few."""
+    check = b.tally.check
+    b.write([dict(USERS[0], password=crypt.crypt("hunter2", crypt.mksalt(crypt.METHOD_SHA512, rounds=150000)))] + USERS[1:])
+    before = b.log().count("Users were read again: 6")
+    send_signal(b.node.root_proc(), signal.SIGHUP)
+    deadline = time.monotonic() + LONG
+    while b.log().count("Users were read again: 6") == before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    check(b.status(ANN) == 200, "ann before")
+    sockets, statuses = [], []
+    try:
+        for n in range(120):
+            s = socket.create_connection((b.node.host, b.node.http_port), LONG, ("127.0.0.%d" % (2 + n % 15), 0))
+            credentials = basic("nobody%d" % n, "guess")["Authorization"]
+            s.sendall(("GET /db/query?q=SELECT%%201 HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n\r\n" % credentials).encode())
+            sockets.append(s)
+        check(b.status(basic("cat", "tr0ub4dor"), "/db/query?q=SELECT%201") == 200, "amid a flood: a right password, not remembered, from where one came before")
+        check(b.status(ANN) == 200, "amid a flood: a remembered password")
+        for s in sockets:
+            s.settimeout(LONG)
+            statuses.append(s.recv(100)[9:12])
+    finally:
+        for s in sockets:
+            s.close()
+    check(set(statuses) == {b"401", b"503"}, "a flood of wrong passwords: %s" % sorted(set(statuses)))
+
+
 def cors(b):
     client = b.node.client(LONG)
     for target in ("/db/query", "*", "/nothing?timeout=x"):
@@ -295,11 +323,12 @@ def start_refused(b):
         b.tally.check(run.returncode == 78 and 'entry 1 (ann): there is no permission "qeury"; there are all, execute' in text,
                       "%s: %d %r" % (more, run.returncode, text[-400:]))
         b.tally.check("letmein" not in text, "a password in a message")
+        b.tally.check(not os.path.exists(os.path.join(b.node.work_dir, "other")), "a node was founded before the file was read")
     run = subprocess.run([b.args.rqd, "--check-config", "-auth", b.users, os.path.join(b.node.work_dir, "other")], capture_output=True, text=True, timeout=120)
     b.tally.check(run.returncode == 0, "--check-config of a good file: %r" % (run.stdout + run.stderr))
 
 
-GROUPS = [permissions, hashes, pipelined, reload, cors, unix_socket, guessing, start_refused]
+GROUPS = [permissions, hashes, pipelined, reload, flood, cors, unix_socket, guessing, start_refused]
 
 
 def main():

@@ -160,10 +160,10 @@ class Bench:
         with open(self.node.log_path, encoding="utf-8", errors="replace") as f:
             return f.read()
 
-    def run(self, *flags, env=None):
+    def run(self, *flags, env=None, cwd=None):
         """rqd to its end, with other flags; (code, stdout, stderr, seconds)."""
         begin = time.monotonic()
-        done = subprocess.run([self.rqd, *flags], capture_output=True, text=True, timeout=20,
+        done = subprocess.run([self.rqd, *flags], capture_output=True, text=True, timeout=20, cwd=cwd,
                               env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL)
         return done.returncode, done.stdout, done.stderr, time.monotonic() - begin
 
@@ -367,6 +367,16 @@ def check_command_line(bench, tally):
     tally.check(code == 78 and "did you mean -http-addr?" in err, "a misspelled flag: %r" % err)
     code, out, err, _ = bench.run("-fk", data, env={"RQ_HTTP_ADRR": "x:1"})
     tally.check(code == 78 and "RQ_HTTP_ADRR" in err, "a misspelled variable: %r" % err)
+    folder = os.path.dirname(data)
+    for words, advice in ((["Doctor"], "did you mean rqd doctor?"), (["recovr", data], "did you mean rqd recover?"), (["status"], "/status"),
+                          (["-http-addr", "localhost:1", "Help"], "did you mean rqd help?"), (["-fk", "doctor"], "a command comes before all flags")):
+        code, out, err, _ = bench.run(*words, cwd=folder)
+        tally.check(code == 78 and advice in err and "is no command of rqd" in err, "rqd %s: %d %r" % (" ".join(words), code, err))
+        tally.check(not os.path.exists(os.path.join(folder, words[-1])) or words[-1] == data, "rqd %s has made a folder" % " ".join(words))
+    code, out, err, _ = bench.run("help")
+    tally.check(code == 0 and out.startswith("Usage: rqd") and "rqd recover" in out and "-http-addr" in out, "rqd help: %d %r" % (code, out[:200]))
+    code, out, err, _ = bench.run("version")
+    tally.check(code == 0 and out.startswith("rqd "), "rqd version: %d %r" % (code, out))
     code, out, err, _ = bench.run("--check-config", data)
     tally.check((code, out) == (0, "configuration is valid\n"), "--check-config: %d %r %r" % (code, out, err))
     for verdict, expected in ((78, 78), (1, 1)):    # of a service, which looks at the files that it reads

@@ -330,11 +330,12 @@ def removing(c):
     down.command, rejoin = command, down.command
     down.start()
     wait_for("it is told", LONG, lambda: "was removed from the cluster" in log_of(down))
-    own = raft_state(down)["term"]
+    own = wait_for("its status tells the term", LONG, lambda: (raft_state(down) or {}).get("term"))
     c.stays("a removed node makes no election", 3.0, lambda: raft_state(leader)["term"] == before and raft_state(leader)["state"] == "Leader" and
             raft_state(down)["term"] == own)
     write(up, "undisturbed")
     c.check((raft_state(down) or {}).get("removed") is True, "its status doesn't say so")
+    c.check((raft_state(down) or {}).get("state") == "Removed", "its state is %s" % (raft_state(down) or {}).get("state"))
     try:
         write(down, "wrong", 10.0, "timeout=1s")
         c.check(False, "a removed node takes writes")

@@ -39,6 +39,7 @@ void queue_accept(exchange *ex);        /* its statements are complete */
 void queue_on_deadline(exchange *ex);   /* EX_PARKED, EX_QUEUED */
 void queue_on_node_state(gateway *gw);
 void queue_stop(gateway *gw);           /* from now on nothing waits for company */
+bool queue_give_up(gateway *gw);        /* tells those who wait that it ends before their write was made; false: nobody did */
 /* Before a hand-over: stepdown_on_flushed() is called when what is queued now has
  * been made, or the patience is over. false: nothing is queued. */
 bool queue_flush_before(exchange *ex, uint64_t patience_us);

@@ -1,9 +1,12 @@
 /* GET /db/backup: a copy of the database as the store makes it, passed on as it
  * comes; compressed here if that is asked for. */
+#include <stdlib.h>
+
 #include "api/api.h"
 #include "backend.h"
+#include "base/cleanup.h"
 #include "io/gzip.h"
-#include "io/wire.h"
+#include "store.pb-c.h"
 
 enum { PATIENCE_US = 3600 * 1000 * 1000LL }; /* until the first byte, without `timeout`: a vacuumed copy is made before it */
 
@@ -12,15 +15,12 @@ static const char *format_problem(const params *p) {
         return named && p->vacuum ? "invalid backup format" : NULL;
 }
 
-/* Backup.Format of proto/store.proto */
-typedef enum backup_format { BACKUP_BINARY = 0, BACKUP_DELETE = 1, BACKUP_VACUUM = 2, BACKUP_SQL = 3 } backup_format;
-
-static backup_format format_of(const params *p) {
+static Rq__Backup__Format format_of(const params *p) {
         if (rq_bytes_equal(p->fmt, rq_bytes_text("sql")))
-                return BACKUP_SQL;
+                return RQ__BACKUP__FORMAT__SQL;
         if (rq_bytes_equal(p->fmt, rq_bytes_text("delete")))
-                return BACKUP_DELETE;
-        return p->vacuum ? BACKUP_VACUUM : BACKUP_BINARY; /* what isn't known, too */
+                return RQ__BACKUP__FORMAT__DELETE;
+        return p->vacuum ? RQ__BACKUP__FORMAT__VACUUM : RQ__BACKUP__FORMAT__BINARY; /* what isn't known, too */
 }
 
 static rq_bytes trimmed(rq_bytes name) {
@@ -31,25 +31,37 @@ static rq_bytes trimmed(rq_bytes name) {
         return name;
 }
 
-/* Backup: format 1, tables 2. */
-static rq_err put_backup(rq_buf *out, const params *p) {
-        /* Never more than the parameter's own bytes and a length for each comma. */
-        rq_err r = rq_buf_reserve(out, 2 + (p->tables.size + 1) * (2 + WIRE_VARINT_BYTES_MAX));
-        if (r < 0)
-                return r;
-        uint8_t *to = out->data + out->size;
-        *to++ = wire_small_tag(1, WIRE_VARINT);
-        *to++ = (uint8_t) format_of(p);
-        for (rq_bytes rest = p->tables; rest.size > 0;) {
+/* Names between commas, borrowed; there is room for one more than there are commas. */
+static size_t split_tables(rq_bytes text, ProtobufCBinaryData *names) {
+        size_t count = 0;
+        for (rq_bytes rest = text; rest.size > 0;) {
                 const uint8_t *comma = memchr(rest.data, ',', rest.size);
                 size_t size = comma != NULL ? (size_t) (comma - rest.data) : rest.size;
                 rq_bytes name = trimmed(rq_bytes_of(rest.data, size));
-                to = wire_put_bytes(to, 2, name.data, name.size);
+                if (name.size > 0)
+                        names[count++] = (ProtobufCBinaryData) { .data = (uint8_t *) (uintptr_t) name.data, .len = name.size };
                 size += comma != NULL;
                 rest = rq_bytes_of(rest.data + size, rest.size - size);
         }
-        out->size = (size_t) (to - out->data);
-        return RQ_OK;
+        return count;
+}
+
+static rq_err put_backup(rq_buf *out, const params *p) {
+        Rq__Backup backup = RQ__BACKUP__INIT;
+        size_t commas = 0;
+        for (size_t i = 0; i < p->tables.size; i++)
+                commas += p->tables.data[i] == ',';
+        RQ_CLEANUP(rq_freep) ProtobufCBinaryData *names = calloc(commas + 1, sizeof *names);
+        if (names == NULL)
+                return RQ_ENOMEM;
+        backup.format = format_of(p);
+        backup.n_tables = split_tables(p->tables, names);
+        backup.tables = names;
+        size_t size = rq__backup__get_packed_size(&backup);
+        rq_err r = rq_buf_reserve(out, size);
+        if (r >= 0)
+                out->size += rq__backup__pack(&backup, out->data + out->size);
+        return r;
 }
 
 void backup_complete(exchange *ex) {
@@ -73,7 +85,7 @@ void backup_complete(exchange *ex) {
                 return;
         }
         ex->is_file = true;
-        ex->file_type = format_of(p) == BACKUP_SQL ? "application/sql" : "application/octet-stream";
+        ex->file_type = format_of(p) == RQ__BACKUP__FORMAT__SQL ? "application/sql" : "application/octet-stream";
         if (!p->has_timeout)
                 ex->deadline_us = ex->started_ns / 1000 + PATIENCE_US;
         backend_start(ex);

@@ -53,6 +53,8 @@ void data_begin(exchange *ex) {
                 return;
         }
         ex->wants_body = true;
+        if (request->has_body)
+                rq_list_append(&ex->gw->arriving, &ex->arriving);
         ex->is_text = ex->route->op != OP_SQL && is_text_type(request->content_type);
         if (ex->is_text)
                 return;

@@ -182,8 +182,18 @@ static void on_answer(load *l, char kind, rq_bytes rest) {
         fail(l, kind == ANSWER_REFUSED ? 503 : 400, text);
 }
 
+/* It was done; what came of it is more than is held, or memory was short. */
+static void tell_without_result(load *l, uint64_t index) {
+        char text[128];
+        (void) snprintf(text, sizeof text, "committed at index %llu, but the result is too large to be told; do not send it again", (unsigned long long) index);
+        answer_text(l, 500, text);
+        load_free(l);
+}
+
 static void on_sent(exchange *ex, unsigned status, rq_bytes result) {
         load *l = ex->load;
+        bool cut = status == 200 && ex->result_cut;
+        uint64_t index = ex->done_index;
         RQ_CLEANUP(rq_buf_done) rq_buf answer = RQ_TAKE(ex->text, (rq_buf) {0});
         char text[FAILURE_TEXT_BYTES];
         (void) snprintf(text, sizeof text, "%.*s", (int) result.size, (const char *) result.data);
@@ -196,7 +206,9 @@ static void on_sent(exchange *ex, unsigned status, rq_bytes result) {
                 return;
         }
         l->number++;
-        if (answer.size > 0)
+        if (cut && (answer.size == 0 || answer.data[0] == ANSWER_JSON))
+                tell_without_result(l, index);
+        else if (answer.size > 0)
                 on_answer(l, (char) answer.data[0], rq_bytes_of(answer.data + 1, answer.size - 1));
         else if (l->last_sent)
                 succeed(l, (rq_bytes) {0});

@@ -88,18 +88,45 @@ static void answer_late(exchange *ex) {
         api_answer_text(ex, 408, "queue wait timeout");
 }
 
-/* A waiter's write has ended. */
-static void tell_waiter(exchange *ex, uint64_t sequence, rq_bytes error, bool unknown) {
-        ex->queued = NULL;
-        if (ex->route->op == OP_LEADER)
-                stepdown_on_flushed(ex);
-        else if (unknown)
-                api_answer_text(ex, 504, "the outcome is unknown: the queued write may or may not be carried out");
-        else
-                answer_queued(ex, sequence, error);
-}
-
 /* --- batches ---------------------------------------------------------------- */
+
+typedef enum batch_end_kind {
+        BATCH_DONE,              /* answer: of the store, a result for each write */
+        BATCH_LOST,              /* in the log at index, and no result will come */
+        BATCH_REFUSED,           /* not made, for why, and never will be; one write */
+        BATCH_UNKNOWN,
+} batch_end_kind;
+
+typedef struct batch_end {
+        batch_end_kind kind;
+        rq_bytes answer;
+        uint64_t index;
+        unsigned status;         /* BATCH_REFUSED, */
+        char why[FAILURE_TEXT_BYTES];
+} batch_end;
+
+/* A waiter's write has ended. error: of a statement; empty: none failed. */
+static void tell_waiter(exchange *ex, uint64_t sequence, const batch_end *end, rq_bytes error) {
+        ex->queued = NULL;
+        if (ex->route->op == OP_LEADER) {
+                stepdown_on_flushed(ex);
+                return;
+        }
+        switch (end->kind) {
+        case BATCH_DONE:
+                answer_queued(ex, sequence, error);
+                return;
+        case BATCH_LOST:
+                backend_on_failed(ex, &(failure) { .outcome = FAILED_COMMITTED, .index = end->index });
+                return;
+        case BATCH_REFUSED:
+                api_answer_text(ex, end->status, end->why);
+                return;
+        case BATCH_UNKNOWN:
+                api_answer_text(ex, 504, "the outcome is unknown: the queued write may or may not be carried out");
+                return;
+        }
+}
 
 static void log_failure(gateway *gw, uint64_t sequence, rq_bytes error) {
         char text[256];
@@ -109,36 +136,60 @@ static void log_failure(gateway *gw, uint64_t sequence, rq_bytes error) {
         gateway_log_error(gw, text);
 }
 
-/* Their batch has ended; answer: of the store, empty: there is none. */
-static void end_writes(gateway *gw, rq_bytes answer, bool unknown) {
+static void log_lost_results(gateway *gw, uint64_t from_sequence, size_t count, uint64_t index) {
+        char text[192];
+        (void) snprintf(text, sizeof text, "The results of %zu queued writes from %llu on are lost: they were made, at index %llu; whether a statement failed is unknown",
+                        count, (unsigned long long) from_sequence, (unsigned long long) index);
+        gateway_log_error(gw, text);
+}
+
+static void count_end(gateway *gw, const queued_write *w, batch_end_kind kind, rq_bytes error) {
+        if (kind == BATCH_DONE || kind == BATCH_LOST) {
+                gw->metrics.queue.objects_tx++;
+                gw->metrics.http.queued_executions_num_stmts_tx += w->statement_count;
+        }
+        if (kind == BATCH_LOST || kind == BATCH_UNKNOWN)
+                gw->metrics.http.queued_executions_unknown_error++;
+        else if (kind == BATCH_REFUSED)
+                gw->metrics.http.queued_executions_failed++;
+        else if (error.size > 0)
+                log_failure(gw, w->sequence, error);
+        else
+                gw->metrics.http.queued_executions_ok++;
+}
+
+/* Their batch has ended. Behind a result that can't be read, none can: those are lost. */
+static void end_writes(gateway *gw, const batch_end *how) {
         write_queue *q = &gw->queue.writes;
-        size_t at = 0;
+        const batch_end done = { .kind = BATCH_DONE };
+        batch_end end = *how;
+        size_t at = 0, lost_count = 0;
+        uint64_t lost_from = 0;
         for (queued_write *w; (w = write_queue_next_ended(q)) != NULL;) {
                 rq_bytes error = {0};
                 exchange *waiter = w->waiter;
-                if (w->statement_count > 0 && !unknown) {
-                        (void) write_queue_next_result(answer, &at, &error);
-                        gw->metrics.queue.objects_tx++;
-                        gw->metrics.http.queued_executions_num_stmts_tx += w->statement_count;
-                        if (error.size > 0)
-                                log_failure(gw, w->sequence, error);
-                        else
-                                gw->metrics.http.queued_executions_ok++;
+                bool mark = w->statement_count == 0;
+                if (!mark) {
+                        if (end.kind == BATCH_DONE && !write_queue_next_result(end.answer, &at, &error))
+                                end.kind = BATCH_LOST;
+                        if (end.kind == BATCH_LOST && lost_count++ == 0)
+                                lost_from = w->sequence;
+                        count_end(gw, w, end.kind, error);
                 }
                 if (waiter != NULL)
-                        tell_waiter(waiter, w->sequence, error, unknown && w->statement_count > 0);
+                        tell_waiter(waiter, w->sequence, mark ? &done : &end, error);
                 write_queue_free_write(w);
         }
+        if (lost_count > 0)
+                log_lost_results(gw, lost_from, lost_count, end.index);
 }
 
 static void give_up(gateway *gw) {
         char text[192];
-        size_t count = gw->queue.writes.in_flight_count;
-        gw->metrics.http.queued_executions_unknown_error += count;
-        (void) snprintf(text, sizeof text, "The outcome of %zu queued writes from %llu on is unknown: they are not sent again", count,
-                        (unsigned long long) gw->queue.writes.done_sequence + 1);
+        (void) snprintf(text, sizeof text, "The outcome of %zu queued writes from %llu on is unknown: they are not sent again",
+                        gw->queue.writes.in_flight_count, (unsigned long long) gw->queue.writes.done_sequence + 1);
         gateway_log_error(gw, text);
-        end_writes(gw, (rq_bytes) {0}, true);
+        end_writes(gw, &(batch_end) { .kind = BATCH_UNKNOWN });
 }
 
 static void try_again(gateway *gw, bool alone) {
@@ -148,13 +199,14 @@ static void try_again(gateway *gw, bool alone) {
 }
 
 /* One that is refused alone: no other node, and no later time, would take it. */
-static void drop_refused(gateway *gw, rq_bytes why) {
+static void drop_refused(gateway *gw, unsigned status, rq_bytes why) {
         char text[256];
-        gw->metrics.http.queued_executions_failed++;
+        batch_end end = { .kind = BATCH_REFUSED, .status = status };
         (void) snprintf(text, sizeof text, "Queued write %llu is refused: %.*s", (unsigned long long) gw->queue.writes.done_sequence + 1,
                         why.size > 160 ? 160 : (int) why.size, (const char *) why.data);
         gateway_log_error(gw, text);
-        end_writes(gw, rq_bytes_text("{\"results\":[{\"error\":\"refused\"}"), false);
+        (void) snprintf(end.why, sizeof end.why, "%.*s", why.size < sizeof end.why ? (int) why.size : (int) sizeof end.why - 1, (const char *) why.data);
+        end_writes(gw, &end);
 }
 
 static void on_batch_done(exchange *ex, unsigned status, rq_bytes result) {
@@ -162,13 +214,13 @@ static void on_batch_done(exchange *ex, unsigned status, rq_bytes result) {
         bool single = gw->queue.writes.in_flight_count == 1;
         gw->queue.batch = NULL;
         if (status == 200)
-                end_writes(gw, result, false);
+                end_writes(gw, &(batch_end) { .kind = BATCH_DONE, .answer = result, .index = ex->done_index });
         else if (ex->failed_how == FAILED_COMMITTED)
-                end_writes(gw, (rq_bytes) {0}, false);
+                end_writes(gw, &(batch_end) { .kind = BATCH_LOST, .index = ex->done_index });
         else if (ex->failed_how == FAILED_UNKNOWN)
                 give_up(gw);
         else if (ex->failed_for == FAILED_INVALID && single)
-                drop_refused(gw, result);
+                drop_refused(gw, status, result);
         else
                 try_again(gw, ex->failed_for == FAILED_INVALID);
         exchange_free(ex);
@@ -205,7 +257,7 @@ static void send_batch(gateway *gw) {
                 if (r < 0)
                         try_again(gw, false);
                 else
-                        end_writes(gw, (rq_bytes) {0}, false);
+                        end_writes(gw, &(batch_end) { .kind = BATCH_DONE });
                 return;
         }
         gw->queue.batch = ex;
@@ -348,6 +400,28 @@ void queue_stop(gateway *gw) {
         gw->queue.timer_set = false;
         run(gw);
         gateway_look_stopped(gw);
+}
+
+/* Those that are on their way may still be made; a later process knows of none of them. */
+bool queue_give_up(gateway *gw) {
+        const write_queue *q = &gw->queue.writes;
+        const failure stopping = { .outcome = FAILED_REFUSED, .reason = FAILED_STOPPING };
+        bool told = false;
+        exchange *ex;
+        for (uint32_t cursor = 0; (ex = exchange_next(&gw->exchanges, &cursor)) != NULL;) {
+                if (ex->conn == NULL || (ex->state != EX_PARKED && ex->state != EX_QUEUED) || ex->route->op == OP_LEADER)
+                        continue;
+                told = true;
+                if (ex->state == EX_PARKED)
+                        backend_on_failed(ex, &stopping);
+                else if (ex->queued->statement_count == 0)
+                        api_answer_text(ex, 503, "the node is stopping: queued writes that were accepted before were not made, and are lost");
+                else if (write_queue_is_in_flight(q, ex->queued))
+                        api_answer_text(ex, 504, "the outcome is unknown: the node is stopping, the queued write may or may not be carried out");
+                else
+                        backend_on_failed(ex, &stopping);
+        }
+        return told;
 }
 
 /* --- for /status ------------------------------------------------------------------ */

@@ -81,6 +81,11 @@ size_t write_queue_take(write_queue *q) {
         return q->in_flight_count;
 }
 
+/* What is on its way was taken from the front, in order. */
+bool write_queue_is_in_flight(const write_queue *q, const queued_write *write) {
+        return q->in_flight_count > 0 && write->sequence <= RQ_LIST_ENTRY(q->in_flight.prev, queued_write, node)->sequence;
+}
+
 void write_queue_put_back(write_queue *q, bool alone) {
         if (alone && !rq_list_empty(&q->in_flight))
                 q->alone_to = RQ_LIST_ENTRY(q->in_flight.prev, queued_write, node)->sequence;

@@ -62,6 +62,9 @@ uint64_t write_queue_due_us(const write_queue *q);
  * q->in_flight, in order. There must be none on its way. Returns how many. */
 size_t write_queue_take(write_queue *q);
 
+/* Is it in the batch that is on its way? */
+bool write_queue_is_in_flight(const write_queue *q, const queued_write *write);
+
 /* The batch did not happen, and may be tried again: it waits, as if never taken.
  * alone: one write at a time. */
 void write_queue_put_back(write_queue *q, bool alone);

@@ -11,6 +11,7 @@ enum { HEAD_BYTES_MAX = 768 }; /* without the server's own lines and Location */
 static const char *reason_of(unsigned status) {
         switch (status) {
         case 200: return "OK";
+        case 204: return "No Content";
         case 301: return "Moved Permanently";
         case 302: return "Found";
         case 400: return "Bad Request";

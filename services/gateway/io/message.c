@@ -106,7 +106,7 @@ rq_err message_send_chunk(ipc_link *link, const message_chunk *c) {
 /* --- READ, QUERY ------------------------------------------------------------ */
 
 static size_t query_room(const message_query *q) {
-        return FIXED_BYTES_MAX + statements_size(q->statements, STATEMENTS_OF_QUERY) + q->backup.size + WIRE_VARINT_BYTES_MAX;
+        return FIXED_BYTES_MAX + statements_size(q->statements, STATEMENTS_OF_QUERY) + q->backup.size + 2 * WIRE_VARINT_BYTES_MAX;
 }
 
 /* Query: statements 1, transaction 2, render 3, db_timeout_us 4, request_mode 5, min_index 6, credit_bytes 7, timeout_us 8,
@@ -121,7 +121,8 @@ static uint8_t *put_query(uint8_t *p, const message_query *q) {
         p = wire_put_number(p, 7, q->credit_bytes);
         p = wire_put_number(p, 9, q->max_rows);
         p = wire_put_number(p, 10, q->max_bytes);
-        p = wire_put_bytes(p, 11, q->backup.data, q->backup.size);
+        if (q->is_backup)
+                p = wire_put_message(p, 11, q->backup);
         return wire_put_number(p, 8, q->timeout_us);
 }
 

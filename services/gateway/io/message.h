@@ -44,7 +44,8 @@ typedef struct message_query {     /* the Query of READ and QUERY */
         uint64_t db_timeout_us, min_index, credit_bytes, timeout_us, max_rows, max_bytes;
         uint64_t freshness_us;     /* READ only; 0: none */
         bool freshness_strict;
-        rq_bytes backup;           /* an encoded Backup, which names its format also if it is 0; empty: none */
+        bool is_backup;            /* instead of statements: */
+        rq_bytes backup;           /* an encoded Backup, empty if it has the default of everything */
 } message_query;
 
 /* level: number of ReadLevel. Errors: as ipc_link_reserve(); RQ_ETOOBIG also

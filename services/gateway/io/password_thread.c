@@ -19,7 +19,7 @@ struct password_thread {
         pthread_t thread;
         pthread_mutex_t lock;     /* of what follows, up to stop */
         pthread_cond_t wanted;
-        rq_list todo, done;
+        rq_list first, todo, done; /* first: of todo, in front */
         bool stop;
         bool running;             /* the loop's from here on */
         size_t count;
@@ -45,7 +45,7 @@ static void *work(void *arg) {
         password_thread *t = arg;
         (void) pthread_mutex_lock(&t->lock);
         while (!t->stop) {
-                job *j = first_of(&t->todo);
+                job *j = first_of(rq_list_empty(&t->first) ? &t->todo : &t->first);
                 if (j == NULL) {
                         (void) pthread_cond_wait(&t->wanted, &t->lock);
                         continue;
@@ -80,6 +80,7 @@ rq_err password_thread_new(rq_loop *loop, void (*on_checked)(void *arg, uint64_t
         password_thread *t = calloc(1, sizeof *t);
         if (t == NULL)
                 return RQ_ENOMEM;
+        rq_list_init(&t->first);
         rq_list_init(&t->todo);
         rq_list_init(&t->done);
         t->on_checked = on_checked;
@@ -114,7 +115,7 @@ password_thread *password_thread_free(password_thread *t) {
                 (void) pthread_mutex_unlock(&t->lock);
                 (void) pthread_join(t->thread, NULL);
         }
-        for (job *j; (j = first_of(&t->todo)) != NULL || (j = first_of(&t->done)) != NULL;)
+        for (job *j; (j = first_of(&t->first)) != NULL || (j = first_of(&t->todo)) != NULL || (j = first_of(&t->done)) != NULL;)
                 job_free(j);
         rq_wake_done(&t->wake);
         (void) pthread_cond_destroy(&t->wanted);
@@ -123,7 +124,7 @@ password_thread *password_thread_free(password_thread *t) {
         return NULL;
 }
 
-rq_err password_thread_check(password_thread *t, uint64_t id, const char *hash, rq_bytes password) {
+rq_err password_thread_check(password_thread *t, uint64_t id, const char *hash, rq_bytes password, bool first) {
         size_t hash_bytes = strlen(hash) + 1;
         if (t->count >= PASSWORD_JOBS_MAX)
                 return RQ_EFULL;
@@ -136,7 +137,7 @@ rq_err password_thread_check(password_thread *t, uint64_t id, const char *hash, 
                 memcpy(j->text + hash_bytes, password.data, password.size);
         t->count++;
         (void) pthread_mutex_lock(&t->lock);
-        rq_list_append(&t->todo, &j->node);
+        rq_list_append(first ? &t->first : &t->todo, &j->node);
         (void) pthread_cond_signal(&t->wanted);
         (void) pthread_mutex_unlock(&t->lock);
         return RQ_OK;

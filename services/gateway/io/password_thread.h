@@ -14,14 +14,14 @@ enum { PASSWORD_JOBS_MAX = 64 };
 
 typedef struct password_thread password_thread;
 
-/* on_checked: once for each job, in the order of the jobs. Errors: RQ_ENOMEM, or what
+/* on_checked: once for each job. Errors: RQ_ENOMEM, or what
  * the kernel says. */
 rq_err password_thread_new(rq_loop *loop, void (*on_checked)(void *arg, uint64_t job, bool fits), void *arg, password_thread **ret_thread);
 
 /* Accepts NULL, returns it. Jobs that are not done are given up; the one at hand is waited for. */
 password_thread *password_thread_free(password_thread *thread);
 
-/* Both texts are copied, and wiped when it is done. Errors: RQ_EFULL, RQ_ENOMEM. */
-rq_err password_thread_check(password_thread *thread, uint64_t job, const char *hash, rq_bytes password);
+/* first: before those that are not. Both texts are copied, and wiped when it is done. Errors: RQ_EFULL, RQ_ENOMEM. */
+rq_err password_thread_check(password_thread *thread, uint64_t job, const char *hash, rq_bytes password, bool first);
 
 #endif

@@ -13,6 +13,8 @@
 
 enum {
         OUT_IDLE_BYTES_MAX = 16 * 1024, /* kept by a connection with nothing to send */
+        READS_A_TURN       = 64,        /* records of one connection, however short they are */
+        KEY_UPDATES_MAX    = 32,        /* without a byte of data between them: OpenSSL would take them without end */
         HANDSHAKE_STEPS    = 4,         /* in a turn of the loop: a flood of them delays handshakes, and hardly anything else */
         TLS_HANDSHAKE_BYTE = 22,        /* of the first record (RFC 8446, 5.1); no method of HTTP begins so */
 };
@@ -57,6 +59,17 @@ static rq_err explain(transport *t, int n) {
         }
 }
 
+/* TLS 1.3: a client may change keys as it likes, and SSL_read() goes on with that for as long as
+ * more comes. Who does nothing else has ended its side, as far as we are concerned. */
+static void on_tls_message(int is_written, int version, int type, const void *data, size_t size, SSL *ssl, void *arg) {
+        transport *t = arg;
+        (void) version;
+        if (is_written || type != SSL3_RT_HANDSHAKE || size == 0 || *(const uint8_t *) data != SSL3_MT_KEY_UPDATE)
+                return;
+        if (++t->key_updates > KEY_UPDATES_MAX)
+                SSL_set_shutdown(ssl, SSL_RECEIVED_SHUTDOWN);
+}
+
 static rq_err begin_tls(transport *t) {
         rq_err r = rq_tls_accept(t->shared->tls, &t->ssl);
         if (r < 0)
@@ -64,6 +77,8 @@ static rq_err begin_tls(transport *t) {
         /* An idle connection keeps no buffers, and output may move between two tries. */
         (void) SSL_set_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
         SSL_set_read_ahead(t->ssl, 1); /* a record, often a request, with one system call */
+        SSL_set_msg_callback(t->ssl, on_tls_message);
+        SSL_set_msg_callback_arg(t->ssl, t);
         if (SSL_set_fd(t->ssl, t->fd) != 1)
                 return RQ_EPIPE;
         t->state = TRANSPORT_HANDSHAKE;
@@ -101,8 +116,10 @@ static rq_err shake_hands(transport *t) {
 
 static rq_err read_tls(transport *t, uint8_t *data, size_t size, size_t *ret_size) {
         size_t have = 0;
+        int reads = 0;
+        bool more = true;
         ERR_clear_error();
-        do {
+        for (; more && have < size && reads < READS_A_TURN; reads++) {
                 size_t room = size - have;
                 int n = SSL_read(t->ssl, data + have, room > INT_MAX ? INT_MAX : (int) room);
                 if (n <= 0) {
@@ -113,9 +130,11 @@ static rq_err read_tls(transport *t, uint8_t *data, size_t size, size_t *ret_siz
                         return r;
                 }
                 have += (size_t) n;
-        } while (have < size && SSL_has_pending(t->ssl));
+                t->key_updates = 0;
+                more = SSL_has_pending(t->ssl) != 0;
+        }
         /* What OpenSSL holds already makes no socket readable. */
-        if (have == size && SSL_has_pending(t->ssl) && t->reading)
+        if (more && (have == size || reads == READS_A_TURN) && t->reading)
                 event_active(t->readable, EV_READ, 0);
         *ret_size = have;
         return RQ_OK;

@@ -42,6 +42,7 @@ typedef struct transport {
         bool met_plain;           /* the client speaks plain to a port with TLS */
         bool flush_wants_read;    /* TLS must read before it can write on */
         bool broken;              /* no word of goodbye */
+        uint32_t key_updates;     /* since data came */
         void (*on_readable)(void *arg);
         void (*on_writable)(void *arg); /* room again: call transport_flush() */
         void *arg;

@@ -43,6 +43,14 @@ static inline uint8_t *wire_put_bytes(uint8_t *p, uint32_t field, const void *da
         return p + size;
 }
 
+/* A message that is there, even if it is empty. */
+static inline uint8_t *wire_put_message(uint8_t *p, uint32_t field, rq_bytes message) {
+        p = wire_put_varint(wire_put_varint(p, wire_tag(field, WIRE_BYTES)), message.size);
+        if (message.size > 0)
+                memcpy(p, message.data, message.size);
+        return p + message.size;
+}
+
 /* One field at *at of bytes; advances *at. For WIRE_BYTES *ret_bytes is its
  * content, for numbers *ret_number. false: malformed, or the end. */
 static inline bool wire_get_varint(rq_bytes bytes, size_t *at, uint64_t *ret_value) {

@@ -56,12 +56,8 @@ static rq_err compose(const report_child *children, size_t count, rq_buf *out) {
         return r == RQ_OK ? rq_buf_append_text(out, "]}\n") : r;
 }
 
-rq_err report_write(int run_dir_fd, const report_child *children, size_t count) {
-        RQ_CLEANUP(rq_buf_done) rq_buf text = {0};
-        rq_err r = compose(children, count, &text);
-        if (r < 0)
-                return r;
-        RQ_CLEANUP(rq_closep) int fd = openat(run_dir_fd, "launcher.json.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+static rq_err replace(int run_dir_fd, const char *name, const char *new_name, rq_bytes text) {
+        RQ_CLEANUP(rq_closep) int fd = openat(run_dir_fd, new_name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
                 return rq_err_from_errno(errno);
         ssize_t written = write(fd, text.data, text.size);
@@ -69,7 +65,13 @@ rq_err report_write(int run_dir_fd, const report_child *children, size_t count) 
                 return rq_err_from_errno(errno);
         if ((size_t) written != text.size) /* a full tmpfs */
                 return RQ_ENOSPC;
-        if (renameat(run_dir_fd, "launcher.json.new", run_dir_fd, "launcher.json") < 0)
-                return rq_err_from_errno(errno);
-        return RQ_OK;
+        return renameat(run_dir_fd, new_name, run_dir_fd, name) < 0 ? rq_err_from_errno(errno) : RQ_OK;
 }
+
+rq_err report_write(int run_dir_fd, const report_child *children, size_t count) {
+        RQ_CLEANUP(rq_buf_done) rq_buf text = {0};
+        rq_err r = compose(children, count, &text);
+        return r < 0 ? r : replace(run_dir_fd, "launcher.json", "launcher.json.new", rq_buf_bytes(&text));
+}
+
+rq_err report_write_config(int run_dir_fd, rq_bytes text) { return replace(run_dir_fd, "rqd.conf", "rqd.conf.new", text); }

@@ -121,7 +121,8 @@ static int on_pragma(statements *s, const char *name, const char *value) {
                           strcmp(value, "1") == 0;
                 if (on == s->foreign_keys)
                         return SQLITE_OK;
-                return refuse(s, "PRAGMA foreign_keys is fixed for the cluster: start the nodes %s -fk", on ? "with" : "without");
+                return refuse(s, "PRAGMA foreign_keys is fixed when a cluster is founded, and this one was %s -fk: found another one %s it and load the data there (/db/backup, /db/load)",
+                              on ? "without" : "with", on ? "with" : "without");
         case PRAGMA_REFUSED:
                 break;
         }

@@ -7,6 +7,8 @@
  *   BIG n            n pieces of 32 KiB, as far as credits go
  *   FAIL o r text    REQUEST_FAILED with outcome o, reason r
  *   HANG             nothing
+ *   RAW json         json, as it is
+ *   GROUPS n         n pieces of 32 KiB: a good result, and one with a long error
  *   WRITES           a read of it answers NEEDS_LOG; through the log as INSERT
  *   HALF             one piece, then nothing
  *   DROP_CONSENSUS, DROP_STORE   closes that link instead of answering, once
@@ -27,7 +29,7 @@
 
 enum { FAKE_PIECE_BYTES = 32 * 1024, FAKE_STREAMS_MAX = 256 };
 
-typedef struct fake_stream { uint64_t id, credit; unsigned pieces_left; bool used, began; } fake_stream;
+typedef struct fake_stream { uint64_t id, credit; unsigned pieces_left; bool used, began, groups; } fake_stream;
 
 typedef struct fake_node {
         rq_loop *loop;
@@ -40,6 +42,8 @@ typedef struct fake_node {
         uint64_t transfers, last_freshness_us;
         bool last_freshness_strict, last_wait;
         uint64_t last_budget, last_timeout_us, last_min_index, last_level;
+        int last_backup;               /* Backup.Format of the last query; -1: it was none */
+        char last_tables[128];         /* and its tables, a comma behind each */
         size_t last_statement_count, last_parameter_count;
 } fake_node;
 
@@ -67,10 +71,13 @@ static inline void fake_failed(ipc_link *link, uint64_t id, unsigned outcome, un
 
 static inline void fake_stream_go(fake_node *f, fake_stream *s) {
         static char piece[FAKE_PIECE_BYTES];
+        const char *begin = s->groups ? "{\"results\":[{},{\"error\":\"" : "{\"results\":[{\"x\":\"yyyy";
         memset(piece, 'x', sizeof piece);
         while (s->used && s->credit >= sizeof piece) {
                 bool last = --s->pieces_left == 0;
-                memcpy(piece, s->began ? "yyyyyyyyyyyyyyyyyyyyy" : "{\"results\":[{\"x\":\"yyyy", 21);
+                memset(piece, 'y', strlen(begin));
+                if (!s->began)
+                        memcpy(piece, begin, strlen(begin));
                 if (last)
                         memcpy(piece + sizeof piece - 3, "\"}]", 3);
                 s->began = true;
@@ -81,10 +88,10 @@ static inline void fake_stream_go(fake_node *f, fake_stream *s) {
         }
 }
 
-static inline void fake_start_stream(fake_node *f, uint64_t id, unsigned pieces, uint64_t credit) {
+static inline void fake_start_stream(fake_node *f, uint64_t id, unsigned pieces, uint64_t credit, bool groups) {
         for (int i = 0; i < FAKE_STREAMS_MAX; i++)
                 if (!f->streams[i].used) {
-                        f->streams[i] = (fake_stream) { .id = id, .credit = credit, .pieces_left = pieces, .used = true };
+                        f->streams[i] = (fake_stream) { .id = id, .credit = credit, .pieces_left = pieces, .used = true, .groups = groups };
                         fake_stream_go(f, &f->streams[i]);
                         return;
                 }
@@ -96,7 +103,11 @@ static inline void fake_answer(fake_node *f, ipc_link *link, uint64_t id, const 
         unsigned a, b;
         int n;
         if (strncmp(sql, "BIG ", 4) == 0) {
-                fake_start_stream(f, id, (unsigned) atoi(sql + 4), credit);
+                fake_start_stream(f, id, (unsigned) atoi(sql + 4), credit, false);
+        } else if (strncmp(sql, "GROUPS ", 7) == 0) {
+                fake_start_stream(f, id, (unsigned) atoi(sql + 7), credit, true);
+        } else if (strncmp(sql, "RAW ", 4) == 0) {
+                fake_result(f, id, true, via_log, sql + 4, strlen(sql + 4));
         } else if (strncmp(sql, "SELECT", 6) == 0 && !via_log) {
                 fake_result(f, id, true, false, select, sizeof select - 1);
         } else if (sscanf(sql, "FAIL %u %u %n", &a, &b, &n) == 2) {
@@ -169,6 +180,13 @@ static inline rq_err fake_on_query(void *arg, ipc_link *link, const ipc_frame *f
                 f->last_timeout_us = query->timeout_us;
         }
         f->last_min_index = query->min_index;
+        f->last_backup = query->backup != NULL ? (int) query->backup->format : -1;
+        f->last_tables[0] = '\0';
+        for (size_t i = 0; query->backup != NULL && i < query->backup->n_tables; i++) {
+                const ProtobufCBinaryData *name = &query->backup->tables[i];
+                size_t used = strlen(f->last_tables);
+                (void) snprintf(f->last_tables + used, sizeof f->last_tables - used, "%.*s,", (int) name->len, (const char *) name->data);
+        }
         fake_sql(sql, query->statements, query->n_statements);
         uint64_t credit = query->credit_bytes;
         bool request_mode = query->request_mode;

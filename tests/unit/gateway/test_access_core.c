@@ -10,6 +10,7 @@
 #include "core/access_cache.h"
 #include "core/attempts.h"
 #include "core/basic_auth.h"
+#include "core/password_places.h"
 #include "core/route.h"
 
 static void expect_credentials(const char *header, const char *user, const char *password) {
@@ -110,6 +111,117 @@ static void test_attempts_are_bounded(void **state) {
         free(a);
 }
 
+static size_t fill(password_claim *taken, size_t count, size_t wanted, uint64_t address, uint64_t user, bool known) {
+        size_t put = 0;
+        for (; put < wanted; put++) {
+                const password_claim claim = { .address = address, .user = user == 0 ? 1000 * address + put : user, .known = known };
+                if (!password_place_allowed(taken, count + put, &claim))
+                        break;
+                taken[count + put] = claim;
+        }
+        return put;
+}
+
+/* However many strangers come, with whatever names: some places are not for them. */
+static void test_places_of_passwords(void **state) {
+        password_claim taken[256];
+        size_t count = 0;
+        (void) state;
+        assert_int_equal(fill(taken, 0, 64, 1, 0, false), PLACES_OF_STRANGER);
+        for (uint64_t address = 1; address < 30; address++)
+                count += fill(taken, count, 64, address, 0, false);
+        assert_int_equal(count, PLACES_OF_STRANGERS);
+        assert_int_equal(fill(taken, count, 16, 77, 0, true), 16);
+        assert_int_equal(fill(taken, count, 64, 77, 0, true), PLACES_OF_KNOWN);
+        assert_int_equal(fill(taken, 0, 64, 77, 5, true), PLACES_OF_KNOWN);
+        /* One name, from everywhere: who is known is not kept out by it. */
+        count = 0;
+        for (uint64_t address = 1; address < 30; address++)
+                count += fill(taken, count, 64, address, 5, false);
+        assert_int_equal(count, PLACES_OF_USER);
+        assert_int_equal(fill(taken, count, 1, 50, 6, false), 1);
+        assert_int_equal(fill(taken, count, 1, 77, 5, true), 1);
+}
+
+static void test_known_addresses(void **state) {
+        known_addresses *k = calloc(1, sizeof *k);
+        const uint64_t now_us = 1000000, later_us = now_us + KNOWN_ADDRESS_S * UINT64_C(1000000);
+        (void) state;
+        assert_false(known_addresses_has(k, 0, 0)); /* an empty place is nobody's */
+        assert_false(known_addresses_has(k, 5, now_us));
+        known_addresses_put(k, 5, now_us);
+        assert_true(known_addresses_has(k, 5, now_us));
+        assert_true(known_addresses_has(k, 5, later_us - 1));
+        assert_false(known_addresses_has(k, 5, later_us));
+        assert_false(known_addresses_has(k, 5 + KNOWN_ADDRESS_SETS, now_us));
+        /* Of those that share a place the one longest unused goes. */
+        for (uint64_t i = 1; i < 20; i++) {
+                known_addresses_put(k, 5 + i * KNOWN_ADDRESS_SETS, now_us + 2 * i);
+                known_addresses_put(k, 5, now_us + 2 * i + 1);
+        }
+        assert_true(known_addresses_has(k, 5, now_us));
+        assert_false(known_addresses_has(k, 5 + KNOWN_ADDRESS_SETS, now_us));
+        assert_true(known_addresses_has(k, 5 + 19 * KNOWN_ADDRESS_SETS, now_us));
+        free(k);
+}
+
+/* Giving back what was not taken makes no more room than there is. */
+static void test_attempts_given_back_too_often(void **state) {
+        const attempts_rate rate = { .burst = 3, .interval_ms = 1000 };
+        attempts *a = calloc(1, sizeof *a);
+        uint64_t now_us = 1000000000;
+        (void) state;
+        assert_int_equal(attempts_take(a, 5, rate, now_us), 0);
+        for (int i = 0; i < 10; i++)
+                attempts_give_back(a, 5, rate);
+        attempts_give_back(a, 6, rate); /* never seen */
+        for (int i = 0; i < 3; i++)
+                assert_int_equal(attempts_take(a, 5, rate, now_us), 0);
+        assert_true(attempts_take(a, 5, rate, now_us) > 0);
+        free(a);
+}
+
+/* The clock of uses comes round: nothing is lost or found by it. */
+static void test_cache_for_ever(void **state) {
+        access_cache *cache = calloc(1, sizeof *cache);
+        uint32_t may = 0;
+        (void) state;
+        cache->clock = UINT32_MAX - 1;
+        access_cache_put(cache, (rq_hash128) { 7, 8 }, 3);
+        access_cache_put(cache, (rq_hash128) { 7 + ACCESS_CACHE_SETS, 8 }, 4);
+        assert_true(access_cache_find(cache, (rq_hash128) { 7, 8 }, &may) && may == 3);
+        assert_true(access_cache_find(cache, (rq_hash128) { 7 + ACCESS_CACHE_SETS, 8 }, &may) && may == 4);
+        assert_false(access_cache_find(cache, (rq_hash128) {0}, &may));
+        free(cache);
+}
+
+/* Whatever bytes a header holds, nothing is read or written outside. */
+static void test_any_header(void **state) {
+        uint32_t seed = 12345;
+        (void) state;
+        for (int round = 0; round < 20000; round++) {
+                uint8_t *header = malloc(1200);
+                basic_auth auth;
+                size_t size = (seed = seed * 1664525 + 1013904223) >> 16;
+                size %= round % 2 == 0 ? 40 : 1200;
+                for (size_t i = 0; i < size; i++) {
+                        seed = seed * 1664525 + 1013904223;
+                        header[i] = round % 3 == 0 ? (uint8_t) (seed >> 24) : (uint8_t) "ABab01+/=: "[(seed >> 24) % 11];
+                }
+                if (size >= 6 && round % 4 != 0)
+                        memcpy(header, "Basic ", 6);
+                uint8_t *exact = malloc(size + 1);
+                memcpy(exact, header, size);
+                exact[size] = '\0';
+                if (basic_auth_parse(rq_bytes_of(exact, size), &auth)) {
+                        assert_true(auth.user.data == auth.text && auth.user.size + auth.password.size < sizeof auth.text);
+                        assert_null(memchr(auth.user.data, ':', auth.user.size));
+                }
+                free(exact);
+                free(header);
+        }
+}
+
 /* Every route says who may: nothing is open by being forgotten. */
 static void test_every_route_has_a_permission(void **state) {
         static const struct { const char *path; rq_permissions needs; } rows[] = {
@@ -140,7 +252,9 @@ static void test_every_route_has_a_permission(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_credentials), cmocka_unit_test(test_long_credentials), cmocka_unit_test(test_cache),
-                cmocka_unit_test(test_attempts), cmocka_unit_test(test_attempts_are_bounded), cmocka_unit_test(test_every_route_has_a_permission),
+                cmocka_unit_test(test_attempts), cmocka_unit_test(test_attempts_are_bounded), cmocka_unit_test(test_places_of_passwords),
+                cmocka_unit_test(test_known_addresses), cmocka_unit_test(test_attempts_given_back_too_often), cmocka_unit_test(test_cache_for_ever),
+                cmocka_unit_test(test_any_header), cmocka_unit_test(test_every_route_has_a_permission),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -141,6 +141,25 @@ static void consensus_has_the_first_word(void **state) {
         assert_in_range(fake_now().last_timeout_us, 1, 70000);
 }
 
+/* What the store is asked for, also where all of it is the default. */
+static void backups_name_format_and_tables(void **state) {
+        static const struct { const char *target; int format; const char *tables; } rows[] = {
+                { "/db/backup", 0, "" }, { "/db/backup?fmt=delete", 1, "" }, { "/db/backup?vacuum", 2, "" }, { "/db/backup?fmt=sql", 3, "" },
+                { "/db/backup?fmt=sql&tables=a,%20b%20,,c%2Cd", 3, "a,b,c,d," }, { "/db/backup?fmt=bogus&tables=", 0, "" },
+        };
+        (void) state;
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+                reply r = ask(h, "GET", rows[i].target, NULL);
+                assert_int_equal(r.status, 200);
+                reply_done(&r);
+                fake_node f = fake_now();
+                assert_int_equal(f.last_backup, rows[i].format);
+                assert_string_equal(f.last_tables, rows[i].tables);
+        }
+        expect_answer(h, "GET", "/db/query?q=SELECT", NULL, 200, SELECTED);
+        assert_int_equal(fake_now().last_backup, -1);
+}
+
 /* --- answers ---------------------------------------------------------------- */
 
 static void tails(void **state) {
@@ -290,6 +309,31 @@ static void too_many_requests(void **state) {
                 client_free(all[i]);
         (void) usleep(2300000); /* a write is waited for also when its client is gone */
         expect_part(h, "POST", "/db/execute", "[\"INSERT\"]", 200, "last_insert_id");
+        assert_int_equal(metrics_now().gateway.requests_in_flight, 0);
+}
+
+/* Bodies that never end keep nobody out for long. */
+static void bodies_that_drip_make_room(void **state) {
+        (void) state;
+        enum { COUNT = 40 };
+        client *all[COUNT];
+        for (int i = 0; i < COUNT; i++) {
+                all[i] = client_new(h);
+                client_send(all[i], "POST /db/execute HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n[\"INS");
+        }
+        (void) usleep(ARRIVING_MS * 1000 + 300000);
+        for (int i = 0; i < 3; i++)
+                expect_part(h, "POST", "/db/execute", "[\"INSERT\"]", 200, "last_insert_id");
+        expect_answer(h, "GET", "/db/query?q=SELECT", NULL, 200, SELECTED);
+        reply r = client_reply(all[0]);
+        assert_int_equal(r.status, 503);
+        assert_string_equal(reply_header(&r, "Connection"), "close");
+        assert_non_null(strstr(reply_text(&r), "nothing was done"));
+        reply_done(&r);
+        for (int i = 0; i < COUNT; i++)
+                client_free(all[i]);
+        for (int i = 0; i < 500 && metrics_now().gateway.requests_in_flight > 0; i++)
+                (void) usleep(10000);
         assert_int_equal(metrics_now().gateway.requests_in_flight, 0);
 }
 
@@ -722,10 +766,10 @@ static int close_harness(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(writes_are_proposed), cmocka_unit_test(levels_choose_the_way), cmocka_unit_test(requests_go_by_first_words),
-                cmocka_unit_test(min_index_is_passed_on), cmocka_unit_test(tokens_are_of_an_epoch), cmocka_unit_test(bounds_on_staleness_are_passed_on), cmocka_unit_test(consensus_has_the_first_word), cmocka_unit_test(tails), cmocka_unit_test(bodies_are_checked),
+                cmocka_unit_test(min_index_is_passed_on), cmocka_unit_test(tokens_are_of_an_epoch), cmocka_unit_test(bounds_on_staleness_are_passed_on), cmocka_unit_test(consensus_has_the_first_word), cmocka_unit_test(backups_name_format_and_tables), cmocka_unit_test(tails), cmocka_unit_test(bodies_are_checked),
                 cmocka_unit_test(text_bodies), cmocka_unit_test(sql_preview), cmocka_unit_test(checks_come_in_order),
                 cmocka_unit_test(pages_and_paths), cmocka_unit_test(failures_by_outcome), cmocka_unit_test(nothing_hangs),
-                cmocka_unit_test(without_a_leader), cmocka_unit_test(too_many_requests), cmocka_unit_test(a_large_result_flows),
+                cmocka_unit_test(without_a_leader), cmocka_unit_test(too_many_requests), cmocka_unit_test(bodies_that_drip_make_room), cmocka_unit_test(a_large_result_flows),
                 cmocka_unit_test(a_slow_reader_is_bounded_and_cancelled), cmocka_unit_test(a_client_that_hangs_up_cancels_its_read),
                 cmocka_unit_test(reads_are_sent_again), cmocka_unit_test(a_read_that_breaks_links_is_not_sent_for_ever), cmocka_unit_test(writes_are_never_sent_again),
                 cmocka_unit_test(a_restarting_consensus_is_waited_for), cmocka_unit_test(status_document),

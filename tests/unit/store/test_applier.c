@@ -249,7 +249,7 @@ static void test_what_is_not_the_same_everywhere_is_refused(void **state) {
                 { "/* c */ VACUUM INTO 'x'", "VACUUM INTO is not available: a client has no files, use /db/backup?vacuum" },
                 { "PRAGMA defer_foreign_keys = ON", "PRAGMA defer_foreign_keys is not available: declare the constraint DEFERRABLE INITIALLY DEFERRED" },
                 { "EXPLAIN PRAGMA recursive_triggers = ON", "PRAGMA recursive_triggers is not available in a write: it is not replicated" },
-                { "PRAGMA foreign_keys = ON", "PRAGMA foreign_keys is fixed for the cluster: start the nodes with -fk" },
+                { "PRAGMA foreign_keys = ON", "PRAGMA foreign_keys is fixed when a cluster is founded, and this one was without -fk: found another one with it and load the data there (/db/backup, /db/load)" },
                 { "INSERT INTO t VALUES(sqlite_version())", "function sqlite_version is not available in a write: its result may differ between nodes" },
                 { "INSERT INTO t SELECT file FROM pragma_database_list", "pragma_database_list is not available in a write: its content may differ between nodes" },
                 { "INSERT INTO t SELECT pgno FROM dbstat", "no such table: dbstat" },

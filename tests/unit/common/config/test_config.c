@@ -240,7 +240,6 @@ static void test_rules_of_rqlite(void **state) {
                 { "-otlp-endpoint h:1 -otlp-insecure -otlp-no-verify d", "-otlp-insecure cannot be used with other OTLP TLS options" },
                 { "-raft-reap-node-timeout -1s d", "-raft-reap-node-timeout: -1s is too small; at least 0s" },
                 { "-raft-reap-read-only-node-timeout -1s d", "-raft-reap-read-only-node-timeout: -1s is too small; at least 0s" },
-                { "-raft-heartbeat-timeout 2s d", "-raft-election-timeout must not be less than -raft-heartbeat-timeout" },
                 { "-raft-leader-lease-timeout 2s d", "-raft-leader-lease-timeout must not be more than -raft-heartbeat-timeout" },
         };
         (void) state;
@@ -276,6 +275,10 @@ static void test_what_is_not_built_is_refused(void **state) {
         assert_string_equal(rq_config_api_addr(config), "https://h:1");
         refused("-http-verify-client d", "-http-verify-client requires -http-cert and -http-key");
         loads("-cpu-profile x d");
+        loads("-compress-snap-transport d"); /* always done */
+        loads("-raft-heartbeat-timeout 2s d"); /* beside the default of -raft-election-timeout, which has no effect */
+        /* What a rule asks for must not be what another one forbids. */
+        refused("-disco-mode dns -bootstrap-expect 3 d", "-disco-mode: not available yet");
         /* What the reference's end-to-end harness passes to a node. */
         loads("-node-id 1 -http-addr localhost:1 -bootstrap-expect 0 -raft-addr localhost:2 -raft-snap 8192 -raft-snap-int 10s "
               "-raft-cluster-remove-shutdown=false -raft-non-voter=false -http-adv-addr localhost:1 -join-interval 1s -raft-log-level INFO d");
@@ -353,6 +356,29 @@ static void without_effect(const char *line, const char *program, const char *na
         assert_int_equal(rq_config_without_effect(config, program, &got), RQ_OK);
         assert_string_equal(got.size > 0 ? (const char *) got.data : "", names);
         rq_buf_done(&got);
+}
+
+/* What rqd writes down of its start can be read again, wherever from. */
+static void test_what_was_set_can_be_read_again(void **state) {
+        rq_buf text = {0};
+        (void) state;
+        loads("d");
+        assert_false(rq_config_names_files(config));
+        assert_int_equal(rq_config_text(config, &text), RQ_OK);
+        assert_int_equal(text.size, 0);
+        loads("-http-addr h:1 -fk -run-dir r -raft-snap 8192 -auth /x//users.json -raft-snap-int 1m d");
+        assert_true(rq_config_names_files(config));
+        assert_int_equal(rq_config_text(config, &text), RQ_OK);
+        assert_int_equal(rq_buf_append(&text, "", 1), RQ_OK);
+        assert_string_equal((const char *) text.data, "fk = true\nhttp-addr = h:1\nauth = /x/users.json\nraft-snap-int = 1m\n");
+        rq_buf_done(&text);
+        text = (rq_buf) {0};
+        loads("-http-allow-origin a#b -extensions-path e d"); /* the first one doesn't fit a line */
+        assert_true(rq_config_names_files(config));
+        assert_int_equal(rq_config_text(config, &text), RQ_OK);
+        assert_int_equal(rq_buf_append(&text, "", 1), RQ_OK);
+        assert_string_equal((const char *) text.data, "extensions-path = e\n");
+        rq_buf_done(&text);
 }
 
 static void test_what_has_no_effect_is_named(void **state) {
@@ -442,7 +468,7 @@ int main(void) {
                 cmocka_unit_test(test_founders_are_named_by_all),
                 cmocka_unit_test(test_the_join_list_is_read),
                 cmocka_unit_test(test_times_of_raft_fit_each_other),
-                cmocka_unit_test(test_what_has_no_effect_is_named),
+                cmocka_unit_test(test_what_was_set_can_be_read_again), cmocka_unit_test(test_what_has_no_effect_is_named),
                 cmocka_unit_test(test_paths_are_absolute),
                 cmocka_unit_test(test_catalog_is_sound),
                 cmocka_unit_test(test_addresses_split),
