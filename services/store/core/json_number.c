@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/real_digits.h"
+
 static const char digit_pairs[201] =
         "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354"
         "555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
@@ -218,6 +220,20 @@ static uint8_t *put_scaled(uint8_t *p, double value) {
         return NULL;
 }
 
+/* As decimal_search() does it, without the C library. NULL: not of its kind. */
+static uint8_t *put_exact(uint8_t *p, double value) {
+        real_digits found, shorter;
+        uint64_t bits;
+        memcpy(&bits, &value, sizeof bits);
+        if (!real_digits_possible(value) || (bits & ((1ULL << 52) - 1)) == 0)
+                return NULL;
+        if (!real_digits_round(value, 16, &found))
+                (void) real_digits_round(value, 17, &found);
+        else if (real_digits_round(value, 15, &shorter))
+                found = shorter;
+        return real_digits_put(p, &found, false);
+}
+
 uint8_t *json_real_put(uint8_t *p, double value) {
         if (__builtin_isnan(value) || __builtin_isinf(value))
                 return put_bytes(p, "null", 4);
@@ -234,6 +250,8 @@ uint8_t *json_real_put(uint8_t *p, double value) {
         bool plain = value >= 1e-6 && value < 1e21;
         if (plain) {
                 uint8_t *end = put_scaled(p, value);
+                if (end == NULL)
+                        end = put_exact(p, value);
                 if (end != NULL)
                         return end;
         }

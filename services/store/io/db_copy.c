@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "io/connection.h"
 #include "io/files_io.h"
+#include "io/image.h"
 
 enum {
         PAGES_AT_A_TIME = 1024, /* between looks at the flag */
@@ -240,6 +241,11 @@ rq_err db_copy_out(sqlite3 *from, bool vacuumed, const atomic_bool *stop, int *r
         return RQ_OK;
 }
 
+static void mark_journal(uint8_t *piece, size_t size, uint64_t at, db_journal journal) {
+        if (at == 0 && size >= DB_HEADER_BYTES)
+                piece[DB_VERSIONS_AT] = piece[DB_VERSIONS_AT + 1] = (uint8_t) journal;
+}
+
 rq_err db_copy_send_file(int fd, db_journal journal, db_copy_send send, void *arg) {
         RQ_CLEANUP(rq_freep) uint8_t *piece = malloc(PIECE_BYTES);
         size_t size;
@@ -249,8 +255,23 @@ rq_err db_copy_send_file(int fd, db_journal journal, db_copy_send send, void *ar
                 rq_err r = files_io_read_at(&files_io_kernel, fd, piece, PIECE_BYTES, at, &size);
                 if (r < 0 || size == 0)
                         return r;
-                if (at == 0 && size >= DB_HEADER_BYTES)
-                        piece[DB_VERSIONS_AT] = piece[DB_VERSIONS_AT + 1] = (uint8_t) journal;
+                mark_journal(piece, size, at, journal);
+                if (!send(arg, rq_bytes_of(piece, size)))
+                        return RQ_ECANCELED;
+        }
+}
+
+rq_err db_copy_send_image(image *from, db_journal journal, db_copy_send send, void *arg) {
+        RQ_CLEANUP(rq_freep) uint8_t *piece = malloc(PIECE_BYTES);
+        size_t size;
+        if (piece == NULL)
+                return RQ_ENOMEM;
+        for (uint64_t at = 0;; at += size) {
+                rq_err r = image_read(from, at, piece, PIECE_BYTES, &size);
+                if (r < 0 || size == 0)
+                        return r;
+                image_release(from, at + size);
+                mark_journal(piece, size, at, journal);
                 if (!send(arg, rq_bytes_of(piece, size)))
                         return RQ_ECANCELED;
         }

@@ -28,6 +28,11 @@ rq_err db_copy_out(sqlite3 *from, bool vacuumed, const atomic_bool *stop, int *r
 typedef bool (*db_copy_send)(void *arg, rq_bytes piece);
 rq_err db_copy_send_file(int fd, db_journal journal, db_copy_send send, void *arg);
 
+/* The same of an image (io/image.h), whose pages are released as they are sent.
+ * Errors: also image_read()'s. */
+struct image;
+rq_err db_copy_send_image(struct image *from, db_journal journal, db_copy_send send, void *arg);
+
 /* The other way: the database in the file at path, of whatever page size, becomes all
  * that the writer's has, in one transaction that this makes: readers see what was there
  * until it is committed, and a crash before that leaves it. Nothing may be open on `to`. *ret_problem:

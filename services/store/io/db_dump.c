@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/cleanup.h"
+#include "core/real_digits.h"
 #include "io/connection.h"
 
 enum {
@@ -45,9 +46,17 @@ static void flush(dump *d, size_t above) {
         d->text.size = 0;
 }
 
-static void put(dump *d, const void *data, size_t size) {
-        if (d->error >= 0 && rq_buf_append(&d->text, data, size) < 0)
+static bool has_room(dump *d, size_t size) {
+        if (d->error >= 0 && size > d->text.capacity - d->text.size && rq_buf_reserve(&d->text, size) < 0)
                 fail(d, RQ_ENOMEM);
+        return d->error >= 0;
+}
+
+static inline void put(dump *d, const void *data, size_t size) {
+        if (!has_room(d, size))
+                return;
+        memcpy(d->text.data + d->text.size, data, size);
+        d->text.size += size;
 }
 
 static void put_text(dump *d, const char *text) { put(d, text, strlen(text)); }
@@ -70,9 +79,7 @@ static void put_quoted(dump *d, const char *data, size_t size, char quote) {
 static void put_hex(dump *d, const uint8_t *data, size_t size) {
         static const char digits[] = "0123456789ABCDEF";
         put_text(d, "X'");
-        if (d->error >= 0 && rq_buf_reserve(&d->text, 2 * size) < 0)
-                fail(d, RQ_ENOMEM);
-        if (d->error < 0)
+        if (!has_room(d, 2 * size))
                 return;
         uint8_t *to = d->text.data + d->text.size;
         for (size_t i = 0; i < size; i++) {
@@ -103,6 +110,17 @@ static void put_real(dump *d, double v) {
         }
         if (v == 0 && signbit(v)) {
                 put_text(d, "-0.0");
+                return;
+        }
+        double size = fabs(v);
+        if (real_digits_possible(size)) {
+                real_digits digits;
+                if (!real_digits_round(size, 15, &digits))
+                        (void) real_digits_round(size, 17, &digits);
+                number[0] = '-';
+                const uint8_t *end = real_digits_put((uint8_t *) number + 1, &digits, true);
+                const char *begin = v < 0 ? number : number + 1;
+                put(d, begin, (size_t) ((const char *) end - begin));
                 return;
         }
         (void) sqlite3_snprintf(sizeof number, number, "%!.15g", v);

@@ -11,11 +11,13 @@
 #include "core/sql_text.h"
 #include "io/db_copy.h"
 #include "io/db_dump.h"
+#include "io/image.h"
 #include "io/statements.h"
 #include "io/sqlite_memory.h"
 #include "io/slow_statement.h"
 #include "io/stmt_rows.h"
 #include "io/vfs.h"
+#include "io/wal_index.h"
 
 enum {
         FLUSH_BYTES   = 32 * 1024, /* then a piece is sent */
@@ -36,6 +38,7 @@ static const char change_refused[] = "attempt to change database via query opera
 static const char timed_out_text[] = "query timeout";
 
 struct db_reader {
+        files *files;
         sqlite3 *db;
         const applier *applier;
         statements *statements;
@@ -55,6 +58,7 @@ struct db_reader {
         char late_problem[MOVE_PROBLEM_BYTES]; /* of one behind a text's rows */
         uint64_t send_us; /* of the statement's time, spent waiting for its reader */
         const char *over; /* the answer is larger than the request allows */
+        wal_position seen; /* of a backup: where the WAL stood when the transaction began */
 
         uint64_t schema_index; /* the schema in memory is at least that of this index */
         bool trying;
@@ -76,6 +80,7 @@ rq_err db_reader_new(files *f, const applier *a, db_reader **ret_reader) {
         db_reader *r = calloc(1, sizeof *r);
         if (r == NULL)
                 return RQ_ENOMEM;
+        r->files = f;
         r->applier = a;
         r->deadline_us = UINT64_MAX;
         rq_err e = files_open_reader(f, &r->db);
@@ -353,21 +358,40 @@ static rq_err dump_all(db_reader *r, const Rq__Backup *backup) {
         return db_dump(r->db, &ask);
 }
 
-/* The copy is made at the disk's pace and the transaction ended, so that a slow
+static void close_image(image **i) { *i = image_close(*i); }
+
+/* As it is, from the file: nothing is copied before it is sent, and the transaction ends at once. */
+static rq_err send_image(db_reader *r, image *opened, db_journal journal) {
+        RQ_CLEANUP(close_image) image *i = opened;
+        (void) sqlite3_reset(r->snapshot);
+        rq_err e = db_copy_send_image(i, journal, send_bytes, r);
+        const char *problem = e == RQ_ECANCELED && !r->gave_up ? image_problem(i) : NULL;
+        if (problem != NULL)
+                (void) snprintf(r->problem, sizeof r->problem, "the backup failed: %s", problem);
+        return e;
+}
+
+/* Otherwise the copy is made at the disk's pace and the transaction ended, so that a slow
  * client doesn't hold checkpoints back (hazard 20). */
 static rq_err copy_all(db_reader *r, const Rq__Backup *backup) {
         RQ_CLEANUP(rq_closep) int fd = -1;
-        rq_err e = db_copy_out(r->db, backup->format == RQ__BACKUP__FORMAT__VACUUM, r->stop, &fd);
+        const bool vacuumed = backup->format == RQ__BACKUP__FORMAT__VACUUM;
+        const db_journal journal = backup->format == RQ__BACKUP__FORMAT__BINARY ? DB_WAL : DB_ROLLBACK;
+        image *i;
+        if (!vacuumed && files_image_seen(r->files, r->db, &r->seen, r->index, &i) == RQ_OK)
+                return send_image(r, i, journal);
+        rq_err e = db_copy_out(r->db, vacuumed, r->stop, &fd);
         if (e < 0)
                 return e;
         (void) sqlite3_reset(r->snapshot);
-        return db_copy_send_file(fd, backup->format == RQ__BACKUP__FORMAT__BINARY ? DB_WAL : DB_ROLLBACK, send_bytes, r);
+        return db_copy_send_file(fd, journal, send_bytes, r);
 }
 
 static db_read_outcome back_up(db_reader *r) {
         const Rq__Backup *backup = r->query->backup;
         rq_err e;
         json_reset_bytes(r->json); /* the answer isn't JSON */
+        r->problem[0] = '\0';
         if (backup->format == RQ__BACKUP__FORMAT__SQL)
                 e = dump_all(r, backup);
         else if (backup->format <= RQ__BACKUP__FORMAT__VACUUM)
@@ -378,7 +402,8 @@ static db_read_outcome back_up(db_reader *r) {
                 return DB_READ_DONE;
         if (is_stopped(r) || r->gave_up)
                 return DB_READ_STOPPED;
-        (void) snprintf(r->problem, sizeof r->problem, "the backup failed: %s", rq_err_text(e));
+        if (r->problem[0] == '\0')
+                (void) snprintf(r->problem, sizeof r->problem, "the backup failed: %s", rq_err_text(e));
         return DB_READ_FAILED;
 }
 
@@ -415,6 +440,7 @@ static bool begin_exactly(db_reader *r) {
                 uint64_t index = applier_lo(r->applier);
                 if (!begin_snapshot(r))
                         return false;
+                r->seen = files_wal_position(r->files);
                 if (applier_hi(r->applier) == index)
                         return true;
                 (void) usleep(EXACT_PAUSE_US);

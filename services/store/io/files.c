@@ -20,6 +20,7 @@
 #include "io/sqlite_memory.h"
 #include "io/swap.h"
 #include "io/vfs.h"
+#include "io/wal_copy.h"
 #include "log/log.h"
 
 enum {
@@ -363,6 +364,47 @@ rq_err files_swap(files *f, const store_state *position, uint64_t above, rq_buf 
                 (void) rq_buf_printf(ret_problem, SWAP_FILE_NAME ": cannot become the database: %s", rq_err_text(r));
         else
                 f->swapped = true;
+        return r;
+}
+
+wal_position files_wal_position(const files *f) { return wal_index_position(vfs_wal_index(f->vfs)); }
+
+static uint64_t ask_number(sqlite3 *db, const char *sql) {
+        sqlite3_stmt *stmt = NULL;
+        uint64_t value = 0;
+        if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW)
+                value = (uint64_t) sqlite3_column_int64(stmt, 0);
+        (void) sqlite3_finalize(stmt);
+        return value;
+}
+
+/* Frames up to `seen` stay in the WAL while the transaction is open, unless it reads
+ * the file alone: then all of them are in the file, and the WAL may begin anew, which
+ * changes the salts. */
+static bool is_still_there(const files *f, const wal_position *seen) {
+        const wal_position now = files_wal_position(f);
+        return now.frames >= seen->frames && memcmp(now.salts, seen->salts, sizeof now.salts) == 0;
+}
+
+static void close_image(image **i) { *i = image_close(*i); }
+
+rq_err files_image_seen(files *f, sqlite3 *reader, const wal_position *seen, uint64_t index, image **ret_image) {
+        RQ_CLEANUP(close_image) image *i = NULL;
+        const uint64_t pages = ask_number(reader, "PRAGMA page_count"), page_size = ask_number(reader, "PRAGMA page_size");
+        if (pages == 0 || page_size == 0 || page_size > UINT32_MAX || (seen->frames > 0 && seen->page_size != page_size))
+                return RQ_EAGAIN;
+        rq_err r = image_open_seen(f->images, index, pages * page_size, (uint32_t) page_size, &i);
+        if (r >= 0 && seen->frames > seen->copied) {
+                wal_extent extent = { .frames = seen->frames, .page_size = seen->page_size };
+                memcpy(extent.salts, seen->salts, WAL_SALTS_BYTES);
+                r = wal_copy_to_image(f->io, f->found.wal_fd, &extent, seen->copied, i);
+                if (r >= 0 && !is_still_there(f, seen))
+                        r = RQ_EAGAIN;
+        }
+        if (r >= 0)
+                r = image_settle(i);
+        if (r >= 0)
+                *ret_image = RQ_TAKE(i, NULL);
         return r;
 }
 

@@ -125,6 +125,17 @@ bool files_swapped(const files *f);
 struct image_set;
 struct image_set *files_images(files *f);
 
+/* What a reader sees, as an image that outlives its transaction: the caller calls
+ * files_wal_position() between the moment the transaction is open and one at which
+ * no commit had begun since (hazard 21), and files_image_seen() while it is still
+ * open. index: what the transaction sees. reader: its connection. The thread of the
+ * connection. Errors: RQ_EAGAIN (the WAL began anew meanwhile; or the database is of
+ * an unknown shape), RQ_EFULL, RQ_ENOMEM, RQ_EIO, RQ_ENOSPC, RQ_ECORRUPT: copy it
+ * otherwise. */
+struct image;
+struct wal_position files_wal_position(const files *f);
+rq_err files_image_seen(files *f, sqlite3 *reader, const struct wal_position *seen, uint64_t index, struct image **ret_image);
+
 /* The next files_checkpoint() begins one at its state, if there is anything that
  * isn't in the file. Any thread; the writer must be woken. */
 void files_checkpoint_soon(files *f);

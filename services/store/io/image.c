@@ -25,6 +25,7 @@ struct image {
         image_set *set;
         image *next;
         image_facts facts;
+        bool seen;              /* by a transaction: not the file of a checkpoint */
         /* Under the set's mutex: */
         uint64_t released;      /* below it nothing is needed */
         uint8_t *saved;         /* a bit for each page that is in the side file, at its own offset */
@@ -92,6 +93,12 @@ static int open_side(image_set *set) {
 }
 
 static uint64_t page_count(const image *i) { return (i->facts.bytes + i->facts.page_size - 1) / i->facts.page_size; }
+static void mark_saved(image *i, uint64_t page) { i->saved[page / 8] |= (uint8_t) (1u << page % 8); }
+
+static rq_err make_map(image *i) {
+        i->saved = calloc((size_t) (page_count(i) / 8 + 1), 1);
+        return i->saved == NULL ? RQ_ENOMEM : RQ_OK;
+}
 
 static rq_err describe(const image_set *set, image *i) {
         const state_file *state = &set->state;
@@ -105,8 +112,7 @@ static rq_err describe(const image_set *set, image *i) {
         rq_err r = digest_of(state, &i->facts.id.digest);
         if (r < 0)
                 return r;
-        i->saved = calloc((size_t) (page_count(i) / 8 + 1), 1);
-        return i->saved == NULL ? RQ_ENOMEM : RQ_OK;
+        return make_map(i);
 }
 
 static void image_freep(image **i) {
@@ -117,6 +123,12 @@ static void image_freep(image **i) {
         free(*i);
 }
 
+static void join(image_set *set, image *i) {
+        i->next = set->first;
+        set->first = i;
+        set->count++;
+}
+
 static rq_err open_under_lock(image_set *set, image *i) {
         if (set->moving)
                 return RQ_EAGAIN;
@@ -125,13 +137,11 @@ static rq_err open_under_lock(image_set *set, image *i) {
         rq_err r = describe(set, i);
         if (r < 0)
                 return r;
-        i->next = set->first;
-        set->first = i;
-        set->count++;
+        join(set, i);
         return RQ_OK;
 }
 
-rq_err image_open(image_set *set, uint64_t side_bytes_max, image **ret_image) {
+static rq_err new_image(image_set *set, uint64_t side_bytes_max, image **ret_image) {
         RQ_CLEANUP(image_freep) image *i = calloc(1, sizeof *i);
         if (i == NULL)
                 return RQ_ENOMEM;
@@ -140,6 +150,15 @@ rq_err image_open(image_set *set, uint64_t side_bytes_max, image **ret_image) {
         i->side_fd = open_side(set);
         if (i->side_fd < 0)
                 return files_io_error(errno);
+        *ret_image = RQ_TAKE(i, NULL);
+        return RQ_OK;
+}
+
+rq_err image_open(image_set *set, uint64_t side_bytes_max, image **ret_image) {
+        RQ_CLEANUP(image_freep) image *i = NULL;
+        rq_err e = new_image(set, side_bytes_max, &i);
+        if (e < 0)
+                return e;
         (void) pthread_mutex_lock(&set->mutex);
         rq_err r = open_under_lock(set, i);
         (void) pthread_mutex_unlock(&set->mutex);
@@ -147,6 +166,60 @@ rq_err image_open(image_set *set, uint64_t side_bytes_max, image **ret_image) {
                 return r;
         *ret_image = RQ_TAKE(i, NULL);
         return RQ_OK;
+}
+
+rq_err image_open_seen(image_set *set, uint64_t index, uint64_t bytes, uint32_t page_size, image **ret_image) {
+        RQ_CLEANUP(image_freep) image *i = NULL;
+        rq_err r = new_image(set, UINT64_MAX, &i);
+        if (r < 0)
+                return r;
+        i->seen = true;
+        i->facts = (image_facts) { .id.index = index, .bytes = bytes, .page_size = page_size };
+        r = make_map(i);
+        /* What is in no file reads as zeros: pages that were freed before they were ever written. */
+        if (r >= 0 && set->io->truncate(set->io->context, i->side_fd, (off_t) bytes) < 0)
+                r = files_io_error(errno);
+        if (r < 0)
+                return r;
+        (void) pthread_mutex_lock(&set->mutex);
+        uint32_t seen = 0;
+        for (const image *other = set->first; other != NULL; other = other->next)
+                seen += other->seen;
+        if (set->count == IMAGES_MAX || seen >= IMAGES_SEEN_MAX)
+                r = RQ_EFULL;
+        else
+                join(set, i);
+        (void) pthread_mutex_unlock(&set->mutex);
+        if (r >= 0)
+                *ret_image = RQ_TAKE(i, NULL);
+        return r;
+}
+
+rq_err image_put(image *i, uint32_t page, const void *data) {
+        const uint32_t page_size = i->facts.page_size;
+        if (page == 0 || page > page_count(i))
+                return RQ_EINVAL;
+        (void) pthread_mutex_lock(&i->set->mutex);
+        /* What a checkpoint has saved there meanwhile is older. */
+        rq_err r = i->problem != NULL ? RQ_EIO : files_io_write_at(i->set->io, i->side_fd, data, page_size, (uint64_t) (page - 1) * page_size);
+        if (r >= 0)
+                mark_saved(i, page - 1);
+        (void) pthread_mutex_unlock(&i->set->mutex);
+        return r;
+}
+
+rq_err image_settle(image *i) {
+        struct stat st;
+        rq_err r = RQ_OK;
+        (void) pthread_mutex_lock(&i->set->mutex);
+        if (i->problem != NULL)
+                r = RQ_EIO;
+        else if (fstat(i->set->database_fd, &st) < 0)
+                r = files_io_error(errno);
+        for (uint64_t page = r >= 0 ? (uint64_t) st.st_size / i->facts.page_size : UINT64_MAX; page < page_count(i); page++)
+                mark_saved(i, page);
+        (void) pthread_mutex_unlock(&i->set->mutex);
+        return r;
 }
 
 image *image_close(image *i) {
@@ -265,7 +338,7 @@ static void save_page(image *i, uint64_t page, const uint8_t *data, size_t bytes
                 give_up(i, r == RQ_ENOSPC ? "the disk is full" : "its side file cannot be written");
                 return;
         }
-        i->saved[page / 8] |= (uint8_t) (1u << page % 8);
+        mark_saved(i, page);
         i->side_bytes += bytes;
 }
 
@@ -277,15 +350,17 @@ static bool is_needed(const image *i, uint64_t page) {
 static void save_for_all(image_set *set, uint64_t page, uint32_t page_size) {
         uint8_t *data = NULL;
         size_t got = 0;
+        bool failed = false;
         for (image *i = set->first; i != NULL; i = i->next) {
                 if (!is_needed(i, page))
                         continue;
                 if (data == NULL) {
-                        data = malloc(page_size);
-                        if (data != NULL && files_io_read_at(set->io, set->database_fd, data, page_size, page * page_size, &got) < 0)
-                                got = 0;
+                        data = calloc(page_size, 1);
+                        failed = data == NULL || files_io_read_at(set->io, set->database_fd, data, page_size, page * page_size, &got) < 0;
                 }
-                if (data == NULL || got < page_size || i->facts.page_size != page_size)
+                /* Behind the end of the file there may be pages that a transaction sees: image_put() knows
+                 * better than these zeros. */
+                if (failed || (got < page_size && !i->seen) || i->facts.page_size != page_size)
                         give_up(i, "a page that it still needs could not be kept");
                 else
                         save_page(i, page, data, page_size);

@@ -48,7 +48,7 @@ typedef struct image_facts {
         database_facts database;   /* what the file looks like, to compare a copy with */
 } image_facts;
 
-enum { IMAGES_MAX = 16 };
+enum { IMAGES_MAX = 16, IMAGES_SEEN_MAX = 8 /* of them: some places are left to other nodes */ };
 #define IMAGE_SIDE_BYTES_DEFAULT (UINT64_C(1024) * 1024 * 1024)
 
 /* Opens what is there now. side_bytes_max: budget of the side file. Errors:
@@ -56,6 +56,19 @@ enum { IMAGES_MAX = 16 };
  * (IMAGES_MAX are open), RQ_ENOMEM, RQ_EIO, RQ_ENOSPC. */
 rq_err image_open(image_set *set, uint64_t side_bytes_max, image **ret_image);
 image *image_close(image *i); /* NULL is fine */
+
+/* The database as a read transaction sees it that is open meanwhile: the file, and
+ * over it what the caller puts with image_put(): the newest version within that
+ * transaction of each page of which the file may have an older one. A checkpoint
+ * may be at work: it moves nothing that is newer than the transaction. Then
+ * image_settle(), and from there on the transaction isn't needed any more. Of the
+ * facts, bytes, page_size and id.index are set. The side file never grows beyond
+ * the size of the database, and has no other budget. Errors: RQ_EFULL
+ * (IMAGES_SEEN_MAX are open), RQ_ENOMEM, RQ_EIO, RQ_ENOSPC; image_put also RQ_EINVAL
+ * (page, from 1, isn't in the database). */
+rq_err image_open_seen(image_set *set, uint64_t index, uint64_t bytes, uint32_t page_size, image **ret_image);
+rq_err image_put(image *i, uint32_t page, const void *data);
+rq_err image_settle(image *i);
 
 const image_facts *image_facts_of(const image *i);
 

@@ -57,7 +57,7 @@ static rq_err list_frames(const files_io *io, int wal_fd, const wal_extent *exte
         return RQ_OK;
 }
 
-static rq_err copy_page(const files_io *io, int wal_fd, int database_fd, const wal_extent *extent, page_frame pf, uint8_t *page) {
+static rq_err read_page(const files_io *io, int wal_fd, const wal_extent *extent, page_frame pf, uint8_t *page) {
         size_t size;
         rq_err r = files_io_read_at(io, wal_fd, page, extent->page_size,
                                     frame_offset(extent, frame_of(pf)) + WAL_FRAME_HEADER_BYTES, &size);
@@ -67,7 +67,7 @@ static rq_err copy_page(const files_io *io, int wal_fd, int database_fd, const w
                 return RQ_ECORRUPT;
         if (page_of(pf) == 1)
                 database_page1_seal(page);
-        return files_io_write_at(io, database_fd, page, extent->page_size, (uint64_t) (page_of(pf) - 1) * extent->page_size);
+        return RQ_OK;
 }
 
 /* The size, too: pages that were freed before they were ever written are in no
@@ -81,14 +81,29 @@ static rq_err fit_size(const files_io *io, int database_fd, uint64_t bytes) {
         return io->truncate(io->context, database_fd, (off_t) bytes) < 0 ? files_io_error(errno) : RQ_OK;
 }
 
-rq_err wal_copy(const files_io *io, int wal_fd, int database_fd, const wal_extent *extent, uint32_t from) {
-        return wal_copy_beside(io, wal_fd, database_fd, extent, from, NULL);
+/* Who gets the pages. */
+typedef struct target {
+        rq_err (*put)(const struct target *to, uint32_t page, const uint8_t *data);
+        const files_io *io;
+        const wal_extent *extent;
+        image_set *images;
+        image *image;
+        int database_fd;
+} target;
+
+static rq_err put_to_file(const target *to, uint32_t page, const uint8_t *data) {
+        const uint32_t page_size = to->extent->page_size;
+        image_set_save(to->images, page, page_size);
+        return files_io_write_at(to->io, to->database_fd, data, page_size, (uint64_t) (page - 1) * page_size);
 }
 
-rq_err wal_copy_beside(const files_io *io, int wal_fd, int database_fd, const wal_extent *extent, uint32_t from,
-                       struct image_set *images) {
+static rq_err put_to_image(const target *to, uint32_t page, const uint8_t *data) { return image_put(to->image, page, data); }
+
+/* The newest version of each page, in the order of pages. */
+static rq_err copy_newest(const target *to, int wal_fd, uint32_t from, uint32_t *ret_pages) {
         RQ_CLEANUP(rq_freep) page_frame *list = NULL;
         RQ_CLEANUP(rq_freep) uint8_t *page = NULL;
+        const wal_extent *extent = to->extent;
         uint32_t count = extent->frames - from, pages = 0;
         rq_err r;
 
@@ -97,7 +112,7 @@ rq_err wal_copy_beside(const files_io *io, int wal_fd, int database_fd, const wa
         page = malloc(extent->page_size);
         if (list == NULL || page == NULL)
                 return RQ_ENOMEM;
-        r = list_frames(io, wal_fd, extent, from, list, &pages);
+        r = list_frames(to->io, wal_fd, extent, from, list, &pages);
         if (r < 0)
                 return r;
         qsort(list, count, sizeof *list, compare);
@@ -108,11 +123,33 @@ rq_err wal_copy_beside(const files_io *io, int wal_fd, int database_fd, const wa
                         return RQ_ECORRUPT;
                 if (page_of(list[i]) > pages)
                         break;
-                image_set_save(images, page_of(list[i]), extent->page_size);
-                r = copy_page(io, wal_fd, database_fd, extent, list[i], page);
+                r = read_page(to->io, wal_fd, extent, list[i], page);
+                if (r >= 0)
+                        r = to->put(to, page_of(list[i]), page);
                 if (r < 0)
                         return r;
         }
+        *ret_pages = pages;
+        return RQ_OK;
+}
+
+rq_err wal_copy(const files_io *io, int wal_fd, int database_fd, const wal_extent *extent, uint32_t from) {
+        return wal_copy_beside(io, wal_fd, database_fd, extent, from, NULL);
+}
+
+rq_err wal_copy_beside(const files_io *io, int wal_fd, int database_fd, const wal_extent *extent, uint32_t from,
+                       struct image_set *images) {
+        const target to = { .put = put_to_file, .io = io, .extent = extent, .images = images, .database_fd = database_fd };
+        uint32_t pages;
+        rq_err r = copy_newest(&to, wal_fd, from, &pages);
+        if (r < 0)
+                return r;
         image_set_cut(images, (uint64_t) pages * extent->page_size);
         return fit_size(io, database_fd, (uint64_t) pages * extent->page_size);
+}
+
+rq_err wal_copy_to_image(const files_io *io, int wal_fd, const wal_extent *extent, uint32_t from, struct image *to_image) {
+        const target to = { .put = put_to_image, .io = io, .extent = extent, .image = to_image };
+        uint32_t pages;
+        return copy_newest(&to, wal_fd, from, &pages);
 }

@@ -21,4 +21,9 @@ struct image_set;
 rq_err wal_copy_beside(const files_io *io, int wal_fd, int database_fd, const wal_extent *extent, uint32_t from,
                        struct image_set *images);
 
+/* Those versions of pages to an image of what a transaction sees as of that frame, with
+ * image_put(). Nothing else changes. Errors: also image_put()'s. */
+struct image;
+rq_err wal_copy_to_image(const files_io *io, int wal_fd, const wal_extent *extent, uint32_t from, struct image *to_image);
+
 #endif

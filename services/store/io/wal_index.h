@@ -37,7 +37,9 @@ void wal_index_leave(wal_index *w, wal_index_user *user);
 /* Forgets everything; no connection may be open. */
 void wal_index_reset(wal_index *w);
 
-/* The writer's thread, between transactions. */
+/* The writer's thread, between transactions; another thread sees what was true at
+ * some time while it called only if no commit began and the WAL wasn't begun anew
+ * meanwhile, of which it has to make sure. */
 wal_position wal_index_position(wal_index *w);
 
 /* The last frame that may be copied into the database file now: readers of an

@@ -5,10 +5,13 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "base/cleanup.h"
+#include "io/db_copy.h"
 #include "io/image.h"
 #include "io/image_pump.h"
 #include "io/install.h"
 #include "io/swap.h"
+#include "io/wal_index.h"
 
 static int setup(void **state) {
         *state = place_new();
@@ -124,6 +127,167 @@ static void test_images_are_bounded(void **state) {
                 all[i] = open_image(p, 4096);
         assert_int_equal(image_open(files_images(p->files), 4096, &more), RQ_EFULL);
         for (size_t i = 0; i < IMAGES_MAX; i++)
+                (void) image_close(all[i]);
+}
+
+/* --- what a transaction sees -------------------------------------------------- */
+
+static void close_db(sqlite3 **db) { (void) sqlite3_close(*db); }
+
+/* As of now, and where the WAL stands. */
+static wal_position begin_reading(place *p, sqlite3 *reader) {
+        sql(reader, "BEGIN; SELECT count(*) FROM sqlite_schema");
+        return files_wal_position(p->files);
+}
+
+/* The file becomes smaller, and other pages hold what they held. */
+static void vacuum(place *p) {
+        char problem[DB_COPY_PROBLEM_BYTES];
+        assert_int_equal(db_copy_vacuum(p->writer, problem), RQ_OK);
+        assert_string_equal(problem, "");
+        p->at.index++;
+        files_committed(p->files, &p->at);
+}
+
+static image *see(place *p, sqlite3 *reader, const wal_position *seen) {
+        image *i;
+        assert_int_equal(files_image_seen(p->files, reader, seen, p->at.index, &i), RQ_OK);
+        return i;
+}
+
+static void copy_to(const place *p, image *i, const char *name) {
+        int fd = openat(p->folder_fd, name, O_CREAT | O_TRUNC | O_RDWR, 0600);
+        assert_true(fd >= 0);
+        copy_rest(i, fd, 0);
+        (void) close(fd);
+}
+
+/* The newest commit, of which the file has nothing yet; it stays although all of it moves on. */
+static void test_image_of_a_transaction(void **state) {
+        place *p = *state;
+        RQ_CLEANUP(close_db) sqlite3 *reader = NULL;
+        fill(p);
+        entry(p, "UPDATE t SET n = n + 1000 WHERE id <= 100");
+        entry(p, "INSERT INTO t SELECT id + 1000, 7, zeroblob(9000) FROM t");
+        assert_int_equal(files_open_reader(p->files, &reader), RQ_OK);
+        wal_position seen = begin_reading(p, reader);
+        assert_true(seen.frames > seen.copied);
+        entry(p, "DELETE FROM t WHERE id < 50"); /* behind it */
+        image *i = see(p, reader, &seen);
+        sql(reader, "COMMIT");
+        checkpoint_now(p);
+        entry(p, "UPDATE t SET n = 5");
+        checkpoint_now(p);
+        entry(p, "DELETE FROM t");
+        vacuum(p);
+        checkpoint_now(p);
+        copy_to(p, i, "copy");
+        (void) image_close(i);
+        assert_int_equal(ask_file(p, "copy", "SELECT count(*) FROM t"), 800);
+        assert_int_equal(ask_file(p, "copy", "SELECT sum(n) FROM t"), 400 * 401 / 2 + 100 * 1000 + 400 * 7);
+}
+
+/* Whatever the file and the WAL hold of it, and whatever comes behind it. */
+static void test_images_of_transactions_at_random(void **state) {
+        static const char *const changes[] = {
+                "UPDATE t SET n = n + 1 WHERE id % 7 = 3", "INSERT INTO t(n, b) SELECT n, randomblob(n % 5000) FROM t ORDER BY id LIMIT 30",
+                "DELETE FROM t WHERE id % 3 = 1", NULL /* VACUUM */, "INSERT INTO t(n, b) VALUES(1, zeroblob(100000))", "CREATE TABLE IF NOT EXISTS u AS SELECT * FROM t",
+                "DROP TABLE IF EXISTS u", "CREATE INDEX IF NOT EXISTS x ON t(n)",
+                /* pages that are counted, and in no frame */
+                "BEGIN; INSERT INTO t(n, b) VALUES(1, zeroblob(300000)); DELETE FROM t WHERE length(b) = 300000; COMMIT",
+        };
+        static const char sum[] = "SELECT count(*) * 1000003 + total(n) + total(length(b)) + total(id * 31) FROM t";
+        place *p = *state;
+        RQ_CLEANUP(close_db) sqlite3 *reader = NULL;
+        uint32_t random = 12345, with_wal = 0;
+        fill(p);
+        assert_int_equal(files_open_reader(p->files, &reader), RQ_OK);
+        for (int round = 0; round < 60; round++) {
+                image *i = NULL;
+                int64_t wanted = 0;
+                for (int step = 0; step < 8; step++) {
+                        random = random * 1664525 + 1013904223;
+                        if (step == 3) {
+                                wal_position seen = begin_reading(p, reader);
+                                wanted = number(reader, sum);
+                                with_wal += seen.frames > seen.copied;
+                                if (random >> 31 != 0)
+                                        entry(p, changes[random >> 16 & 1]);
+                                i = see(p, reader, &seen);
+                                sql(reader, "COMMIT");
+                        } else if ((random >> 20) % 4 == 0) {
+                                checkpoint_now(p);
+                        } else {
+                                const char *change = changes[(random >> 16) % (sizeof changes / sizeof changes[0])];
+                                if (change != NULL)
+                                        entry(p, change);
+                                else
+                                        vacuum(p);
+                        }
+                }
+                copy_to(p, i, "copy");
+                (void) image_close(i);
+                assert_int_equal(ask_file(p, "copy", sum), wanted);
+        }
+        assert_true(with_wal > 10 && with_wal < 60);
+}
+
+/* What is counted, but in no frame and behind the file's end, is zeros, also for a checkpoint that gets there first. */
+static void test_pages_behind_the_end(void **state) {
+        place *p = *state;
+        uint8_t given[4096], found[4 * 4096];
+        image *i;
+        size_t size;
+        struct stat st;
+        fill(p);
+        assert_int_equal(fstatat(p->folder_fd, "db.sqlite", &st, 0), 0);
+        const uint32_t pages = (uint32_t) (st.st_size / 4096);
+        memset(given, 0xa5, sizeof given);
+        assert_int_equal(image_open_seen(files_images(p->files), 2, (uint64_t) st.st_size + 3 * 4096, 4096, &i), RQ_OK);
+        image_set_save(files_images(p->files), pages + 1, 4096);
+        image_set_save(files_images(p->files), pages + 2, 4096);
+        assert_int_equal(image_put(i, pages + 1, given), RQ_OK);
+        assert_int_equal(image_put(i, 0, given), RQ_EINVAL);
+        assert_int_equal(image_put(i, pages + 4, given), RQ_EINVAL);
+        assert_int_equal(image_settle(i), RQ_OK);
+        assert_null(image_problem(i));
+        assert_int_equal(image_read(i, (uint64_t) st.st_size - 4096, found, sizeof found, &size), RQ_OK);
+        assert_int_equal(size, sizeof found);
+        assert_memory_equal(found + 4096, given, 4096);
+        memset(given, 0, sizeof given);
+        assert_memory_equal(found + 2 * 4096, given, 4096);
+        assert_memory_equal(found + 3 * 4096, given, 4096);
+        (void) image_close(i);
+}
+
+/* The WAL has begun anew since: nothing of it may be taken for what the transaction saw. */
+static void test_image_of_a_wal_that_began_anew(void **state) {
+        place *p = *state;
+        RQ_CLEANUP(close_db) sqlite3 *reader = NULL;
+        image *i;
+        fill(p);
+        assert_int_equal(files_open_reader(p->files, &reader), RQ_OK);
+        sql(reader, "BEGIN; SELECT count(*) FROM t"); /* of the file alone */
+        wal_position seen = files_wal_position(p->files);
+        entry(p, "UPDATE t SET n = n + 1000");
+        seen.copied = 0; /* as half-read */
+        assert_int_not_equal(files_image_seen(p->files, reader, &seen, p->at.index, &i), RQ_OK);
+        assert_int_equal(image_set_count(files_images(p->files)), 0);
+}
+
+static void test_seen_images_leave_places_to_others(void **state) {
+        place *p = *state;
+        RQ_CLEANUP(close_db) sqlite3 *reader = NULL;
+        image *all[IMAGES_SEEN_MAX], *more;
+        fill(p);
+        assert_int_equal(files_open_reader(p->files, &reader), RQ_OK);
+        wal_position seen = begin_reading(p, reader);
+        for (size_t i = 0; i < IMAGES_SEEN_MAX; i++)
+                all[i] = see(p, reader, &seen);
+        assert_int_equal(files_image_seen(p->files, reader, &seen, p->at.index, &more), RQ_EFULL);
+        assert_int_equal(image_open(files_images(p->files), 4096, &more), RQ_OK);
+        (void) image_close(more);
+        for (size_t i = 0; i < IMAGES_SEEN_MAX; i++)
                 (void) image_close(all[i]);
 }
 
@@ -422,6 +586,11 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_image_releases, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_image_budget, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_images_are_bounded, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_image_of_a_transaction, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_images_of_transactions_at_random, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_pages_behind_the_end, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_image_of_a_wal_that_began_anew, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_seen_images_leave_places_to_others, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_chunks_bring_it_over, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_damaged_chunks_are_refused, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_chunks_must_follow, setup, teardown),
