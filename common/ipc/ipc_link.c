@@ -227,6 +227,7 @@ static bool type_is_known(uint16_t type) {
         case IPC_READ_AT:
         case IPC_FETCH:
         case IPC_APPLIED:
+        case IPC_SET_ASIDE:
         case IPC_QUERY:
         case IPC_CREDIT:
         case IPC_CANCEL:

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "core/compaction.h"
 #include "dispatch.h"
+#include "divergence.h"
 #include "feed.h"
 #include "folder.h"
 #include "forming.h"
@@ -260,6 +261,9 @@ static void set_timer(consensus *c) {
                 due_us = snapshot_due_us;
         if (receipt_due_us < due_us)
                 due_us = receipt_due_us;
+        const uint64_t divergence_due_us = divergence_deadline_us(c->divergence);
+        if (divergence_due_us < due_us)
+                due_us = divergence_due_us;
         if (due_us >= c->timer_due_us)
                 return; /* a timer that fires early costs less than setting it each turn */
         uint64_t now_us = rq_clock_mono_us();
@@ -333,6 +337,7 @@ static void turn(consensus *c) {
         dispatch_send_transfers(c);
         snapshot_sends_turn(c->sends);
         snapshot_receipt_turn(c->receipt);
+        divergence_turn(c->divergence);
         write_hint(c, false);
         finish_stop(c);
         set_timer(c);
@@ -372,6 +377,7 @@ void consensus_reload(consensus *c) {
 static rq_err open_peers(consensus *c) {
         peers_options options = {
                 .loop = c->o.loop, .listen_addr = c->o.config.raft_listen_addr, .callbacks = members_callbacks(c), .snapshots = members_snapshots(c),
+                .outcomes = divergence_peers(c),
                 .tls = c->tls, .tls_transition = c->o.config.tls_transition,
                 .changes = members_changes(c),
                 .self = {
@@ -425,6 +431,8 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
         if (r >= 0)
                 r = snapshot_receipt_new(c, &c->receipt);
         if (r >= 0)
+                r = divergence_new(c, &c->divergence);
+        if (r >= 0)
                 r = open_tls(c); /* before a folder is founded with a configuration that is no good */
         if (r >= 0)
                 r = folder_open(c);
@@ -474,6 +482,7 @@ consensus *consensus_free(consensus *c) {
         c->tls = rq_tls_free(c->tls);
         c->sends = snapshot_sends_free(c->sends);
         c->receipt = snapshot_receipt_free(c->receipt);
+        c->divergence = divergence_free(c->divergence);
         base_file_done(&c->base);
         if (c->timer.event != NULL)
                 rq_timer_done(&c->timer);

@@ -101,6 +101,7 @@ typedef struct consensus {
         peers *peers;
         struct snapshot_sends *sends;      /* snapshot_out.h */
         struct snapshot_receipt *receipt;  /* snapshot_in.h */
+        struct divergence *divergence;     /* divergence.h */
         base_file base;             /* rebase.h: written, and not decided yet; empty: none */
         driver *driver;
         log_writer *writer;

@@ -1,11 +1,14 @@
 #include "status.h"
 
+#include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "config/config.h"
+#include "divergence.h"
 #include "feature_level.h"
 #include "snapshot_in.h"
 #include "snapshot_out.h"
@@ -40,6 +43,16 @@ static const char *stream_text(const consensus *c) {
 
 static bool may_vote(const consensus *c) { return !c->not_a_voter && !c->starts.file.is_old_copy; }
 
+/* What its outcomes depend on, as it says. */
+static void add_profile(json_t *o, const divergence_view *v) {
+        char text[32];
+        (void) json_object_set_new(o, "sqlite_version", json_string(v->sqlite_version));
+        (void) snprintf(text, sizeof text, "%08" PRIx32, v->extensions);
+        (void) json_object_set_new(o, "extensions", json_string(text));
+        (void) snprintf(text, sizeof text, "%016" PRIx64, v->profile);
+        (void) json_object_set_new(o, "profile", json_string(text));
+}
+
 static json_t *node(const consensus *c, const member *m, uint64_t now_us) {
         const raft *r = driver_raft(c->driver);
         raft_id id = membership_raft_id(&m->disk_uuid);
@@ -65,6 +78,13 @@ static json_t *node(const consensus *c, const member *m, uint64_t now_us) {
                 (void) json_object_set_new(o, "time_us", number(view.rtt_us));
         if (!self && view.up)
                 (void) json_object_set_new(o, "tls", json_boolean(view.tls));
+        divergence_view compared = {0};
+        if (divergence_view_of(c->divergence, id, &compared)) {
+                (void) json_object_set_new(o, "outcomes", json_string(divergence_verdict_text(compared.judgement.verdict)));
+                (void) json_object_set_new(o, "outcomes_index", number(compared.judgement.index));
+        }
+        if (compared.profile != 0)
+                add_profile(o, &compared);
         if (!reachable)
                 (void) json_object_set_new(o, "error", json_string(known && view.problem[0] != '\0' ? view.problem : "it does not answer"));
         return o;

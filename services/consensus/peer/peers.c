@@ -426,6 +426,27 @@ rq_err peers_send_snapshot_wanted(peers *p, const peer_snapshot_wanted *wanted) 
         return send_frame(p, wanted->to, PEER_CONTROL, PEER_SNAPSHOT_WANTED, rq_bytes_of(body, sizeof body), NULL, 0);
 }
 
+/* --- outcomes --------------------------------------------------------------- */
+
+rq_err peers_send_profile(peers *p, const peer_profile *profile) {
+        uint8_t body[PEER_PROFILE_BYTES];
+        const rq_bytes version = rq_bytes_text(profile->sqlite_version);
+        peer_profile_encode(profile, body);
+        return send_frame(p, profile->to, PEER_CONTROL, PEER_PROFILE, rq_bytes_of(body, sizeof body), &version, 1);
+}
+
+rq_err peers_send_outcomes(peers *p, const peer_outcomes *outcomes) {
+        uint8_t body[PEER_OUTCOMES_BYTES], marks[PEER_OUTCOMES_MARKS_MAX * PEER_OUTCOMES_MARK_BYTES];
+        const rq_bytes payload = rq_bytes_of(marks, peer_outcomes_encode(outcomes, body, marks));
+        return send_frame(p, outcomes->to, PEER_CONTROL, PEER_OUTCOMES, rq_bytes_of(body, sizeof body), &payload, 1);
+}
+
+rq_err peers_send_refuted(peers *p, const peer_refuted *refuted) {
+        uint8_t body[PEER_REFUTED_BYTES];
+        peer_refuted_encode(refuted, body);
+        return send_frame(p, refuted->to, PEER_CONTROL, PEER_REFUTED, rq_bytes_of(body, sizeof body), NULL, 0);
+}
+
 size_t peers_bulk_room(peers *p, raft_id to) {
         remote *r = peers_member(p, to);
         if (r == NULL || !r->out[PEER_BULK].up || peer_link_is_closing(r->out[PEER_BULK].link))

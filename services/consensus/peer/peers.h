@@ -11,6 +11,7 @@
 
 #include "loop/loop.h"
 #include "peer/peer_message.h"
+#include "peer/peer_outcomes.h"
 #include "peer/peer_snapshot.h"
 #include "tls/tls.h"
 
@@ -86,6 +87,14 @@ typedef struct peers_snapshots {
         void *arg;
 } peers_snapshots;
 
+/* Comparing outcomes. from and to of what comes are right. payload: checked. */
+typedef struct peers_outcomes {
+        void (*on_profile)(void *arg, const peer_profile *profile);
+        void (*on_outcomes)(void *arg, const peer_outcomes *outcomes);
+        void (*on_refuted)(void *arg, const peer_refuted *refuted);
+        void *arg;
+} peers_outcomes;
+
 typedef struct peers_options {
         rq_loop *loop;
         const char *listen_addr;   /* host:port to bind; copied */
@@ -95,6 +104,7 @@ typedef struct peers_options {
         bool tls_transition;       /* with tls: see peer_transport.h */
         peers_changes changes;     /* {0}: nobody joins, no stranger is admitted; else all of them */
         peers_snapshots snapshots; /* {0}: none are taken or sent; else all of them */
+        peers_outcomes outcomes;   /* likewise */
 } peers_options;
 
 /* Doesn't listen and connect yet. Errors: RQ_ENOMEM. */
@@ -147,6 +157,11 @@ rq_err peers_send_snapshot_offer(peers *p, const peer_snapshot_offer *offer, con
 rq_err peers_send_snapshot_chunk(peers *p, const peer_snapshot_chunk *chunk, rq_bytes data);
 rq_err peers_send_snapshot_reply(peers *p, const peer_snapshot_reply *reply);
 rq_err peers_send_snapshot_wanted(peers *p, const peer_snapshot_wanted *wanted);
+
+/* To a member of minor 3 (peers_view) or later. */
+rq_err peers_send_profile(peers *p, const peer_profile *profile);
+rq_err peers_send_outcomes(peers *p, const peer_outcomes *outcomes);
+rq_err peers_send_refuted(peers *p, const peer_refuted *refuted);
 
 /* Bytes that may still be queued for this member; 0: not connected, or full. When
  * it is small, on_room() follows. One append or forward may be larger if all room is there. */

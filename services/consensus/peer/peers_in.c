@@ -289,10 +289,42 @@ static bool may_be_unlisted(uint16_t type) {
         case PEER_RAFT_FIRST + RAFT_MSG_APPEND_REPLY:
         case PEER_RAFT_FIRST + RAFT_MSG_HEARTBEAT:
         case PEER_RAFT_FIRST + RAFT_MSG_HEARTBEAT_REPLY:
+        case PEER_RAFT_FIRST + RAFT_MSG_READ_REPLY: /* it was asked */
+        case PEER_FORWARD_REFUSED:                  /* likewise */
+        case PEER_PROFILE:
+        case PEER_OUTCOMES:
         case PEER_SNAPSHOT_OFFER:
         case PEER_SNAPSHOT_CHUNK: return true;
         default: return false;
         }
+}
+
+static rq_err take_outcomes(inbound *in, const peer_header *header, rq_bytes body, rq_bytes payload) {
+        const peers_outcomes *to = &in->p->o.outcomes;
+        const raft_id from = in->remote->id, self = in->p->id;
+        peer_profile profile;
+        peer_outcomes outcomes;
+        peer_refuted refuted;
+        rq_err r;
+        if (to->on_outcomes == NULL)
+                return RQ_EPROTO;
+        if (header->type == PEER_PROFILE) {
+                r = peer_profile_decode(body, payload, &profile);
+                if (r < 0 || profile.from != from || profile.to != self)
+                        return RQ_EPROTO;
+                to->on_profile(to->arg, &profile);
+        } else if (header->type == PEER_OUTCOMES) {
+                r = peer_outcomes_decode(body, payload, &outcomes);
+                if (r < 0 || outcomes.from != from || outcomes.to != self)
+                        return RQ_EPROTO;
+                to->on_outcomes(to->arg, &outcomes);
+        } else {
+                r = peer_refuted_decode(body, &refuted);
+                if (r < 0 || refuted.from != from || refuted.to != self)
+                        return RQ_EPROTO;
+                to->on_refuted(to->arg, &refuted);
+        }
+        return RQ_OK;
 }
 
 static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, rq_bytes body, rq_bytes payload) {
@@ -322,6 +354,8 @@ static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, 
                 return take_refusal(in, body);
         if (header->type >= PEER_SNAPSHOT_OFFER && header->type <= PEER_SNAPSHOT_WANTED)
                 return take_snapshot(in, header, body, payload);
+        if (header->type >= PEER_PROFILE && header->type <= PEER_REFUTED)
+                return take_outcomes(in, header, body, payload);
         return take_message(in, header, body, payload);
 }
 

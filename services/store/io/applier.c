@@ -180,12 +180,21 @@ static rq_err read_record(rq_bytes bytes, const store_state *state, record *ret)
         return RQ_OK;
 }
 
-static void advance(store_state *state, const record *rec, uint64_t outcome_hash) {
+static void advance(store_state *state, const record *rec, uint64_t outcome_hash, outcome_marks *marks) {
+        const bool marked = outcome_mark_is_due(rec->header.index, rec->header.clock_us, state->clock_us);
         state->index = rec->header.index;
         state->term = rec->header.term;
         state->clock_us = rec->header.clock_us;
         state->outcome_hash = rq_hash_mix(rq_hash_mix(state->outcome_hash, rec->header.index), outcome_hash);
         state->database_id = rec->header.database_id;
+        if (marked)
+                outcome_marks_add(marks, (outcome_mark) { .index = state->index, .hash = state->outcome_hash });
+}
+
+/* They count once their transaction is committed. */
+static void keep_marks(apply_output *out, const outcome_marks *marks) {
+        for (size_t i = 0; i < marks->count; i++)
+                outcome_marks_add(&out->marks, marks->v[i]);
 }
 
 /* --- loads ---------------------------------------------------------------------- */
@@ -265,7 +274,7 @@ static rq_err apply_load(applier *a, const record *rec, bool alone, applier_want
 
 /* Runs one record inside (or, alone, with) its transactions and keeps its result. */
 static rq_err apply_record(applier *a, const record *rec, bool alone, applier_wanted wanted, void *wanted_arg,
-                           apply_output *out, store_state *state, load_progress *load, bool *ret_gone) {
+                           apply_output *out, store_state *state, load_progress *load, outcome_marks *marks, bool *ret_gone) {
         entry_outcome outcome = {0};
         rq_err r = RQ_OK;
         *ret_gone = false;
@@ -288,7 +297,7 @@ static rq_err apply_record(applier *a, const record *rec, bool alone, applier_wa
                         return r;
                 }
         }
-        advance(state, rec, outcome.hash);
+        advance(state, rec, outcome.hash, marks);
         return RQ_OK;
 }
 
@@ -297,15 +306,17 @@ static rq_err apply_alone(applier *a, rq_bytes records, applier_wanted wanted, v
                           apply_output *out, size_t *ret_applied, size_t *ret_bytes) {
         record rec;
         store_state next = a->state;
+        outcome_marks marks;
         size_t count = out->count, json_size = out->json.size;
         bool gone;
+        marks.count = 0;
         rq_err r = read_record(records, &a->state, &rec);
         if (r < 0)
                 return r;
         atomic_store(&a->hi, rec.header.index);
         load_progress load = a->load;
         (void) files_failure(a->files, true);
-        r = apply_record(a, &rec, true, wanted, wanted_arg, out, &next, &load, &gone);
+        r = apply_record(a, &rec, true, wanted, wanted_arg, out, &next, &load, &marks, &gone);
         rq_assert(!gone);
         if (r >= 0)
                 r = files_failure(a->files, false);
@@ -319,6 +330,7 @@ static rq_err apply_alone(applier *a, rq_bytes records, applier_wanted wanted, v
                 output_cut(out, count, json_size);
                 return r;
         }
+        keep_marks(out, &marks);
         *ret_applied = 1;
         *ret_bytes = rec.size;
         return RQ_OK;
@@ -335,8 +347,10 @@ static rq_err apply_batch(applier *a, rq_bytes records, size_t limit, bool may_s
         uint64_t until_us = rq_clock_mono_us() + BATCH_TIME_US;
         store_state next = a->state;
         load_progress load = a->load;
+        outcome_marks marks;
         bool gone = false;
 
+        marks.count = 0;
         (void) files_failure(a->files, true);
         rq_err r = begin(a);
         while (r >= 0 && applied < limit && bytes < records.size && bytes < BATCH_RECORD_BYTES) {
@@ -347,7 +361,7 @@ static rq_err apply_batch(applier *a, rq_bytes records, size_t limit, bool may_s
                         break;
                 }
                 if (r >= 0)
-                        r = apply_record(a, &rec, false, wanted, wanted_arg, out, &next, &load, &gone);
+                        r = apply_record(a, &rec, false, wanted, wanted_arg, out, &next, &load, &marks, &gone);
                 if (r < 0 || gone)
                         break;
                 applied++;
@@ -367,6 +381,7 @@ static rq_err apply_batch(applier *a, rq_bytes records, size_t limit, bool may_s
                 *ret_gone_after = gone ? applied : SIZE_MAX;
                 return r;
         }
+        keep_marks(out, &marks);
         *ret_gone_after = SIZE_MAX;
         *ret_applied = applied;
         *ret_bytes = bytes;

@@ -141,6 +141,8 @@ static int on_function(statements *s, const char *name) {
         s->seen.uses_changes |= strcasecmp(name, "changes") == 0;
         if (allowed_function(name) || extensions_has(s->extensions, name))
                 return SQLITE_OK;
+        if (allowed_is_newer_function(name))
+                return refuse(s, "function %s is not available in a write: SQLite 3.40, which a node may have, doesn't know it", name);
         return refuse(s, "function %s is not available in a write: its result may differ between nodes", name);
 }
 
