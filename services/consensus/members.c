@@ -136,8 +136,8 @@ peers_callbacks members_callbacks(consensus *c) {
 
 /* --- who comes from outside --------------------------------------------------- */
 
-static void on_join(void *arg, const peer_hello *from, bool stays, peer_join_reply *ret_reply, rq_buf *ret_payload) {
-        steering_join(arg, from, stays, ret_reply, ret_payload);
+static void on_join(void *arg, const peer_hello *from, const peers_join *join, peer_join_reply *ret_reply, rq_buf *ret_payload) {
+        steering_join(arg, from, join, ret_reply, ret_payload);
 }
 
 static void on_join_reply(void *arg, const peer_hello *from, const peer_join_reply *reply, rq_bytes payload) {
@@ -167,6 +167,8 @@ static void on_removed(void *arg, const peer_hello *from, raft_index configurati
                 joining_ask(c->joining);
         consensus_wake(c);
 }
+
+static void on_visit(void *arg, const peer_hello *from) { steering_visit(arg, from); }
 
 /* --- old copies of folders ---------------------------------------------------- */
 
@@ -252,7 +254,7 @@ peers_changes members_changes(consensus *c) {
         return (peers_changes) {
                 .on_join = on_join, .on_join_reply = on_join_reply, .on_remove = on_remove, .on_remove_reply = on_remove_reply,
                 .on_stranger = on_stranger, .on_removed = on_removed, .configuration = configuration_index,
-                .on_start = on_start, .on_old_copy = on_old_copy, .term_max = term_max, .arg = c,
+                .on_start = on_start, .on_old_copy = on_old_copy, .term_max = term_max, .on_visit = on_visit, .arg = c,
         };
 }
 
