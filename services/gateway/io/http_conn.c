@@ -41,6 +41,11 @@ void http_conn_peer(const http_conn *conn, http_peer *ret_peer) {
         transport_peer(&conn->transport, ret_peer->key, ret_peer->text);
 }
 
+void http_peer_of(const char *address, http_peer *ret_peer) {
+        *ret_peer = (http_peer) {0};
+        transport_peer_of(address, ret_peer->key, ret_peer->text);
+}
+
 /* --- states ----------------------------------------------------------------- */
 
 static void set_idle(http_conn *conn, bool idle) {
