@@ -3,11 +3,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "admission.h"
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "core/compaction.h"
 #include "dispatch.h"
+#include "divergence.h"
 #include "feed.h"
 #include "folder.h"
 #include "forming.h"
@@ -42,15 +44,19 @@ uint64_t consensus_commit_hint(const consensus *c) {
         return commit < durable ? commit : durable;
 }
 
+void consensus_start_anew(consensus *c) {
+        c->storage_failed = true;
+        driver_storage_failed(c->driver);
+        rq_timer_set(&c->failure, FAILURE_WAIT_US);
+}
+
 static void storage_failed(consensus *c, rq_err err) {
         if (c->storage_failed)
                 return;
-        c->storage_failed = true;
-        driver_storage_failed(c->driver);
         const char *fields[] = { RQ_MSG_SYNC_FAILED, RQ_FIELD_ERROR "=log", NULL };
         (void) rq_log_error_(err, fields, "The log in %s failed: nothing more is acknowledged, and the service starts anew", c->o.dir_path);
         /* A sync that failed can't be repeated; the log is read again instead. */
-        rq_timer_set(&c->failure, FAILURE_WAIT_US);
+        consensus_start_anew(c);
 }
 
 static void on_failure_told(void *arg) {
@@ -256,6 +262,9 @@ static void set_timer(consensus *c) {
                 due_us = snapshot_due_us;
         if (receipt_due_us < due_us)
                 due_us = receipt_due_us;
+        const uint64_t divergence_due_us = divergence_deadline_us(c->divergence);
+        if (divergence_due_us < due_us)
+                due_us = divergence_due_us;
         if (due_us >= c->timer_due_us)
                 return; /* a timer that fires early costs less than setting it each turn */
         uint64_t now_us = rq_clock_mono_us();
@@ -316,8 +325,10 @@ static void turn(consensus *c) {
                 if (r < 0)
                         storage_failed(c, r);
         }
-        if (plan.membership_changed)
+        if (plan.membership_changed) {
                 members_update(c);
+                c->state_dirty = true;
+        }
         members_look(c);
         feed_store(c);
         dispatch_send_answers(c);
@@ -329,6 +340,7 @@ static void turn(consensus *c) {
         dispatch_send_transfers(c);
         snapshot_sends_turn(c->sends);
         snapshot_receipt_turn(c->receipt);
+        divergence_turn(c->divergence);
         write_hint(c, false);
         finish_stop(c);
         set_timer(c);
@@ -365,9 +377,15 @@ void consensus_reload(consensus *c) {
                 rq_tls_watch_now(c->tls_watch);
 }
 
+static void warn_of_passwords(const consensus *c) {
+        if (c->o.config.joins_as_user && c->o.config.joins && c->unformed && c->tls == NULL)
+                rq_log_warning("-join-as: the password goes over the network unencrypted, to whoever answers at the addresses of -join; use TLS between nodes (-node-cert)");
+}
+
 static rq_err open_peers(consensus *c) {
         peers_options options = {
                 .loop = c->o.loop, .listen_addr = c->o.config.raft_listen_addr, .callbacks = members_callbacks(c), .snapshots = members_snapshots(c),
+                .outcomes = divergence_peers(c),
                 .tls = c->tls, .tls_transition = c->o.config.tls_transition,
                 .changes = members_changes(c),
                 .self = {
@@ -378,6 +396,7 @@ static rq_err open_peers(consensus *c) {
         (void) snprintf(options.self.node_id, sizeof options.self.node_id, "%s", c->identity.node_id);
         (void) snprintf(options.self.raft_addr, sizeof options.self.raft_addr, "%s", c->o.config.raft_addr);
         (void) snprintf(options.self.api_addr, sizeof options.self.api_addr, "%s", c->o.config.api_addr);
+        options.self.start = c->starts.self;
         rq_err r = peers_new(&options, &c->peers);
         if (r < 0)
                 return rq_log_error(r, "Cannot prepare the connections to other nodes");
@@ -400,7 +419,8 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
         c->o = *options;
         c->timer_due_us = UINT64_MAX;
         c->wake.fd = -1;
-        c->steering.limit = c->limit_full = c->limit_store = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
+        c->steering.limit = c->limit_full = c->limit_store = c->limit_starts = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
+        admission_init(&c->admission);
         c->arena = rq_arena_new();
         rq_err r = c->arena == NULL ? RQ_ENOMEM : RQ_OK;
         if (r >= 0)
@@ -420,6 +440,8 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
         if (r >= 0)
                 r = snapshot_receipt_new(c, &c->receipt);
         if (r >= 0)
+                r = divergence_new(c, &c->divergence);
+        if (r >= 0)
                 r = open_tls(c); /* before a folder is founded with a configuration that is no good */
         if (r >= 0)
                 r = folder_open(c);
@@ -433,6 +455,7 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
                 (void) consensus_free(c);
                 return r;
         }
+        warn_of_passwords(c);
         leaderless_set(&c->leaderless, c->unformed);
         turn(c); /* a lone voter campaigns at once */
         *ret_consensus = c;
@@ -469,6 +492,7 @@ consensus *consensus_free(consensus *c) {
         c->tls = rq_tls_free(c->tls);
         c->sends = snapshot_sends_free(c->sends);
         c->receipt = snapshot_receipt_free(c->receipt);
+        c->divergence = divergence_free(c->divergence);
         base_file_done(&c->base);
         if (c->timer.event != NULL)
                 rq_timer_done(&c->timer);
@@ -483,6 +507,7 @@ consensus *consensus_free(consensus *c) {
         rq_buf_done(&c->records);
         rq_buf_done(&c->body);
         rq_buf_done(&c->adopting);
+        admission_done(&c->admission);
         free(c);
         return NULL;
 }

@@ -1,11 +1,14 @@
 #include "status.h"
 
+#include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "config/config.h"
+#include "divergence.h"
 #include "feature_level.h"
 #include "snapshot_in.h"
 #include "snapshot_out.h"
@@ -38,6 +41,18 @@ static const char *stream_text(const consensus *c) {
         return "unknown";
 }
 
+static bool may_vote(const consensus *c) { return !c->not_a_voter && !c->starts.file.is_old_copy; }
+
+/* What its outcomes depend on, as it says. */
+static void add_profile(json_t *o, const divergence_view *v) {
+        char text[32];
+        (void) json_object_set_new(o, "sqlite_version", json_string(v->sqlite_version));
+        (void) snprintf(text, sizeof text, "%08" PRIx32, v->extensions);
+        (void) json_object_set_new(o, "extensions", json_string(text));
+        (void) snprintf(text, sizeof text, "%016" PRIx64, v->profile);
+        (void) json_object_set_new(o, "profile", json_string(text));
+}
+
 static json_t *node(const consensus *c, const member *m, uint64_t now_us) {
         const raft *r = driver_raft(c->driver);
         raft_id id = membership_raft_id(&m->disk_uuid);
@@ -47,7 +62,7 @@ static json_t *node(const consensus *c, const member *m, uint64_t now_us) {
         json_t *o = json_object();
         (void) json_object_set_new(o, "id", json_string(m->node_id));
         (void) json_object_set_new(o, "addr", json_string(m->raft_addr));
-        (void) json_object_set_new(o, "suffrage", json_string(m->voter && !(self && c->not_a_voter) ? "voter" : "nonvoter"));
+        (void) json_object_set_new(o, "suffrage", json_string(m->voter && !(self && !may_vote(c)) ? "voter" : "nonvoter"));
         (void) json_object_set_new(o, "leader", json_boolean(raft_leader_of(r) == id));
         bool known = self || peers_view_of(c->peers, id, &view);
         const char *api_addr = self ? c->o.config.api_addr : known ? view.api_addr : "";
@@ -63,6 +78,13 @@ static json_t *node(const consensus *c, const member *m, uint64_t now_us) {
                 (void) json_object_set_new(o, "time_us", number(view.rtt_us));
         if (!self && view.up)
                 (void) json_object_set_new(o, "tls", json_boolean(view.tls));
+        divergence_view compared = {0};
+        if (divergence_view_of(c->divergence, id, &compared)) {
+                (void) json_object_set_new(o, "outcomes", json_string(divergence_verdict_text(compared.judgement.verdict)));
+                (void) json_object_set_new(o, "outcomes_index", number(compared.judgement.index));
+        }
+        if (compared.profile != 0)
+                add_profile(o, &compared);
         if (!reachable)
                 (void) json_object_set_new(o, "error", json_string(known && view.problem[0] != '\0' ? view.problem : "it does not answer"));
         return o;
@@ -266,7 +288,7 @@ static json_t *raft_object(consensus *c) {
         (void) json_object_set_new(o, "last_snapshot_term", number(raft_trail_term_at(t, s->checkpoint)));
         (void) json_object_set_new(o, "num_peers", number(other_voters(c)));
         (void) json_object_set_new(o, "fsm_pending", number(raft_commit_of(r) > s->applied ? raft_commit_of(r) - s->applied : 0));
-        (void) json_object_set_new(o, "voter", json_boolean(!c->not_a_voter));
+        (void) json_object_set_new(o, "voter", json_boolean(may_vote(c)));
         (void) json_object_set_new(o, "log_size", number(log_catalog_bytes(&c->catalog)));
         (void) json_object_set_new(o, "latest_configuration", configuration(c));
         raft_index configuration_index = 0;
@@ -278,6 +300,8 @@ static json_t *raft_object(consensus *c) {
         (void) json_object_set_new(o, "cluster_id", json_string(rq_uuid_text(&c->cluster_id, uuid)));
         (void) json_object_set_new(o, "database_id", json_string(rq_uuid_text(&c->identity.database_id, uuid)));
         (void) json_object_set_new(o, "removed", json_boolean(c->removed));
+        (void) json_object_set_new(o, "old_copy", json_boolean(c->starts.file.is_old_copy));
+        (void) json_object_set_new(o, "start", json_integer((json_int_t) c->starts.self.number));
         const char *oldest;
         (void) json_object_set_new(o, "feature_level", number(feature_level_lowest(c, &oldest))); /* of all members */
         (void) json_object_set_new(o, "durable_index", number(raft_durable_of(r)));
@@ -297,10 +321,30 @@ static json_t *raft_object(consensus *c) {
         return o;
 }
 
+/* For /debug/vars, by rqlite's names. */
+static json_t *counters_object(const consensus *c) {
+        json_t *o = json_object();
+        (void) json_object_set_new(o, "num_joins", number(c->joins.taken_in));
+        (void) json_object_set_new(o, "num_ignored_joins", number(c->joins.at_home));
+        (void) json_object_set_new(o, "num_removed_before_joins", number(c->joins.moved));
+        return o;
+}
+
+static json_t *cluster_object(const consensus *c) {
+        peers_stats stats;
+        json_t *o = json_object();
+        peers_get_stats(c->peers, &stats);
+        (void) json_object_set_new(o, "num_join_req", number(c->joins.asked));
+        (void) json_object_set_new(o, "num_client_force_new_conn", number(stats.remade_count));
+        return o;
+}
+
 rq_err status_document(consensus *c, rq_buf *ret_document) {
         json_t *document = json_object();
         (void) json_object_set_new(document, "raft", raft_object(c));
         (void) json_object_set_new(document, "nodes", nodes(c));
+        (void) json_object_set_new(document, "counters", counters_object(c));
+        (void) json_object_set_new(document, "cluster", cluster_object(c));
         char *text = json_dumps(document, JSON_COMPACT);
         json_decref(document);
         if (text == NULL)

@@ -85,7 +85,7 @@ rq_err peers_new(const peers_options *options, peers **ret_peers) {
         rq_list_init(&p->guests);
         rq_list_init(&p->members_in);
         p->id = membership_raft_id(&p->o.self.disk_uuid);
-        p->limit_garbage = p->limit_tls = p->limit_foreign = p->limit_broken = p->limit_copy = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
+        p->limit_garbage = p->limit_tls = p->limit_foreign = p->limit_broken = p->limit_copy = p->limit_crowd = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
         p->listen_addr = strdup(options->listen_addr);
         rq_err r = p->listen_addr == NULL ? RQ_ENOMEM : rq_task_init(&p->turn, p->o.loop, on_turn, p);
         if (r >= 0)
@@ -174,6 +174,7 @@ static remote *remote_new(peers *p, const char *address, const member *of) {
         }
         memcpy(r->address, address, strlen(address) + 1);
         memcpy(r->listed, address, strlen(address) + 1);
+        r->placed = peer_place_parse(address, &r->place);
         rq_err err = peers_out_begin(p, r, PEER_CONTROL, &r->out[PEER_CONTROL]);
         if (err >= 0 && of != NULL)
                 err = peers_out_begin(p, r, PEER_BULK, &r->out[PEER_BULK]);
@@ -234,6 +235,7 @@ void peers_learn_address(peers *p, remote *r, const peer_hello *hello) {
         for (size_t i = 0; i < PEER_CLASSES; i++)
                 peers_out_end(&r->out[i]);
         memcpy(r->address, r->said, sizeof r->address);
+        r->placed = peer_place_parse(r->address, &r->place);
         for (size_t i = 0; i < PEER_SNAPSHOT; i++)
                 if (peers_out_begin(p, r, (peer_class) i, &r->out[i]) < 0)
                         r->problem = "its address is not host:port";
@@ -367,16 +369,19 @@ rq_err peers_send_remove_reply(peers *p, const peer_remove *remove, peer_remove_
         return send_frame(p, remove->from, PEER_CONTROL, PEER_REMOVE_REPLY, rq_bytes_of(body, sizeof body), &words, 1);
 }
 
-void peers_send_join(peers *p, bool stays) {
+enum { MINOR_JOIN = 2, MINOR_JOIN_CREDENTIALS = 3 };
+
+void peers_send_join(peers *p, bool stays, rq_bytes credentials) {
         uint8_t body[PEER_JOIN_BYTES];
         peer_join_encode(stays, body);
         for (size_t i = 0; i < p->seed_count; i++) {
                 remote *r = p->seeds[i];
                 peer_link *link = r->out[PEER_CONTROL].link;
                 const peer_hello *hello = link != NULL && !peer_link_is_closing(link) ? peer_link_hello(link) : NULL;
-                if (hello == NULL || r->asked || rq_uuid_is_zero(&hello->cluster_id) || hello->protocol_minor < 2)
+                if (hello == NULL || r->asked || rq_uuid_is_zero(&hello->cluster_id) || hello->protocol_minor < MINOR_JOIN)
                         continue;
-                r->asked = peer_link_send(link, PEER_JOIN, rq_bytes_of(body, sizeof body), NULL, 0) >= 0;
+                const bool shown = credentials.size > 0 && hello->protocol_minor >= MINOR_JOIN_CREDENTIALS;
+                r->asked = peer_link_send(link, PEER_JOIN, rq_bytes_of(body, sizeof body), &credentials, shown ? 1 : 0) >= 0;
         }
 }
 
@@ -422,6 +427,27 @@ rq_err peers_send_snapshot_wanted(peers *p, const peer_snapshot_wanted *wanted) 
         uint8_t body[PEER_SNAPSHOT_WANTED_BYTES];
         peer_snapshot_wanted_encode(wanted, body);
         return send_frame(p, wanted->to, PEER_CONTROL, PEER_SNAPSHOT_WANTED, rq_bytes_of(body, sizeof body), NULL, 0);
+}
+
+/* --- outcomes --------------------------------------------------------------- */
+
+rq_err peers_send_profile(peers *p, const peer_profile *profile) {
+        uint8_t body[PEER_PROFILE_BYTES];
+        const rq_bytes version = rq_bytes_text(profile->sqlite_version);
+        peer_profile_encode(profile, body);
+        return send_frame(p, profile->to, PEER_CONTROL, PEER_PROFILE, rq_bytes_of(body, sizeof body), &version, 1);
+}
+
+rq_err peers_send_outcomes(peers *p, const peer_outcomes *outcomes) {
+        uint8_t body[PEER_OUTCOMES_BYTES], marks[PEER_OUTCOMES_MARKS_MAX * PEER_OUTCOMES_MARK_BYTES];
+        const rq_bytes payload = rq_bytes_of(marks, peer_outcomes_encode(outcomes, body, marks));
+        return send_frame(p, outcomes->to, PEER_CONTROL, PEER_OUTCOMES, rq_bytes_of(body, sizeof body), &payload, 1);
+}
+
+rq_err peers_send_refuted(peers *p, const peer_refuted *refuted) {
+        uint8_t body[PEER_REFUTED_BYTES];
+        peer_refuted_encode(refuted, body);
+        return send_frame(p, refuted->to, PEER_CONTROL, PEER_REFUTED, rq_bytes_of(body, sizeof body), NULL, 0);
 }
 
 size_t peers_bulk_room(peers *p, raft_id to) {

@@ -28,6 +28,7 @@ typedef struct files_options {
         uint32_t checkpoint_interval_ms; /* or after that time; 0: 10 s */
         uint64_t wal_bytes_max;          /* the writer is held to empty a WAL that large; 0: 64 MiB */
         uint32_t closing_wait_ms;        /* and waits for readers that long; 0: 50 ms */
+        uint32_t writer_cache_pages;     /* more go to the WAL before COMMIT; 0: as many as 16 MiB hold */
         const struct files_io *io;       /* kernel calls; NULL: files_io_kernel */
         const char *boot_id;             /* NULL: the kernel's */
         const struct extensions *extensions; /* loaded into every connection; NULL: none. Outlives the files */
@@ -62,6 +63,13 @@ files *files_free(files *f);
  * but the file). Pragmas, limits and db_config are set to our own values. The
  * caller closes readers with sqlite3_close. */
 rq_err files_open_writer(files *f, sqlite3 **ret_db); /* owned by files */
+
+/* Another connection in its place, the one before is closed: what virtual
+ * tables and the pager hold in memory is read from the file again. No
+ * transaction may be open on it, and no statement left. Forgets the failures so
+ * far (files_failure). Writer. Errors: RQ_ENOMEM, RQ_EIO, RQ_ENOSPC,
+ * RQ_ECORRUPT: the connection is what it was. */
+rq_err files_renew_writer(files *f, sqlite3 **ret_db);
 rq_err files_open_reader(files *f, sqlite3 **ret_db);
 const struct extensions *files_extensions(const files *f);
 
@@ -111,9 +119,12 @@ bool files_broken(const files *f);
 /* The staged file (swap.h) becomes the database, at this position: durable when it
  * returns, done when the files are opened anew. Until then readers read the old
  * one; nothing may be committed any more. Waits for a checkpoint under way. Writer;
- * as files_checkpoint. *ret_problem: one sentence. Errors: RQ_ECORRUPT (the staged
+ * as files_checkpoint. above: what is applied; position must be beyond it, so that nothing that
+ * was applied is given up. FILES_SWAP_ANY: the database is worth nothing, and is replaced wherever it
+ * is. *ret_problem: one sentence. Errors: RQ_EEXIST (position isn't beyond above), RQ_ECORRUPT (the staged
  * file is no database), RQ_ENOENT, RQ_EAGAIN (readers hold a checkpoint up), RQ_EIO, RQ_ENOSPC, RQ_ENOMEM. */
-rq_err files_swap(files *f, const store_state *position, rq_buf *ret_problem);
+#define FILES_SWAP_ANY UINT64_MAX
+rq_err files_swap(files *f, const store_state *position, uint64_t above, rq_buf *ret_problem);
 
 /* It was done: nothing is committed to these files any more. Writer. */
 bool files_swapped(const files *f);
