@@ -26,7 +26,7 @@
 enum {
         IPC_MAGIC             = 0x31497172, /* "rqI1" */
         IPC_VERSION           = 1,
-        IPC_PROTOCOL_MINOR    = 4, /* what is new can be ignored by who doesn't know it */
+        IPC_PROTOCOL_MINOR    = 5, /* what is new can be ignored by who doesn't know it */
         IPC_FEATURE_LEVEL     = 1, /* what all of a cluster must know before it is used */
         IPC_HELLO_BYTES_MIN   = 17,
         IPC_HELLO_BYTES       = 23,
@@ -60,11 +60,15 @@ typedef enum ipc_type {
         IPC_TRANSFER_DONE  = 21, /* consensus -> gateway: the answer */
         IPC_REMOVE         = 24, /* gateway -> consensus: a node is to leave the cluster (minor 3) */
         IPC_REMOVE_DONE    = 25, /* consensus -> gateway: the answer */
+        IPC_JOIN_CREDENTIALS = 26, /* gateway -> consensus: what this node shows when it joins a cluster (minor 5) */
+        IPC_JOIN_CHECK     = 27, /* consensus -> gateway: may who shows this join? (minor 5) */
+        IPC_JOIN_CHECKED   = 28, /* gateway -> consensus: the answer */
 
         IPC_COMMITTED      = 32, /* consensus -> store: a batch of log records */
         IPC_READ_AT        = 33, /* consensus -> store: run this read once index is applied */
         IPC_FETCH          = 34, /* store -> consensus: (re)start the stream at an index */
         IPC_APPLIED        = 35, /* store -> consensus: how far it is */
+        IPC_SET_ASIDE      = 37, /* consensus -> store: your database has diverged (minor 5) */
 
         IPC_QUERY          = 48, /* gateway -> store: a read that needs no index */
         IPC_CREDIT         = 49, /* gateway -> store: more bytes of a result may be sent */

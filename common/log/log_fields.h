@@ -57,11 +57,12 @@
 #define RQ_MSG_SEEDED              "MESSAGE_ID=2c1f6c60a5e94d3e8f0b6f7d9d3e1a22"
 #define RQ_MSG_DATABASE_REPLACED   "MESSAGE_ID=2c1f6c60a5e94d3e8f0b6f7d9d3e1a25"
 #define RQ_MSG_LOGIN_REFUSED       "MESSAGE_ID=2c1f6c60a5e94d3e8f0b6f7d9d3e1a28"
+#define RQ_MSG_DIVERGED            "MESSAGE_ID=2c1f6c60a5e94d3e8f0b6f7d9d3e1a21"
+#define RQ_MSG_PROFILES_DIFFER     "MESSAGE_ID=2c1f6c60a5e94d3e8f0b6f7d9d3e1a2c"
 
 /* In reserve: documented, explained, and to be used by what is being built.
  * tests/lint knows these names. */
 #define RQ_MSG_DATABASE_ROT        "MESSAGE_ID=2c1f6c60a5e94d3e8f0b6f7d9d3e1a20"
-#define RQ_MSG_DIVERGED            "MESSAGE_ID=2c1f6c60a5e94d3e8f0b6f7d9d3e1a21"
 #define RQ_MSG_BACKUP_FAILED       "MESSAGE_ID=2c1f6c60a5e94d3e8f0b6f7d9d3e1a29"
 
 #endif

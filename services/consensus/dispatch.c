@@ -2,10 +2,12 @@
 
 #include <inttypes.h>
 
+#include "admission.h"
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "consensus.pb-c.h"
+#include "divergence.h"
 #include "feature_level.h"
 #include "log/log_fields.h"
 #include "members.h"
@@ -21,7 +23,7 @@ _Static_assert((int) REASON_STORE_FAILED == (int) RQ__REQUEST_FAILED__REASON__ST
                (int) REASON_DISK_FULL == (int) RQ__REQUEST_FAILED__REASON__DISK_FULL &&
                (int) REASON_INVALID == (int) RQ__REQUEST_FAILED__REASON__INVALID, "reasons are those of the message");
 
-enum { SMALL_BODY_BYTES = 256, SNAPSHOT_BODY_BYTES = 512 };
+enum { SMALL_BODY_BYTES = 256, SNAPSHOT_BODY_BYTES = 512, MARKS_MAX = 8 };
 
 static uint64_t deadline_of(uint64_t timeout_us) {
         uint64_t now_us = rq_clock_mono_us();
@@ -357,6 +359,19 @@ static bool read_uuid(ProtobufCBinaryData bytes, rq_uuid *ret_uuid) {
         return true;
 }
 
+/* Its version goes to other nodes and to the journal: what doesn't look like one is left out, with all that belongs to it. */
+static peer_profile profile_of(const Rq__Fetch *body) {
+        peer_profile profile = { .digest = body->profile, .extensions = body->extensions };
+        const size_t size = strlen(body->sqlite_version);
+        bool valid = profile.digest != 0 && size > 0 && size <= OUTCOMES_VERSION_MAX;
+        for (size_t i = 0; i < size && valid; i++)
+                valid = body->sqlite_version[i] > ' ' && body->sqlite_version[i] <= '~';
+        if (!valid)
+                return (peer_profile) {0};
+        memcpy(profile.sqlite_version, body->sqlite_version, size);
+        return profile;
+}
+
 static rq_err on_fetch(void *arg, ipc_link *link, const ipc_frame *frame) {
         consensus *c = arg;
         (void) link;
@@ -368,9 +383,11 @@ static rq_err on_fetch(void *arg, ipc_link *link, const ipc_frame *frame) {
                 .clock_us = body->clock_us, .checkpoint = body->checkpoint_index,
         };
         bool valid = read_uuid(body->database_id, &fetch.database_id);
+        const peer_profile profile = profile_of(body);
         rq_arena_reset(c->arena);
         if (!valid)
                 return RQ_EPROTO;
+        divergence_on_fetch(c->divergence, fetch.from > 0 ? fetch.from - 1 : 0, &profile);
 
         if (fetch.from > 0 && snapshot_receipt_on_fetch(c->receipt, fetch.from - 1, fetch.applied_term))
                 return RQ_OK;
@@ -393,8 +410,13 @@ static rq_err on_applied(void *arg, ipc_link *link, const ipc_frame *frame) {
         if (body == NULL)
                 return RQ_EPROTO;
         raft_index applied = body->applied_index, checkpoint = body->checkpoint_index;
+        outcome_mark marks[MARKS_MAX];
+        size_t mark_count = 0;
+        for (; mark_count < body->n_marks && mark_count < MARKS_MAX; mark_count++)
+                marks[mark_count] = (outcome_mark) { .index = body->marks[mark_count]->index, .hash = body->marks[mark_count]->hash };
         c->store_full = body->disk_full;
         rq_arena_reset(c->arena);
+        divergence_on_marks(c->divergence, marks, mark_count);
         return driver_applied(c->driver, applied, checkpoint);
 }
 
@@ -404,6 +426,8 @@ static const ipc_rule gateway_rules[] = {
         { IPC_TRANSFER,   IPC_GATEWAY, MEMBERSHIP_NODE_MAX + SMALL_BODY_BYTES, 0, on_transfer },
         { IPC_REMOVE,     IPC_GATEWAY, MEMBERSHIP_NODE_MAX + SMALL_BODY_BYTES, 0, on_remove },
         { IPC_STATUS_GET, IPC_GATEWAY | IPC_BACKUP, SMALL_BODY_BYTES, 0, on_status_get },
+        { IPC_JOIN_CHECKED, IPC_GATEWAY, SMALL_BODY_BYTES, 0, admission_on_checked },
+        { IPC_JOIN_CREDENTIALS, IPC_GATEWAY, 0, PEER_JOIN_CREDENTIALS_MAX, admission_on_credentials },
 };
 
 static rq_err on_snapshot_head(void *arg, ipc_link *link, const ipc_frame *frame) {
@@ -451,6 +475,13 @@ static void describe_leader(consensus *c, Rq__NodeState *body) {
         }
 }
 
+/* A member that is to be a voter, and counts in no majority yet. */
+static bool is_catching_up(const consensus *c) {
+        const membership *m = driver_membership(c->driver, NULL);
+        const member *self = m != NULL && !c->removed ? membership_find(m, c->raft_id) : NULL;
+        return self != NULL && !self->stays && !self->outgoing && (!self->voter || m->joint);
+}
+
 void dispatch_send_state(consensus *c, ipc_link *link) {
         uint8_t packed[2048];
         const raft *r = driver_raft(c->driver);
@@ -468,6 +499,7 @@ void dispatch_send_state(consensus *c, ipc_link *link) {
         describe_leader(c, &body);
         body.ready = raft_leader_of(r) != 0 && !store_misfits(c) &&
                      (role == RAFT_LEADER ? raft_commit_is_current(r) : raft_commit_is_known(r));
+        body.catching_up = is_catching_up(c);
         size_t size = rq__node_state__get_packed_size(&body);
         if (size > sizeof packed)
                 return; /* addresses are checked with the configuration; a gateway can do without */
@@ -497,6 +529,7 @@ static void on_gateway_down(void *arg, ipc_link *link) {
         if (gateway == NULL)
                 return; /* there was no place for it */
         driver_gateway_gone(c->driver, gateway->number);
+        admission_gateway_gone(&c->admission);
         *gateway = (consensus_gateway) {0};
 }
 

@@ -3,11 +3,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "admission.h"
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "core/compaction.h"
 #include "dispatch.h"
+#include "divergence.h"
 #include "feed.h"
 #include "folder.h"
 #include "forming.h"
@@ -256,6 +258,9 @@ static void set_timer(consensus *c) {
                 due_us = snapshot_due_us;
         if (receipt_due_us < due_us)
                 due_us = receipt_due_us;
+        const uint64_t divergence_due_us = divergence_deadline_us(c->divergence);
+        if (divergence_due_us < due_us)
+                due_us = divergence_due_us;
         if (due_us >= c->timer_due_us)
                 return; /* a timer that fires early costs less than setting it each turn */
         uint64_t now_us = rq_clock_mono_us();
@@ -316,8 +321,10 @@ static void turn(consensus *c) {
                 if (r < 0)
                         storage_failed(c, r);
         }
-        if (plan.membership_changed)
+        if (plan.membership_changed) {
                 members_update(c);
+                c->state_dirty = true;
+        }
         members_look(c);
         feed_store(c);
         dispatch_send_answers(c);
@@ -329,6 +336,7 @@ static void turn(consensus *c) {
         dispatch_send_transfers(c);
         snapshot_sends_turn(c->sends);
         snapshot_receipt_turn(c->receipt);
+        divergence_turn(c->divergence);
         write_hint(c, false);
         finish_stop(c);
         set_timer(c);
@@ -365,9 +373,15 @@ void consensus_reload(consensus *c) {
                 rq_tls_watch_now(c->tls_watch);
 }
 
+static void warn_of_passwords(const consensus *c) {
+        if (c->o.config.joins_as_user && c->o.config.joins && c->unformed && c->tls == NULL)
+                rq_log_warning("-join-as: the password goes over the network unencrypted, to whoever answers at the addresses of -join; use TLS between nodes (-node-cert)");
+}
+
 static rq_err open_peers(consensus *c) {
         peers_options options = {
                 .loop = c->o.loop, .listen_addr = c->o.config.raft_listen_addr, .callbacks = members_callbacks(c), .snapshots = members_snapshots(c),
+                .outcomes = divergence_peers(c),
                 .tls = c->tls, .tls_transition = c->o.config.tls_transition,
                 .changes = members_changes(c),
                 .self = {
@@ -401,6 +415,7 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
         c->timer_due_us = UINT64_MAX;
         c->wake.fd = -1;
         c->steering.limit = c->limit_full = c->limit_store = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
+        admission_init(&c->admission);
         c->arena = rq_arena_new();
         rq_err r = c->arena == NULL ? RQ_ENOMEM : RQ_OK;
         if (r >= 0)
@@ -420,6 +435,8 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
         if (r >= 0)
                 r = snapshot_receipt_new(c, &c->receipt);
         if (r >= 0)
+                r = divergence_new(c, &c->divergence);
+        if (r >= 0)
                 r = open_tls(c); /* before a folder is founded with a configuration that is no good */
         if (r >= 0)
                 r = folder_open(c);
@@ -433,6 +450,7 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
                 (void) consensus_free(c);
                 return r;
         }
+        warn_of_passwords(c);
         leaderless_set(&c->leaderless, c->unformed);
         turn(c); /* a lone voter campaigns at once */
         *ret_consensus = c;
@@ -469,6 +487,7 @@ consensus *consensus_free(consensus *c) {
         c->tls = rq_tls_free(c->tls);
         c->sends = snapshot_sends_free(c->sends);
         c->receipt = snapshot_receipt_free(c->receipt);
+        c->divergence = divergence_free(c->divergence);
         base_file_done(&c->base);
         if (c->timer.event != NULL)
                 rq_timer_done(&c->timer);
@@ -483,6 +502,7 @@ consensus *consensus_free(consensus *c) {
         rq_buf_done(&c->records);
         rq_buf_done(&c->body);
         rq_buf_done(&c->adopting);
+        admission_done(&c->admission);
         free(c);
         return NULL;
 }

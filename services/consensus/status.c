@@ -1,11 +1,14 @@
 #include "status.h"
 
+#include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "config/config.h"
+#include "divergence.h"
 #include "feature_level.h"
 #include "snapshot_in.h"
 #include "snapshot_out.h"
@@ -38,6 +41,16 @@ static const char *stream_text(const consensus *c) {
         return "unknown";
 }
 
+/* What its outcomes depend on, as it says. */
+static void add_profile(json_t *o, const divergence_view *v) {
+        char text[32];
+        (void) json_object_set_new(o, "sqlite_version", json_string(v->sqlite_version));
+        (void) snprintf(text, sizeof text, "%08" PRIx32, v->extensions);
+        (void) json_object_set_new(o, "extensions", json_string(text));
+        (void) snprintf(text, sizeof text, "%016" PRIx64, v->profile);
+        (void) json_object_set_new(o, "profile", json_string(text));
+}
+
 static json_t *node(const consensus *c, const member *m, uint64_t now_us) {
         const raft *r = driver_raft(c->driver);
         raft_id id = membership_raft_id(&m->disk_uuid);
@@ -63,6 +76,13 @@ static json_t *node(const consensus *c, const member *m, uint64_t now_us) {
                 (void) json_object_set_new(o, "time_us", number(view.rtt_us));
         if (!self && view.up)
                 (void) json_object_set_new(o, "tls", json_boolean(view.tls));
+        divergence_view compared = {0};
+        if (divergence_view_of(c->divergence, id, &compared)) {
+                (void) json_object_set_new(o, "outcomes", json_string(divergence_verdict_text(compared.judgement.verdict)));
+                (void) json_object_set_new(o, "outcomes_index", number(compared.judgement.index));
+        }
+        if (compared.profile != 0)
+                add_profile(o, &compared);
         if (!reachable)
                 (void) json_object_set_new(o, "error", json_string(known && view.problem[0] != '\0' ? view.problem : "it does not answer"));
         return o;
@@ -297,10 +317,30 @@ static json_t *raft_object(consensus *c) {
         return o;
 }
 
+/* For /debug/vars, by rqlite's names. */
+static json_t *counters_object(const consensus *c) {
+        json_t *o = json_object();
+        (void) json_object_set_new(o, "num_joins", number(c->joins.taken_in));
+        (void) json_object_set_new(o, "num_ignored_joins", number(c->joins.at_home));
+        (void) json_object_set_new(o, "num_removed_before_joins", number(c->joins.moved));
+        return o;
+}
+
+static json_t *cluster_object(const consensus *c) {
+        peers_stats stats;
+        json_t *o = json_object();
+        peers_get_stats(c->peers, &stats);
+        (void) json_object_set_new(o, "num_join_req", number(c->joins.asked));
+        (void) json_object_set_new(o, "num_client_force_new_conn", number(stats.remade_count));
+        return o;
+}
+
 rq_err status_document(consensus *c, rq_buf *ret_document) {
         json_t *document = json_object();
         (void) json_object_set_new(document, "raft", raft_object(c));
         (void) json_object_set_new(document, "nodes", nodes(c));
+        (void) json_object_set_new(document, "counters", counters_object(c));
+        (void) json_object_set_new(document, "cluster", cluster_object(c));
         char *text = json_dumps(document, JSON_COMPACT);
         json_decref(document);
         if (text == NULL)

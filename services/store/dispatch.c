@@ -40,6 +40,17 @@ static rq_err on_committed(void *arg, ipc_link *link, const ipc_frame *frame) {
         return store_committed(s, &batch, commit_index, frame->payload);
 }
 
+static rq_err on_set_aside(void *arg, ipc_link *link, const ipc_frame *frame) {
+        store *s = arg;
+        Rq__SetAside *m = rq__set_aside__unpack(NULL, frame->body.size, frame->body.data);
+        if (m == NULL)
+                return RQ_EPROTO;
+        if (link == s->consensus)
+                store_set_aside(s, m->index, m->own_hash, m->majority_hash);
+        rq__set_aside__free_unpacked(m, NULL);
+        return RQ_OK;
+}
+
 static rq_err on_read_at(void *arg, ipc_link *link, const ipc_frame *frame) {
         store *s = arg;
         rq_uuid incarnation;
@@ -142,6 +153,7 @@ static rq_err on_snapshot(void *arg, ipc_link *link, const ipc_frame *frame) {
 static const ipc_rule rules[] = {
         { IPC_COMMITTED,  IPC_CONSENSUS,               SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_committed },
         { IPC_READ_AT,    IPC_CONSENSUS,               SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_read_at },
+        { IPC_SET_ASIDE,  IPC_CONSENSUS,               SMALL_BODY_BYTES, 0,                     on_set_aside },
         { IPC_QUERY,      IPC_GATEWAY,                 SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_query },
         { IPC_CREDIT,     IPC_GATEWAY,                 SMALL_BODY_BYTES, 0,                     on_credit },
         { IPC_CANCEL,     IPC_GATEWAY,                 SMALL_BODY_BYTES, 0,                     on_cancel },

@@ -65,7 +65,7 @@ void send_failed(ipc_link *link, uint64_t request_id, Rq__RequestFailed__Outcome
         send_body(link, IPC_REQUEST_FAILED, request_id, rq_bytes_of(body, size));
 }
 
-void send_fetch(ipc_link *link, const store_state *state, uint64_t checkpoint_index) {
+void send_fetch(ipc_link *link, const store_state *state, uint64_t checkpoint_index, const execution_profile *profile) {
         uint8_t body[BODY_BYTES_MAX];
         rq_uuid database_id = state->database_id;
         Rq__Fetch message = RQ__FETCH__INIT;
@@ -73,19 +73,32 @@ void send_fetch(ipc_link *link, const store_state *state, uint64_t checkpoint_in
         message.applied_term = state->term;
         message.clock_us = state->clock_us;
         message.checkpoint_index = checkpoint_index;
+        message.profile = profile->digest;
+        message.extensions = profile->extensions;
+        message.sqlite_version = (char *) (uintptr_t) profile->sqlite_version;
         if (!rq_uuid_is_zero(&database_id))
                 message.database_id = (ProtobufCBinaryData) { .data = database_id.bytes, .len = RQ_UUID_BYTES };
         size_t size = rq__fetch__pack(&message, body);
         send_body(link, IPC_FETCH, 0, rq_bytes_of(body, size));
 }
 
-void send_applied(ipc_link *link, const store_state *state, uint64_t checkpoint_index, bool disk_full) {
+void send_applied(ipc_link *link, const store_state *state, uint64_t checkpoint_index, bool disk_full, outcome_marks *marks) {
         uint8_t body[BODY_BYTES_MAX];
+        Rq__OutcomeMark list[APPLIED_MARKS_MAX], *pointers[APPLIED_MARKS_MAX];
         Rq__Applied message = RQ__APPLIED__INIT;
         message.applied_index = state->index;
         message.checkpoint_index = checkpoint_index;
         message.outcome_hash = state->outcome_hash;
         message.disk_full = disk_full;
+        for (; message.n_marks < marks->count && message.n_marks < APPLIED_MARKS_MAX; message.n_marks++) {
+                Rq__OutcomeMark *mark = &list[message.n_marks];
+                rq__outcome_mark__init(mark);
+                mark->index = marks->v[message.n_marks].index;
+                mark->hash = marks->v[message.n_marks].hash;
+                pointers[message.n_marks] = mark;
+        }
+        message.marks = pointers;
         size_t size = rq__applied__pack(&message, body);
         send_body(link, IPC_APPLIED, 0, rq_bytes_of(body, size));
+        outcome_marks_drop_first(marks, message.n_marks);
 }

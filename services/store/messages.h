@@ -6,6 +6,8 @@
 
 #include "consensus.pb-c.h"
 #include "core/store_state.h"
+#include "io/profile.h"
+#include "outcome_marks.h"
 #include "ipc/ipc_link.h"
 
 typedef struct result_piece {
@@ -26,7 +28,10 @@ void send_result_written(ipc_link *link, const result_piece *piece, const result
 
 void send_failed(ipc_link *link, uint64_t request_id, Rq__RequestFailed__Outcome outcome,
                  Rq__RequestFailed__Reason reason, uint64_t index, const char *text);
-void send_fetch(ipc_link *link, const store_state *state, uint64_t checkpoint_index);
-void send_applied(ipc_link *link, const store_state *state, uint64_t checkpoint_index, bool disk_full);
+void send_fetch(ipc_link *link, const store_state *state, uint64_t checkpoint_index, const execution_profile *profile);
+
+enum { APPLIED_MARKS_MAX = 8 }; /* an older consensus takes bodies of 256 bytes */
+/* Takes the marks it has sent out of the list. */
+void send_applied(ipc_link *link, const store_state *state, uint64_t checkpoint_index, bool disk_full, outcome_marks *marks);
 
 #endif

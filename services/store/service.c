@@ -76,7 +76,8 @@ static void fetch_if_wanted(store *s) {
         s->fetch_wanted = false;
         s->told_checkpoint_index = files_checkpoint_index(s->files);
         s->told_disk_full = false; /* FETCH doesn't say it */
-        send_fetch(s->consensus, &s->state, s->told_checkpoint_index);
+        send_fetch(s->consensus, &s->state, s->told_checkpoint_index, &s->profile);
+        s->marks = s->marks_made; /* consensus may be another one */
         commit_stream_asked(&s->stream, s->state.index, s->state.term);
 }
 
@@ -144,6 +145,8 @@ void store_consensus_down(store *s, ipc_link *link) {
         rq_timer_cancel(&s->refetch);
 }
 
+static void tell_applied_soon(store *s, bool went_on);
+
 static void tell_applied(void *arg) {
         store *s = arg;
         s->tell_pending = false;
@@ -151,7 +154,9 @@ static void tell_applied(void *arg) {
         s->told_disk_full = s->disk_full;
         /* Before FETCH it would mean nothing to consensus. */
         if (s->consensus != NULL && s->stream.phase != STREAM_NONE)
-                send_applied(s->consensus, &s->state, s->told_checkpoint_index, s->disk_full);
+                send_applied(s->consensus, &s->state, s->told_checkpoint_index, s->disk_full, &s->marks);
+        if (s->consensus != NULL && s->marks.count > 0)
+                tell_applied_soon(s, true);
 }
 
 /* Nobody waits for APPLIED, as long as the stream's window doesn't run full: it would wake consensus
@@ -193,6 +198,33 @@ void store_gateway_down(store *s, ipc_link *link) {
                 apply_thread_gateway(s->writer, &incarnation, false);
 }
 
+/* --- outcomes that aren't a majority's ------------------------------------------------------ */
+
+/* What is here may be wrong: a start finds it so noted, and nothing more is served from it. */
+void store_set_aside(store *s, uint64_t index, uint64_t own_hash, uint64_t majority_hash) {
+        RQ_CLEANUP(rq_buf_done) rq_buf text = {0};
+        uint64_t hash;
+        if (s->stopping || s->reopening || !outcome_marks_find(&s->marks_made, index, &hash) || hash != own_hash || hash == majority_hash) {
+                rq_log_warning("The outcome at index %llu that a majority is said to differ from isn't this database's: it stays",
+                               (unsigned long long) index);
+                return;
+        }
+        rq_err r = rq_buf_printf(&text, "the outcomes of the log's entries up to index %llu (%016llx) are not those of a majority of the nodes "
+                                 "(%016llx)", (unsigned long long) index, (unsigned long long) own_hash, (unsigned long long) majority_hash);
+        if (r >= 0)
+                r = aside_mark(rq_service_folder_fd(s->service), rq_buf_bytes(&text));
+        if (r < 0) {
+                (void) rq_log_error_event(r, RQ_MSG_DIVERGED, "The database has diverged, and that can't be noted in %s: it stays until it can",
+                                          rq_service_folder_path(s->service));
+                return;
+        }
+        char field[48];
+        const char *fields[] = { RQ_MSG_DIVERGED, rq_log_field_u64(field, sizeof field, RQ_FIELD_INDEX, index), NULL };
+        rq_log_write(LOG_ERR, fields, "The database has diverged: %.*s. Starting anew with an empty one, which another node fills; this one is "
+                     "kept in %s/" ASIDE_FOLDER_NAME, (int) text.size, (const char *) text.data, rq_service_folder_path(s->service));
+        rq_service_fail(s->service, RQ_EXIT_FAILURE);
+}
+
 /* --- news of the writer's thread ---------------------------------------------------------- */
 
 static void stop_if_done(store *s) {
@@ -209,6 +241,10 @@ static void on_applied(void *arg) {
                 out->next = NULL;
                 results_deliver(s->results, out);
                 s->state = out->state;
+                for (size_t i = 0; i < out->marks.count; i++) {
+                        outcome_marks_add(&s->marks, out->marks.v[i]);
+                        outcome_marks_add(&s->marks_made, out->marks.v[i]);
+                }
                 went_on = true;
                 apply_thread_recycle(s->writer, out);
         }
@@ -276,9 +312,19 @@ static rq_err open_extensions(store *s) {
         return RQ_OK;
 }
 
+/* Noted by store_set_aside(). */
+static rq_err put_aside_if_marked(store *s) {
+        RQ_CLEANUP(rq_buf_done) rq_buf reason = {0};
+        const int folder_fd = rq_service_folder_fd(s->service);
+        if (!aside_is_marked(folder_fd, &reason))
+                return RQ_OK;
+        return put_aside(rq_service_folder_path(s->service), folder_fd, &reason) ? RQ_OK : RQ_EIO;
+}
+
 rq_err store_open_files(store *s) {
         RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
         const char *path = rq_service_folder_path(s->service);
+        s->marks.count = s->marks_made.count = 0;
         rq_err r = files_open_with(&s->config.files, rq_service_folder_fd(s->service), path,
                                    rq_service_run_dir_fd(s->service), &s->files, &s->state, &problem);
         if ((r == RQ_EDIVERGED || r == RQ_ECORRUPT) && put_aside(path, rq_service_folder_fd(s->service), &problem))
@@ -369,7 +415,11 @@ static rq_err store_start(rq_service *service, void **ret_state) {
         sqlite_memory_reads_max(s->config.read_memory_bytes, s->config.read_memory_bytes / 2);
         rq_err r = open_extensions(s);
         if (r >= 0)
+                r = put_aside_if_marked(s);
+        if (r >= 0)
                 r = store_open_files(s);
+        if (r >= 0)
+                r = execution_profile_of(s->extensions, files_foreign_keys(s->files), &s->profile);
         if (r >= 0)
                 r = start_parts(s);
         if (r < 0) {

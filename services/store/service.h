@@ -8,6 +8,8 @@
 #include "io/extensions.h"
 #include "io/apply_thread.h"
 #include "io/files.h"
+#include "io/profile.h"
+#include "outcome_marks.h"
 #include "ipc/ipc_endpoint.h"
 #include "reads.h"
 #include "results.h"
@@ -43,6 +45,8 @@ typedef struct store {
         uint64_t commit_index;   /* as consensus said last; 0: not yet */
         bool disk_full, told_disk_full; /* the next entry can't be applied for lack of space */
         uint64_t told_checkpoint_index;
+        execution_profile profile;
+        outcome_marks marks, marks_made; /* to be told to consensus; and all that were made since the files were opened */
         uint64_t opened_index;   /* where the files went on at this start */
         bool fetch_wanted;
         bool stopping, finished; /* finished: the writer's thread has ended */
@@ -56,6 +60,8 @@ typedef struct store {
 rq_err store_committed(store *s, const committed_batch *batch, uint64_t commit_index, rq_bytes records);
 void store_consensus_up(store *s, ipc_link *link);
 void store_consensus_down(store *s, ipc_link *link);
+/* A majority's outcomes are others than ours: the database is to be kept aside. */
+void store_set_aside(store *s, uint64_t index, uint64_t own_hash, uint64_t majority_hash);
 void store_gateway_up(store *s, ipc_link *link);
 void store_gateway_down(store *s, ipc_link *link);
 

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "founding.h"
 #include "peer/peer_message.h"
+#include "peer/peer_outcomes.h"
 
 static void fuzz_header(rq_bytes in) {
         peer_header header;
@@ -81,6 +82,29 @@ static void fuzz_changes(rq_bytes in) {
         }
 }
 
+/* PROFILE and OUTCOMES have bodies of the same size. */
+static void fuzz_outcomes(rq_bytes in) {
+        static uint8_t again[PEER_OUTCOMES_BYTES], marks[PEER_OUTCOMES_MARKS_MAX * PEER_OUTCOMES_MARK_BYTES];
+        static outcomes_member known;
+        peer_profile profile;
+        peer_outcomes outcomes;
+        peer_refuted refuted;
+        uint64_t hash;
+        (void) peer_refuted_decode(in, &refuted);
+        if (in.size < PEER_OUTCOMES_BYTES)
+                return;
+        const rq_bytes body = rq_bytes_of(in.data, PEER_OUTCOMES_BYTES), payload = rq_bytes_of(in.data + body.size, in.size - body.size);
+        if (peer_profile_decode(body, payload, &profile) >= 0)
+                rq_assert(strlen(profile.sqlite_version) == payload.size && profile.digest != 0);
+        if (peer_outcomes_decode(body, payload, &outcomes) < 0)
+                return;
+        rq_assert(peer_outcomes_encode(&outcomes, again, marks) == payload.size);
+        rq_assert(memcmp(again, in.data, 28) == 0 && memcmp(marks, payload.data, payload.size) == 0);
+        outcomes_take(&known, outcomes.generation, outcomes.marks, outcomes.count);
+        rq_assert(known.marks.count > 0 && known.marks.count <= OUTCOME_MARKS_MAX);
+        rq_assert(outcome_marks_find(&known.marks, outcomes.marks[outcomes.count - 1].index, &hash) && hash == outcomes.marks[outcomes.count - 1].hash);
+}
+
 static void fuzz_founding(rq_bytes in) {
         static const identity self = { .disk_uuid = { .bytes = "disk uuid 01234" }, .node_id = "n" };
         rq_uuid database_id;
@@ -108,6 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         case 2: fuzz_founding(in); break;
         case 3: fuzz_forwards(in); break;
         case 4: fuzz_changes(in); break;
+        case 5: fuzz_outcomes(in); break;
         default: fuzz_raft(data[0], in); break;
         }
         return 0;

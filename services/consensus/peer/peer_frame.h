@@ -20,7 +20,7 @@
 enum {
         PEER_MAGIC             = 0x31507172, /* "rqP1" */
         PEER_VERSION           = 1,
-        PEER_PROTOCOL_MINOR    = 2, /* what is new can be ignored by who doesn't know it */
+        PEER_PROTOCOL_MINOR    = 3, /* what is new can be ignored by who doesn't know it */
         PEER_FEATURE_LEVEL     = 2, /* what all members must know before it is used: feature_level.h */
         PEER_HEADER_BYTES      = 28,
         PEER_BODY_BYTES_MAX    = 1024 * 1024,      /* of any type, also of one to come */
@@ -45,6 +45,9 @@ typedef enum peer_type {
         PEER_REMOVE          = 98, /* to the leader: this node is to leave the cluster (minor 2) */
         PEER_REMOVE_REPLY    = 99,
         PEER_REMOVED         = 100, /* to who isn't a member any more, on the connection that it has made (minor 2) */
+        PEER_PROFILE         = 112, /* what the sender's outcomes depend on (minor 3, like the next two) */
+        PEER_OUTCOMES        = 113, /* the sender's marks of its running hash of outcomes */
+        PEER_REFUTED         = 114, /* leader -> a member whose outcomes are not a majority's: begin anew */
 } peer_type;
 
 typedef struct peer_header {

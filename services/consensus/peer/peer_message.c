@@ -1,5 +1,6 @@
 #include "peer/peer_message.h"
 
+#include "peer/peer_outcomes.h"
 #include "peer/peer_snapshot.h"
 
 enum {
@@ -35,11 +36,14 @@ bool peer_type_limits(uint16_t type, uint32_t *ret_body_bytes_max, uint32_t *ret
         case PEER_FOUND: body = PEER_FOUND_BYTES; payload = FOUND_RECORD_BYTES_MAX; break;
         case PEER_FORWARD: body = PEER_FORWARD_BYTES; payload = RECORD_BODY_BYTES_MAX; break;
         case PEER_FORWARD_REFUSED: body = PEER_REFUSED_BYTES; break;
-        case PEER_JOIN: body = PEER_JOIN_BYTES; break;
+        case PEER_JOIN: body = PEER_JOIN_BYTES; payload = PEER_JOIN_CREDENTIALS_MAX; break;
         case PEER_JOIN_REPLY: body = PEER_JOIN_REPLY_BYTES; payload = MEMBERSHIP_BYTES_MAX; break;
         case PEER_REMOVE: body = PEER_REMOVE_BYTES; payload = MEMBERSHIP_NODE_MAX; break;
         case PEER_REMOVE_REPLY: body = PEER_REMOVE_REPLY_BYTES; payload = PEER_TEXT_MAX; break;
         case PEER_REMOVED: body = PEER_REMOVED_BYTES; break;
+        case PEER_PROFILE: body = PEER_PROFILE_BYTES; payload = OUTCOMES_VERSION_MAX; break;
+        case PEER_OUTCOMES: body = PEER_OUTCOMES_BYTES; payload = PEER_OUTCOMES_MARKS_MAX * PEER_OUTCOMES_MARK_BYTES; break;
+        case PEER_REFUTED: body = PEER_REFUTED_BYTES; break;
         case PEER_SNAPSHOT_OFFER: body = PEER_SNAPSHOT_OFFER_BYTES; payload = MEMBERSHIP_BYTES_MAX + PEER_SNAPSHOT_STATE_MAX; break;
         case PEER_SNAPSHOT_CHUNK: body = PEER_SNAPSHOT_CHUNK_BYTES; payload = PEER_SNAPSHOT_DATA_MAX; break;
         case PEER_SNAPSHOT_REPLY: body = PEER_SNAPSHOT_REPLY_BYTES; break;

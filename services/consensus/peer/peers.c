@@ -367,16 +367,19 @@ rq_err peers_send_remove_reply(peers *p, const peer_remove *remove, peer_remove_
         return send_frame(p, remove->from, PEER_CONTROL, PEER_REMOVE_REPLY, rq_bytes_of(body, sizeof body), &words, 1);
 }
 
-void peers_send_join(peers *p, bool stays) {
+enum { MINOR_JOIN = 2, MINOR_JOIN_CREDENTIALS = 3 };
+
+void peers_send_join(peers *p, bool stays, rq_bytes credentials) {
         uint8_t body[PEER_JOIN_BYTES];
         peer_join_encode(stays, body);
         for (size_t i = 0; i < p->seed_count; i++) {
                 remote *r = p->seeds[i];
                 peer_link *link = r->out[PEER_CONTROL].link;
                 const peer_hello *hello = link != NULL && !peer_link_is_closing(link) ? peer_link_hello(link) : NULL;
-                if (hello == NULL || r->asked || rq_uuid_is_zero(&hello->cluster_id) || hello->protocol_minor < 2)
+                if (hello == NULL || r->asked || rq_uuid_is_zero(&hello->cluster_id) || hello->protocol_minor < MINOR_JOIN)
                         continue;
-                r->asked = peer_link_send(link, PEER_JOIN, rq_bytes_of(body, sizeof body), NULL, 0) >= 0;
+                const bool shown = credentials.size > 0 && hello->protocol_minor >= MINOR_JOIN_CREDENTIALS;
+                r->asked = peer_link_send(link, PEER_JOIN, rq_bytes_of(body, sizeof body), &credentials, shown ? 1 : 0) >= 0;
         }
 }
 
@@ -422,6 +425,27 @@ rq_err peers_send_snapshot_wanted(peers *p, const peer_snapshot_wanted *wanted) 
         uint8_t body[PEER_SNAPSHOT_WANTED_BYTES];
         peer_snapshot_wanted_encode(wanted, body);
         return send_frame(p, wanted->to, PEER_CONTROL, PEER_SNAPSHOT_WANTED, rq_bytes_of(body, sizeof body), NULL, 0);
+}
+
+/* --- outcomes --------------------------------------------------------------- */
+
+rq_err peers_send_profile(peers *p, const peer_profile *profile) {
+        uint8_t body[PEER_PROFILE_BYTES];
+        const rq_bytes version = rq_bytes_text(profile->sqlite_version);
+        peer_profile_encode(profile, body);
+        return send_frame(p, profile->to, PEER_CONTROL, PEER_PROFILE, rq_bytes_of(body, sizeof body), &version, 1);
+}
+
+rq_err peers_send_outcomes(peers *p, const peer_outcomes *outcomes) {
+        uint8_t body[PEER_OUTCOMES_BYTES], marks[PEER_OUTCOMES_MARKS_MAX * PEER_OUTCOMES_MARK_BYTES];
+        const rq_bytes payload = rq_bytes_of(marks, peer_outcomes_encode(outcomes, body, marks));
+        return send_frame(p, outcomes->to, PEER_CONTROL, PEER_OUTCOMES, rq_bytes_of(body, sizeof body), &payload, 1);
+}
+
+rq_err peers_send_refuted(peers *p, const peer_refuted *refuted) {
+        uint8_t body[PEER_REFUTED_BYTES];
+        peer_refuted_encode(refuted, body);
+        return send_frame(p, refuted->to, PEER_CONTROL, PEER_REFUTED, rq_bytes_of(body, sizeof body), NULL, 0);
 }
 
 size_t peers_bulk_room(peers *p, raft_id to) {

@@ -3,24 +3,30 @@
 #include <stdlib.h>
 #include <strings.h>
 
-/* Sorted as strcasecmp sorts; the unit test checks it. */
+/* What SQLite 3.40 has, the oldest that a node may have: by a newer one the same entry would work on some nodes and fail on
+ * others (docs/decisions/0014). Sorted as strcasecmp sorts; the unit test checks it. */
 static const char *const functions[] = {
         "->", "->>", "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "avg", "bm25", "ceil", "ceiling",
-        "changes", "char", "coalesce", "concat", "concat_ws", "cos", "cosh", "count", "cume_dist", "current_date",
-        "current_time", "current_timestamp", "date", "datetime", "degrees", "dense_rank", "exp", "first_value", "floor",
-        "format", "fts5", "geopoly_area", "geopoly_bbox", "geopoly_blob", "geopoly_ccw", "geopoly_contains_point",
-        "geopoly_group_bbox", "geopoly_json", "geopoly_overlap", "geopoly_regular", "geopoly_svg", "geopoly_within",
-        "geopoly_xform", "glob", "group_concat", "hex", "highlight", "ifnull", "iif", "instr", "json", "json_array",
-        "json_array_length", "json_error_position", "json_extract", "json_group_array", "json_group_object", "json_insert",
-        "json_object", "json_patch", "json_pretty", "json_quote", "json_remove", "json_replace", "json_set", "json_type",
-        "json_valid", "jsonb", "jsonb_array", "jsonb_extract", "jsonb_group_array", "jsonb_group_object", "jsonb_insert",
-        "jsonb_object", "jsonb_patch", "jsonb_remove", "jsonb_replace", "jsonb_set", "julianday", "lag", "last_insert_rowid",
+        "changes", "char", "coalesce", "cos", "cosh", "count", "cume_dist", "current_date", "current_time",
+        "current_timestamp", "date", "datetime", "degrees", "dense_rank", "exp", "first_value", "floor", "format", "fts5",
+        "geopoly_area", "geopoly_bbox", "geopoly_blob", "geopoly_ccw", "geopoly_contains_point", "geopoly_group_bbox",
+        "geopoly_json", "geopoly_overlap", "geopoly_regular", "geopoly_svg", "geopoly_within", "geopoly_xform", "glob",
+        "group_concat", "hex", "highlight", "ifnull", "iif", "instr", "json", "json_array", "json_array_length",
+        "json_extract", "json_group_array", "json_group_object", "json_insert", "json_object", "json_patch", "json_quote",
+        "json_remove", "json_replace", "json_set", "json_type", "json_valid", "julianday", "lag", "last_insert_rowid",
         "last_value", "lead", "length", "like", "likelihood", "likely", "ln", "log", "log10", "log2", "lower", "ltrim",
-        "match", "matchinfo", "max", "min", "mod", "nth_value", "ntile", "nullif", "octet_length", "offsets", "optimize",
-        "percent_rank", "pi", "pow", "power", "printf", "quote", "radians", "random", "randomblob", "rank", "replace", "round",
-        "row_number", "rtreecheck", "rtreedepth", "rtreenode", "rtrim", "sign", "sin", "sinh", "snippet", "soundex", "sqrt",
-        "strftime", "string_agg", "substr", "substring", "sum", "tan", "tanh", "time", "timediff", "total", "total_changes",
-        "trim", "trunc", "typeof", "unhex", "unicode", "unixepoch", "unlikely", "upper", "zeroblob",
+        "match", "matchinfo", "max", "min", "mod", "nth_value", "ntile", "nullif", "offsets", "optimize", "percent_rank",
+        "pi", "pow", "power", "printf", "quote", "radians", "random", "randomblob", "rank", "replace", "round", "row_number",
+        "rtreecheck", "rtreedepth", "rtreenode", "rtrim", "sign", "sin", "sinh", "snippet", "soundex", "sqrt", "strftime",
+        "substr", "substring", "sum", "tan", "tanh", "time", "total", "total_changes", "trim", "trunc", "typeof", "unicode",
+        "unixepoch", "unlikely", "upper", "zeroblob",
+};
+
+/* Sorted likewise: since SQLite 3.41 or later. */
+static const char *const newer_functions[] = {
+        "concat", "concat_ws", "json_error_position", "json_pretty", "jsonb", "jsonb_array", "jsonb_extract",
+        "jsonb_group_array", "jsonb_group_object", "jsonb_insert", "jsonb_object", "jsonb_patch", "jsonb_remove",
+        "jsonb_replace", "jsonb_set", "octet_length", "string_agg", "timediff", "unhex",
 };
 
 /* Sorted likewise. */
@@ -70,6 +76,10 @@ static int compare(const void *key, const void *element) {
 
 bool allowed_function(const char *name) {
         return bsearch(name, functions, sizeof functions / sizeof functions[0], sizeof functions[0], compare) != NULL;
+}
+
+bool allowed_is_newer_function(const char *name) {
+        return bsearch(name, newer_functions, sizeof newer_functions / sizeof newer_functions[0], sizeof newer_functions[0], compare) != NULL;
 }
 
 bool allowed_brief_function(const char *name) {

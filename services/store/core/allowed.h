@@ -9,6 +9,8 @@
 /* Case-insensitive. */
 bool allowed_function(const char *name);
 bool allowed_module(const char *name);
+/* Not allowed, but only since the oldest SQLite that a node may have doesn't know it. */
+bool allowed_is_newer_function(const char *name);
 
 /* Costs no more than its arguments are long: a statement that calls only such
  * functions is cheap if it takes few steps. Case-insensitive. */

@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "core/store_state.h"
 #include "io/files.h"
+#include "outcome_marks.h"
 
 typedef struct applier applier;
 
@@ -40,6 +41,7 @@ typedef struct apply_output {
         size_t count, capacity;
         store_state state;         /* after the batch */
         uint64_t checkpoint_index; /* files_checkpoint_index() then */
+        outcome_marks marks;       /* of its entries */
 } apply_output;
 void apply_output_done(apply_output *out);
 

@@ -451,6 +451,7 @@ void apply_thread_recycle(apply_thread *t, apply_output *out) {
                 rq_assert(out->results[i].spill_fd < 0);
         out->json.size = 0;
         out->count = 0;
+        out->marks.count = 0;
         if (out->json.capacity <= SPARE_JSON_BYTES_MAX) {
                 (void) pthread_mutex_lock(&t->mutex);
                 if (t->spare_count < SPARE_OUTPUTS_MAX) {

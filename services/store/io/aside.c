@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "io/database_file.h"
@@ -10,10 +11,33 @@
 #include "io/state_file.h"
 
 /* *state* goes last: as long as it is there, a start finds the rest missing, and
- * comes here again; without it, what is left is no database of ours. */
+ * comes here again; without it, what is left is no database of ours. Only the mark
+ * goes after it, so that nothing of what it is about is ever opened again. */
 static const char *const names[] = {
         DATABASE_WAL_NAME, DATABASE_FILE_NAME "-wal", DATABASE_FILE_NAME "-journal", DATABASE_FILE_NAME, INTENT_FILE_NAME, STATE_FILE_NAME,
+        ASIDE_MARK_NAME,
 };
+
+rq_err aside_mark(int folder_fd, rq_bytes reason) {
+        RQ_CLEANUP(rq_closep) int fd = openat(folder_fd, ASIDE_MARK_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+        if (fd < 0)
+                return rq_err_from_errno(errno);
+        /* That it is there says all; the words are for people. */
+        if (write(fd, reason.data, reason.size) != (ssize_t) reason.size)
+                return RQ_EIO;
+        return fsync(fd) < 0 || fsync(folder_fd) < 0 ? RQ_EIO : RQ_OK;
+}
+
+bool aside_is_marked(int folder_fd, rq_buf *ret_reason) {
+        char text[512];
+        RQ_CLEANUP(rq_closep) int fd = openat(folder_fd, ASIDE_MARK_NAME, O_RDONLY | O_CLOEXEC);
+        if (fd < 0) /* also there if it can't be read; but nothing is moved because of an error */
+                return faccessat(folder_fd, ASIDE_MARK_NAME, F_OK, 0) == 0;
+        const ssize_t size = read(fd, text, sizeof text);
+        if (size > 0)
+                (void) rq_buf_append(ret_reason, text, (size_t) size);
+        return true;
+}
 
 bool aside_is_there(int folder_fd) { return faccessat(folder_fd, ASIDE_FOLDER_NAME, F_OK, 0) == 0; }
 

@@ -6,9 +6,17 @@
 
 #include <stdbool.h>
 
+#include "base/bytes.h"
 #include "base/err.h"
 
 #define ASIDE_FOLDER_NAME "aside"
+#define ASIDE_MARK_NAME   "diverged"
+
+/* Notes that what is here is to be moved aside at the next start, and why; durable
+ * on return. Errors: RQ_EIO, RQ_ENOSPC and the like. */
+rq_err aside_mark(int folder_fd, rq_bytes reason);
+/* ret_reason: appended, as far as it can be read. */
+bool aside_is_marked(int folder_fd, rq_buf *ret_reason);
 
 bool aside_is_there(int folder_fd);
 

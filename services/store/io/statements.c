@@ -141,6 +141,8 @@ static int on_function(statements *s, const char *name) {
         s->seen.uses_changes |= strcasecmp(name, "changes") == 0;
         if (allowed_function(name) || extensions_has(s->extensions, name))
                 return SQLITE_OK;
+        if (allowed_is_newer_function(name))
+                return refuse(s, "function %s is not available in a write: SQLite 3.40, which a node may have, doesn't know it", name);
         return refuse(s, "function %s is not available in a write: its result may differ between nodes", name);
 }
 
@@ -342,7 +344,8 @@ static void fail(statements *s, statement *ret, int code, const char *text) {
         if (text != s->problem)
                 (void) snprintf(s->problem, sizeof s->problem, "%s", text);
         ret->problem = s->problem;
-        ret->code = code;
+        ret->code = code & 0xff;
+        ret->extended_code = code;
 }
 
 /* SQLite's own words for what is refused at run time would be about its
@@ -417,7 +420,7 @@ static rq_err prepare_new(statements *s, rq_bytes sql, uint64_t key, statement *
                 if (rc == SQLITE_NOMEM)
                         fail(s, ret, SQLITE_NOMEM, "statement too complex: preparing it takes too much memory");
                 else
-                        fail(s, ret, rc & 0xff, s->refused ? s->problem : sqlite3_errmsg(s->db));
+                        fail(s, ret, s->refused ? rc : sqlite3_extended_errcode(s->db), s->refused ? s->problem : sqlite3_errmsg(s->db));
                 return RQ_OK;
         }
         if (s->seen.writes_statistics && !s->seen.ddl && s->rules == STATEMENTS_WRITER && !s->own_tables) {

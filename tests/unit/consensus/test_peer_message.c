@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "io/log_io.h"
 #include "peer/peer_message.h"
+#include "peer/peer_outcomes.h"
 
 #define GOLDEN_DIR RQ_SOURCE_DIR "/tests/golden/consensus/"
 #define GOLDEN_NAME "peer-frames.v1"
@@ -112,6 +113,20 @@ static void add_changes(rq_buf *out) {
         add_frame(out, PEER_REMOVED, rq_bytes_of(removed, sizeof removed), (rq_bytes) {0});
 }
 
+static void add_outcomes(rq_buf *out) {
+        uint8_t profile[PEER_PROFILE_BYTES], outcomes[PEER_OUTCOMES_BYTES], refuted[PEER_REFUTED_BYTES];
+        uint8_t marks[PEER_OUTCOMES_MARKS_MAX * PEER_OUTCOMES_MARK_BYTES];
+        peer_outcomes said = { .from = 3, .to = 5, .generation = 0x5eed, .count = 2 };
+        peer_profile_encode(&(peer_profile) { .from = 3, .to = 5, .digest = 0x1234567890abcdef, .extensions = 0x600dcafe }, profile);
+        add_frame(out, PEER_PROFILE, rq_bytes_of(profile, sizeof profile), rq_bytes_text("3.40.1"));
+        said.marks[0] = (outcome_mark) { 1024, 0xfeedface };
+        said.marks[1] = (outcome_mark) { 1501, 0xdeadbeef };
+        const size_t size = peer_outcomes_encode(&said, outcomes, marks);
+        add_frame(out, PEER_OUTCOMES, rq_bytes_of(outcomes, sizeof outcomes), rq_bytes_of(marks, size));
+        peer_refuted_encode(&(peer_refuted) { .from = 3, .to = 5, .term = 7, .index = 1501, .own = 0xbad, .majority = 0xdeadbeef }, refuted);
+        add_frame(out, PEER_REFUTED, rq_bytes_of(refuted, sizeof refuted), (rq_bytes) {0});
+}
+
 static void all_frames(rq_buf *out) {
         RQ_CLEANUP(rq_buf_done) rq_buf body = {0};
         uint8_t bytes[PEER_RAFT_BYTES_MAX], forward[PEER_FORWARD_BYTES], refusal[PEER_REFUSED_BYTES], found[PEER_FOUND_BYTES];
@@ -130,6 +145,7 @@ static void all_frames(rq_buf *out) {
         peer_refusal_encode(&sample_refusal, refusal);
         add_frame(out, PEER_FORWARD_REFUSED, rq_bytes_of(refusal, sizeof refusal), (rq_bytes) {0});
         add_changes(out);
+        add_outcomes(out); /* minor 3 */
 }
 
 static void test_golden(void **state) {
@@ -169,7 +185,7 @@ static void test_golden_is_read(void **state) {
                 at += PEER_HEADER_BYTES + header.body_bytes + header.payload_bytes;
         }
         assert_int_equal(messages, MESSAGES);
-        assert_int_equal(others, 9);
+        assert_int_equal(others, 12);
 }
 
 static void test_hello(void **state) {

@@ -25,6 +25,7 @@
 #include "consensus.pb-c.h"
 #include "ipc/ipc_endpoint.h"
 #include "log_entry.pb-c.h"
+#include "outcome_marks.h"
 #include "record.h"
 #include "store.pb-c.h"
 
@@ -57,6 +58,9 @@ typedef struct node {
         uint64_t fetched_from, fetched_term, fetched_checkpoint;
         bool fetched_fresh;
         uint64_t applied, checkpoint, outcome_hash;
+        uint64_t profile;
+        char sqlite_version[32];
+        outcome_marks marks;    /* as told, since its last FETCH */
 
         /* The fake gateway. */
         rq_table answers;
@@ -123,6 +127,9 @@ static inline rq_err node_on_fetch(void *arg, ipc_link *link, const ipc_frame *f
         n->fetched_term = m->applied_term;
         n->fetched_checkpoint = m->checkpoint_index;
         n->fetched_fresh = m->database_id.len == 0;
+        n->profile = m->profile;
+        (void) snprintf(n->sqlite_version, sizeof n->sqlite_version, "%s", m->sqlite_version);
+        n->marks.count = 0;
         rq__fetch__free_unpacked(m, NULL);
         n->stream_id = rq_uuid_random();
         n->sent_index = n->fetched_from - 1;
@@ -140,6 +147,8 @@ static inline rq_err node_on_applied(void *arg, ipc_link *link, const ipc_frame 
         n->applied = m->applied_index;
         n->checkpoint = m->checkpoint_index;
         n->outcome_hash = m->outcome_hash;
+        for (size_t i = 0; i < m->n_marks; i++)
+                outcome_marks_add(&n->marks, (outcome_mark) { m->marks[i]->index, m->marks[i]->hash });
         rq__applied__free_unpacked(m, NULL);
         return RQ_OK;
 }

@@ -1,6 +1,7 @@
 /* rq-store as a process, with its neighbours faked at the sockets. */
 #include "store_node.h"
 
+#include <sqlite3.h>
 #include <sys/resource.h>
 
 #define COUNT_IS(n) "{\"results\":[{\"columns\":[\"count(*)\"],\"types\":[\"integer\"],\"values\":[[" #n "]]}]"
@@ -117,6 +118,76 @@ static void test_a_foreign_database_file_is_not_used(void **state) {
         NODE_UNTIL(n, n->applied == 1);
         (void) snprintf(path, sizeof path, "%s/store/aside/db.sqlite", n->dir);
         assert_int_equal(access(path, F_OK), 0);
+}
+
+static void set_aside(node *n, uint64_t index, uint64_t own, uint64_t majority) {
+        uint8_t body[64];
+        Rq__SetAside m = RQ__SET_ASIDE__INIT;
+        m.index = index;
+        m.own_hash = own;
+        m.majority_hash = majority;
+        const size_t size = rq__set_aside__pack(&m, body);
+        assert_int_equal(ipc_link_send(ipc_connector_link(n->consensus), IPC_SET_ASIDE, 0, rq_bytes_of(body, size), (rq_bytes) {0}), RQ_OK);
+}
+
+/* Only what it has said itself can be held against it. */
+static void test_a_diverged_database_is_kept_aside(void **state) {
+        node *n = *state;
+        char path[96];
+        (void) node_write(n, "CREATE TABLE t (v)");
+        node_assert_text(n, node_write(n, "INSERT INTO t VALUES (1)"), "{\"results\":[{\"last_insert_id\":1,\"rows_affected\":1}]");
+        NODE_UNTIL(n, n->marks.count > 0);
+        const outcome_mark mark = n->marks.v[0];
+        assert_int_equal(mark.index, 1);
+        assert_true(n->profile != 0);
+        assert_string_equal(n->sqlite_version, sqlite3_libversion());
+        set_aside(n, mark.index, mark.hash + 1, 99);
+        set_aside(n, mark.index + 1, mark.hash, 99);
+        set_aside(n, mark.index, mark.hash, mark.hash);
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM t"), COUNT_IS(1));
+        assert_int_equal(waitpid(n->pid, NULL, WNOHANG), 0);
+        n->gateway = ipc_connector_free(n->gateway); /* it would get answers once more */
+        set_aside(n, mark.index, mark.hash, mark.hash + 1);
+        const int status = node_reap(n);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) != 0);
+        n->applied = n->checkpoint = 0;
+        n->fetches = 0;
+        node_spawn(n);
+        NODE_UNTIL(n, n->fetches == 1);
+        assert_int_equal(n->fetched_from, 1);
+        assert_true(n->fetched_fresh);
+        NODE_UNTIL(n, n->applied == 2 && n->marks.count > 0);
+        assert_int_equal(n->marks.v[0].hash, mark.hash); /* the same log, the same outcome */
+        static const char *const kept[] = { "db.sqlite", "diverged" };
+        for (size_t i = 0; i < 2; i++) {
+                (void) snprintf(path, sizeof path, "%s/store/aside/%s", n->dir, kept[i]);
+                assert_int_equal(access(path, F_OK), 0);
+        }
+        assert_int_equal(node_stop(n), 0); /* and that was all */
+        n->fetches = 0;
+        node_spawn(n);
+        NODE_UNTIL(n, n->fetches == 1);
+        assert_int_equal(n->fetched_from, 3);
+}
+
+/* A consensus that starts anew hears again what it needs to compare. */
+static void test_marks_are_told_again_to_another_consensus(void **state) {
+        node *n = *state;
+        (void) node_append(n, "CREATE TABLE t (v)", RQ__SQL_MODE__SQL_EXECUTE);
+        for (int i = 0; i < 12000; i++)
+                (void) node_append(n, "INSERT INTO t VALUES (1)", RQ__SQL_MODE__SQL_EXECUTE);
+        while (n->sent_index < n->last_index) {
+                n->commit_index = n->sent_index + 1000 < n->last_index ? n->sent_index + 1000 : n->last_index;
+                node_feed(n);
+                NODE_UNTIL(n, n->applied == n->sent_index);
+        }
+        NODE_UNTIL(n, n->marks.count >= 12);
+        const outcome_marks before = n->marks;
+        n->fetches = 0;
+        n->consensus = ipc_connector_free(n->consensus);
+        node_connect_consensus(n);
+        NODE_UNTIL(n, n->fetches == 1 && n->marks.count == before.count);
+        assert_memory_equal(n->marks.v, before.v, before.count * sizeof before.v[0]);
 }
 
 static void test_a_batch_that_does_not_follow_is_asked_for_again(void **state) {
@@ -516,6 +587,8 @@ int main(void) {
                 NODE_TEST(test_stopping_makes_a_checkpoint),
                 NODE_TEST(test_stopping_ends_what_runs),
                 NODE_TEST(test_a_foreign_database_file_is_not_used),
+                NODE_TEST(test_a_diverged_database_is_kept_aside),
+                NODE_TEST(test_marks_are_told_again_to_another_consensus),
                 NODE_TEST(test_a_batch_that_does_not_follow_is_asked_for_again),
                 NODE_TEST(test_reads_wait_for_their_index),
                 NODE_TEST(test_after_a_start_nothing_is_read_before_what_is_committed),
