@@ -286,7 +286,7 @@ def main():
     parser.add_argument("--dir", help="parent of the data directories (default: temporary)")
     parser.add_argument("--flag", action="append", default=[], help="passed to the servers")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=12, help="of kills and restarts")
+    parser.add_argument("--seconds", type=float, default=6, help="of kills and restarts")
     args = parser.parse_args()
     args.sanitized = False
     exit_on_sigterm()
