@@ -57,7 +57,7 @@ static const rq_flag flags[] = {
         TEXT("http-ca-cert", "FILE", "", GATEWAY, "CA of client certificates", IN(HTTP)),
         SWITCH("http-verify-client", "false", GATEWAY, "demand a client certificate", IN(HTTP)),
         TEXT("http-verify-common-name", "NAME", "", GATEWAY, "common name a client certificate must have", IN(HTTP)),
-        TEXT("auth", "FILE", "", GATEWAY, "users, passwords and permissions", IN(HTTP)),
+        TEXT("auth", "FILE", "", GATEWAY | CONSENSUS, "users, passwords and permissions", IN(HTTP)),
 
         TEXT("raft-addr", "HOST:PORT", "localhost:4002", CONSENSUS, "where to listen for other nodes", IN(RAFT)),
         TEXT("raft-adv-addr", "HOST:PORT", "", CONSENSUS | GATEWAY, "Raft address told to other nodes (default: -raft-addr)", IN(RAFT)),
@@ -93,7 +93,7 @@ static const rq_flag flags[] = {
         TEXT("join", "ADDRESSES", "", CONSENSUS, "advertised Raft addresses, with commas: with -bootstrap-expect of all nodes of the new cluster, this one too; else of some nodes of the cluster to join", IN(CLUSTER)),
         NUMBER("join-attempts", "5", CONSENSUS, "how often to try all addresses of a running cluster", IN(CLUSTER), .max = 1000000),
         DURATION("join-interval", "3s", CONSENSUS, "pause between these attempts", IN(CLUSTER)),
-        TEXT("join-as", "USER", "", CONSENSUS, "user to join as", IN(CLUSTER), LATER),
+        TEXT("join-as", "USER", "", CONSENSUS | GATEWAY, "user of -auth, with the permission join, as whom to join a cluster that has users", IN(CLUSTER)),
         TEXT("disco-mode", "MODE", "", CONSENSUS, "find nodes by consul-kv, etcd-kv, dns or dns-srv", IN(CLUSTER), LATER),
         TEXT("disco-key", "PREFIX", "rqlite", CONSENSUS, "key prefix for -disco-mode", IN(CLUSTER), LATER),
         TEXT("disco-config", "JSON", "", CONSENSUS, "file with, or text of, the settings of -disco-mode", IN(CLUSTER), LATER, .secret = true),

@@ -60,6 +60,9 @@ typedef enum ipc_type {
         IPC_TRANSFER_DONE  = 21, /* consensus -> gateway: the answer */
         IPC_REMOVE         = 24, /* gateway -> consensus: a node is to leave the cluster (minor 3) */
         IPC_REMOVE_DONE    = 25, /* consensus -> gateway: the answer */
+        IPC_JOIN_CREDENTIALS = 26, /* gateway -> consensus: what this node shows when it joins a cluster (minor 5) */
+        IPC_JOIN_CHECK     = 27, /* consensus -> gateway: may who shows this join? (minor 5) */
+        IPC_JOIN_CHECKED   = 28, /* gateway -> consensus: the answer */
 
         IPC_COMMITTED      = 32, /* consensus -> store: a batch of log records */
         IPC_READ_AT        = 33, /* consensus -> store: run this read once index is applied */

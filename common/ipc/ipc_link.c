@@ -223,6 +223,9 @@ static bool type_is_known(uint16_t type) {
         case IPC_TRANSFER_DONE:
         case IPC_REMOVE:
         case IPC_REMOVE_DONE:
+        case IPC_JOIN_CREDENTIALS:
+        case IPC_JOIN_CHECK:
+        case IPC_JOIN_CHECKED:
         case IPC_COMMITTED:
         case IPC_READ_AT:
         case IPC_FETCH:

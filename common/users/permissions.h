@@ -9,9 +9,8 @@
 typedef uint32_t rq_permissions;
 enum {
         RQ_MAY_ALL               = 1 << 0,
-        RQ_MAY_JOIN              = 1 << 1, /* these three: on the node's port */
-        RQ_MAY_JOIN_READ_ONLY    = 1 << 2,
-        RQ_MAY_JOIN_READ_REPLICA = 1 << 3,
+        RQ_MAY_JOIN              = 1 << 1, /* these two: on the node's port */
+        RQ_MAY_JOIN_READ_REPLICA = 1 << 3, /* also by the older name join-read-only */
         RQ_MAY_REMOVE            = 1 << 4,
         RQ_MAY_EXECUTE           = 1 << 5,
         RQ_MAY_QUERY             = 1 << 6,

@@ -27,7 +27,7 @@ struct rq_users {
 static const struct { const char *name; rq_permissions bit; } permissions[] = {
         { "all", RQ_MAY_ALL }, { "execute", RQ_MAY_EXECUTE }, { "query", RQ_MAY_QUERY }, { "load", RQ_MAY_LOAD }, { "backup", RQ_MAY_BACKUP },
         { "snapshot", RQ_MAY_SNAPSHOT }, { "status", RQ_MAY_STATUS }, { "ready", RQ_MAY_READY }, { "remove", RQ_MAY_REMOVE },
-        { "leader-ops", RQ_MAY_LEADER_OPS }, { "join", RQ_MAY_JOIN }, { "join-read-only", RQ_MAY_JOIN_READ_ONLY },
+        { "leader-ops", RQ_MAY_LEADER_OPS }, { "join", RQ_MAY_JOIN }, { "join-read-only", RQ_MAY_JOIN_READ_REPLICA },
         { "join-read-replica", RQ_MAY_JOIN_READ_REPLICA }, { "ui", RQ_MAY_UI },
 };
 
@@ -292,6 +292,16 @@ const rq_user *rq_users_find(const rq_users *users, rq_bytes name) {
 
 rq_permissions rq_users_everybody(const rq_users *users) { return users->everybody; }
 size_t rq_users_count(const rq_users *users) { return users->count; }
+
+rq_err rq_users_credentials(const rq_users *users, const char *file, const char *name, rq_buf *ret_credentials, rq_buf *problem) {
+        const rq_user *user = rq_users_find(users, rq_bytes_text(name));
+        if (user == NULL)
+                return complain(problem, "-join-as %s: %s has no user of that name", name, file);
+        if (user->is_hashed)
+                return complain(problem, "-join-as %s: the password in %s is hashed, but this node must know it to show it: write it as it is here, with the permission "
+                                "\"join\" or \"join-read-replica\" only; the other nodes may have it hashed", name, file);
+        return rq_buf_printf(ret_credentials, "%s:%s", user->name, user->password);
+}
 
 const rq_user *rq_users_any_hashed(const rq_users *users) {
         for (size_t i = 0; i < users->count; i++)

@@ -36,6 +36,9 @@ rq_users *rq_users_free(rq_users *users); /* accepts NULL, returns it; wipes pas
 const rq_user *rq_users_find(const rq_users *users, rq_bytes name); /* NULL: nobody of that name */
 rq_permissions rq_users_everybody(const rq_users *users);           /* what "*" may */
 size_t rq_users_count(const rq_users *users);                       /* without "*" */
+/* What the user shows to log in, "name:password"; wipe it. Errors: RQ_ECONFIG (nobody of that name, or only a hash is
+ * known; problem says so, naming file), RQ_ENOMEM. */
+rq_err rq_users_credentials(const rq_users *users, const char *file, const char *name, rq_buf *ret_credentials, rq_buf *problem);
 /* One with a hashed password, if there is any: what it costs to check one. */
 const rq_user *rq_users_any_hashed(const rq_users *users);
 

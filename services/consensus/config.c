@@ -77,11 +77,13 @@ rq_err consensus_config_read(const rq_config *config, consensus_config *ret_conf
                 .join_attempts = (uint32_t) rq_config_int(config, "join-attempts"),
                 .stays_learner = rq_config_bool(config, "raft-non-voter"),
                 .leaves = rq_config_bool(config, "raft-cluster-remove-shutdown"),
+                .users = rq_config_string(config, "auth")[0] != '\0',
                 .step_down = rq_config_bool(config, "raft-shutdown-stepdown"),
         };
         read_times(config, ret_config);
         read_tls(config, ret_config);
         read_log_size(config, ret_config);
+        ret_config->joins_as_user = ret_config->users && rq_config_string(config, "join-as")[0] != '\0';
         ret_config->joins = ret_config->join[0] != '\0' && !names_itself(ret_config);
         if (ret_config->join_attempts == 0)
                 ret_config->join_attempts = 1;

@@ -22,6 +22,8 @@ typedef struct consensus_config {
         uint64_t join_interval_us;
         bool stays_learner;        /* -raft-non-voter */
         bool leaves;               /* the cluster, when stopping */
+        bool users;                /* -auth: who joins must be one who may */
+        bool joins_as_user;        /* -join-as, with -auth: the gateway tells what to show */
         uint64_t reap_voter_us, reap_learner_us; /* members that were silent for so long are removed; 0: never */
         uint64_t forming_timeout_us;
         uint64_t heartbeat_us, election_us, lease_us, disk_stall_us; /* see raft/raft.h */

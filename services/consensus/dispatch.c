@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "admission.h"
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -425,6 +426,8 @@ static const ipc_rule gateway_rules[] = {
         { IPC_TRANSFER,   IPC_GATEWAY, MEMBERSHIP_NODE_MAX + SMALL_BODY_BYTES, 0, on_transfer },
         { IPC_REMOVE,     IPC_GATEWAY, MEMBERSHIP_NODE_MAX + SMALL_BODY_BYTES, 0, on_remove },
         { IPC_STATUS_GET, IPC_GATEWAY | IPC_BACKUP, SMALL_BODY_BYTES, 0, on_status_get },
+        { IPC_JOIN_CHECKED, IPC_GATEWAY, SMALL_BODY_BYTES, 0, admission_on_checked },
+        { IPC_JOIN_CREDENTIALS, IPC_GATEWAY, 0, PEER_JOIN_CREDENTIALS_MAX, admission_on_credentials },
 };
 
 static rq_err on_snapshot_head(void *arg, ipc_link *link, const ipc_frame *frame) {
@@ -472,6 +475,13 @@ static void describe_leader(consensus *c, Rq__NodeState *body) {
         }
 }
 
+/* A member that is to be a voter, and counts in no majority yet. */
+static bool is_catching_up(const consensus *c) {
+        const membership *m = driver_membership(c->driver, NULL);
+        const member *self = m != NULL && !c->removed ? membership_find(m, c->raft_id) : NULL;
+        return self != NULL && !self->stays && !self->outgoing && (!self->voter || m->joint);
+}
+
 void dispatch_send_state(consensus *c, ipc_link *link) {
         uint8_t packed[2048];
         const raft *r = driver_raft(c->driver);
@@ -489,6 +499,7 @@ void dispatch_send_state(consensus *c, ipc_link *link) {
         describe_leader(c, &body);
         body.ready = raft_leader_of(r) != 0 && !store_misfits(c) &&
                      (role == RAFT_LEADER ? raft_commit_is_current(r) : raft_commit_is_known(r));
+        body.catching_up = is_catching_up(c);
         size_t size = rq__node_state__get_packed_size(&body);
         if (size > sizeof packed)
                 return; /* addresses are checked with the configuration; a gateway can do without */
@@ -518,6 +529,7 @@ static void on_gateway_down(void *arg, ipc_link *link) {
         if (gateway == NULL)
                 return; /* there was no place for it */
         driver_gateway_gone(c->driver, gateway->number);
+        admission_gateway_gone(&c->admission);
         *gateway = (consensus_gateway) {0};
 }
 

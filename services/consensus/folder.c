@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "admission.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "dispatch.h"
@@ -218,7 +219,7 @@ static rq_err begin_joining(consensus *c) {
                 .node_id = c->identity.node_id, .attempts = is_new ? c->o.config.join_attempts : 0,
                 .interval_us = c->o.config.join_interval_us, .stays = c->o.config.stays_learner,
                 .asks = c->unformed, .patience_us = c->forming != NULL ? FORMING_PATIENCE_US : 0, .has_seeds = c->forming != NULL,
-                .on_accepted = on_accepted, .on_failed = on_joining_failed, .arg = c,
+                .credentials = admission_credentials, .on_accepted = on_accepted, .on_failed = on_joining_failed, .arg = c,
         };
         return joining_new(&options, &c->joining);
 }

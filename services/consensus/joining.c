@@ -83,13 +83,18 @@ static bool is_one_cluster(joining *j) {
 static void on_ask(void *arg) {
         joining *j = arg;
         const bool there = is_one_cluster(j);
+        rq_bytes credentials = {0};
         const uint64_t now_us = rq_clock_mono_us();
         if (!there)
                 j->seen_us = 0;
         else if (j->seen_us == 0)
                 j->seen_us = now_us;
-        if (there && now_us - j->seen_us >= j->o.patience_us)
-                peers_send_join(j->o.peers, j->o.stays);
+        if (there && now_us - j->seen_us >= j->o.patience_us) {
+                if (j->o.credentials(j->o.arg, &credentials))
+                        peers_send_join(j->o.peers, j->o.stays, credentials);
+                else
+                        say(j, "waiting for rq-gateway, which knows the password of -join-as");
+        }
         rq_timer_set(&j->ask, ASK_INTERVAL_US);
 }
 

@@ -23,6 +23,8 @@ typedef struct joining_options {
         bool asks;               /* from the start; else after joining_ask() */
         uint64_t patience_us;    /* asks only when a cluster was there for so long: it may tell its founding by itself */
         bool has_seeds;          /* they are set by somebody else */
+        /* What to show the leader (-join-as), borrowed until the loop goes on; false: not known yet, and nobody is asked. */
+        bool (*credentials)(void *arg, rq_bytes *ret_credentials);
         /* At the end of the turn, once; this may be freed. members: encoded, borrowed. */
         void (*on_accepted)(void *arg, const peer_join_reply *reply, rq_bytes members);
         void (*on_failed)(void *arg, rq_err err); /* logged */

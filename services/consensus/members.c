@@ -131,8 +131,8 @@ peers_callbacks members_callbacks(consensus *c) {
 
 /* --- who comes from outside --------------------------------------------------- */
 
-static void on_join(void *arg, const peer_hello *from, bool stays, peer_join_reply *ret_reply, rq_buf *ret_payload) {
-        steering_join(arg, from, stays, ret_reply, ret_payload);
+static void on_join(void *arg, const peer_hello *from, const peers_join *join, peer_join_reply *ret_reply, rq_buf *ret_payload) {
+        steering_join(arg, from, join, ret_reply, ret_payload);
 }
 
 static void on_join_reply(void *arg, const peer_hello *from, const peer_join_reply *reply, rq_bytes payload) {
@@ -163,12 +163,14 @@ static void on_removed(void *arg, const peer_hello *from, raft_index configurati
         consensus_wake(c);
 }
 
+static void on_visit(void *arg, const peer_hello *from) { steering_visit(arg, from); }
+
 static raft_index configuration_index(void *arg) { return steering_configuration_index(arg); }
 
 peers_changes members_changes(consensus *c) {
         return (peers_changes) {
                 .on_join = on_join, .on_join_reply = on_join_reply, .on_remove = on_remove, .on_remove_reply = on_remove_reply,
-                .on_stranger = on_stranger, .on_removed = on_removed, .configuration = configuration_index, .arg = c,
+                .on_stranger = on_stranger, .on_removed = on_removed, .configuration = configuration_index, .on_visit = on_visit, .arg = c,
         };
 }
 

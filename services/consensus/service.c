@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "admission.h"
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -320,8 +321,10 @@ static void turn(consensus *c) {
                 if (r < 0)
                         storage_failed(c, r);
         }
-        if (plan.membership_changed)
+        if (plan.membership_changed) {
                 members_update(c);
+                c->state_dirty = true;
+        }
         members_look(c);
         feed_store(c);
         dispatch_send_answers(c);
@@ -370,6 +373,11 @@ void consensus_reload(consensus *c) {
                 rq_tls_watch_now(c->tls_watch);
 }
 
+static void warn_of_passwords(const consensus *c) {
+        if (c->o.config.joins_as_user && c->o.config.joins && c->unformed && c->tls == NULL)
+                rq_log_warning("-join-as: the password goes over the network unencrypted, to whoever answers at the addresses of -join; use TLS between nodes (-node-cert)");
+}
+
 static rq_err open_peers(consensus *c) {
         peers_options options = {
                 .loop = c->o.loop, .listen_addr = c->o.config.raft_listen_addr, .callbacks = members_callbacks(c), .snapshots = members_snapshots(c),
@@ -407,6 +415,7 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
         c->timer_due_us = UINT64_MAX;
         c->wake.fd = -1;
         c->steering.limit = c->limit_full = c->limit_store = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
+        admission_init(&c->admission);
         c->arena = rq_arena_new();
         rq_err r = c->arena == NULL ? RQ_ENOMEM : RQ_OK;
         if (r >= 0)
@@ -441,6 +450,7 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
                 (void) consensus_free(c);
                 return r;
         }
+        warn_of_passwords(c);
         leaderless_set(&c->leaderless, c->unformed);
         turn(c); /* a lone voter campaigns at once */
         *ret_consensus = c;
@@ -492,6 +502,7 @@ consensus *consensus_free(consensus *c) {
         rq_buf_done(&c->records);
         rq_buf_done(&c->body);
         rq_buf_done(&c->adopting);
+        admission_done(&c->admission);
         free(c);
         return NULL;
 }

@@ -4,6 +4,7 @@
 #ifndef RQ_CONSENSUS_SERVICE_H
 #define RQ_CONSENSUS_SERVICE_H
 
+#include "base/keyed_hash.h"
 #include "config.h"
 #include "core/catch_up.h"
 #include "core/driver.h"
@@ -34,6 +35,31 @@ typedef struct consensus_write {
         bool acknowledges;  /* the core waits for it */
         raft_persisted when_durable;
 } consensus_write;
+
+/* May they join? What this node's gateway, which has the users, was asked lately; see admission.h. */
+enum { ADMISSION_PLACES = 8 };
+typedef struct consensus_admission {
+        struct admission_place {
+                uint64_t number;    /* of the question; 0: free */
+                rq_hash128 what;    /* who wants to join, as what, and shows what */
+                uint64_t until_us;  /* monotonic; then it is asked anew */
+                bool answered, granted;
+        } places[ADMISSION_PLACES];
+        uint64_t last_number;
+        rq_hash_key key;
+        rq_buf credentials;         /* what this node shows, by its gateway's word */
+        bool has_credentials;
+        rq_log_limit limit;
+} consensus_admission;
+
+/* What a leader has seen of nodes that join, for /debug/vars. */
+enum { TAKEN_IN_KEPT = 8 };
+typedef struct consensus_joins {
+        uint64_t asked;             /* nodes that were taken in, and members that came with -join */
+        uint64_t taken_in, at_home, moved; /* new ones; members that came from where they were, and from elsewhere */
+        raft_id visitors[TAKEN_IN_KEPT]; /* just taken in: they look around once, as every member does that starts */
+        size_t next;
+} consensus_joins;
 
 typedef struct consensus_options {
         rq_loop *loop;
@@ -83,6 +109,8 @@ typedef struct consensus {
         bool was_led;               /* in this run it has had a leader */
         bool leaving;               /* stopping, and asking to be removed */
         joining *joining;           /* NULL: nobody is looked for */
+        consensus_admission admission;
+        consensus_joins joins;
         consensus_steering steering;
         consensus_removal removals[CONSENSUS_REMOVALS_MAX];
         uint64_t removal_number;

@@ -317,10 +317,30 @@ static json_t *raft_object(consensus *c) {
         return o;
 }
 
+/* For /debug/vars, by rqlite's names. */
+static json_t *counters_object(const consensus *c) {
+        json_t *o = json_object();
+        (void) json_object_set_new(o, "num_joins", number(c->joins.taken_in));
+        (void) json_object_set_new(o, "num_ignored_joins", number(c->joins.at_home));
+        (void) json_object_set_new(o, "num_removed_before_joins", number(c->joins.moved));
+        return o;
+}
+
+static json_t *cluster_object(const consensus *c) {
+        peers_stats stats;
+        json_t *o = json_object();
+        peers_get_stats(c->peers, &stats);
+        (void) json_object_set_new(o, "num_join_req", number(c->joins.asked));
+        (void) json_object_set_new(o, "num_client_force_new_conn", number(stats.remade_count));
+        return o;
+}
+
 rq_err status_document(consensus *c, rq_buf *ret_document) {
         json_t *document = json_object();
         (void) json_object_set_new(document, "raft", raft_object(c));
         (void) json_object_set_new(document, "nodes", nodes(c));
+        (void) json_object_set_new(document, "counters", counters_object(c));
+        (void) json_object_set_new(document, "cluster", cluster_object(c));
         char *text = json_dumps(document, JSON_COMPACT);
         json_decref(document);
         if (text == NULL)

@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "admission.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "core/member_change.h"
 #include "feature_level.h"
 #include "log/log_fields.h"
+#include "members.h"
 
 enum { LOOK_INTERVAL_US = 20000, ROUNDS_WARN = 10 };
 
@@ -80,7 +82,7 @@ static void reply_with(peer_join_reply *reply, rq_buf *payload, peer_join_result
         (void) rq_buf_append(payload, text, strnlen(text, PEER_TEXT_MAX)); /* without memory: no words */
 }
 
-static void accept_member(const consensus *c, const membership *now, peer_join_reply *reply, rq_buf *payload) {
+static void accept_member(consensus *c, const peer_hello *from, const membership *now, peer_join_reply *reply, rq_buf *payload) {
         if (membership_encode(now, payload) < 0) {
                 reply_with(reply, payload, PEER_JOIN_WAIT, "the leader is out of memory");
                 return;
@@ -89,6 +91,26 @@ static void accept_member(const consensus *c, const membership *now, peer_join_r
                 .result = PEER_JOIN_ACCEPTED, .database_id = c->identity.database_id, .cluster_id = c->cluster_id,
                 .configuration = steering_configuration_index(c),
         };
+        c->joins.asked++;
+        c->joins.taken_in++;
+        c->joins.visitors[c->joins.next++ % TAKEN_IN_KEPT] = membership_raft_id(&from->disk_uuid);
+}
+
+void steering_visit(consensus *c, const peer_hello *from) {
+        const raft_id id = membership_raft_id(&from->disk_uuid);
+        const member *m = members_find(c, id);
+        if (!is_leader(c) || m == NULL)
+                return;
+        for (size_t i = 0; i < TAKEN_IN_KEPT; i++)
+                if (c->joins.visitors[i] == id) {
+                        c->joins.visitors[i] = 0;
+                        return;
+                }
+        c->joins.asked++;
+        if (strcmp(m->raft_addr, from->raft_addr) == 0)
+                c->joins.at_home++;
+        else
+                c->joins.moved++;
 }
 
 /* What doesn't depend on who the members are. False: answered. */
@@ -109,7 +131,7 @@ static bool check_newcomer(const consensus *c, const peer_hello *from, peer_join
                 reply_with(reply, payload, PEER_JOIN_REFUSED, "its version is too old for this cluster");
                 return false;
         }
-        return true; /* users: who may join as what (-join-as) is to be asked here */
+        return true;
 }
 
 static void take_in(consensus *c, const peer_hello *from, const membership *now, bool stays, peer_join_reply *reply, rq_buf *payload) {
@@ -124,7 +146,7 @@ static void take_in(consensus *c, const peer_hello *from, const membership *now,
         look_around(c, now, alive);
         member_change_join(now, alive, &who, change);
         if (change->verdict == MEMBER_CHANGE_NONE) {
-                accept_member(c, now, reply, payload);
+                accept_member(c, from, now, reply, payload);
                 return;
         }
         rq_err r = change->verdict == MEMBER_CHANGE_REFUSED ? RQ_EACCES : driver_configure(c->driver, &change->wanted);
@@ -139,7 +161,19 @@ static void take_in(consensus *c, const peer_hello *from, const membership *now,
         consensus_wake(c);
 }
 
-void steering_join(consensus *c, const peer_hello *from, bool stays, peer_join_reply *ret_reply, rq_buf *ret_payload) {
+/* False: answered. Asked again with each question, so that nothing of a change of the users has to be followed. */
+static bool check_user(consensus *c, const peer_hello *from, const peers_join *join, peer_join_reply *reply, rq_buf *payload) {
+        const char *why;
+        switch (admission_ask(c, from, join, &why)) {
+        case ADMISSION_GRANTED: return true;
+        case ADMISSION_LATER: reply_with(reply, payload, PEER_JOIN_WAIT, why); return false;
+        case ADMISSION_DENIED: break;
+        }
+        reply_with(reply, payload, PEER_JOIN_REFUSED, why);
+        return false;
+}
+
+void steering_join(consensus *c, const peer_hello *from, const peers_join *join, peer_join_reply *ret_reply, rq_buf *ret_payload) {
         *ret_reply = (peer_join_reply) { .result = PEER_JOIN_NOT_LEADER };
         if (c->unformed || c->stopping)
                 return;
@@ -152,11 +186,13 @@ void steering_join(consensus *c, const peer_hello *from, bool stays, peer_join_r
                         reply_with(ret_reply, ret_payload, PEER_JOIN_NOT_LEADER, view.said_addr[0] != '\0' ? view.said_addr : view.raft_addr);
                 return;
         }
+        if (!check_user(c, from, join, ret_reply, ret_payload))
+                return;
         const membership *now = settled(c);
         if (now == NULL)
                 reply_with(ret_reply, ret_payload, PEER_JOIN_WAIT, "another change of the members is under way");
         else
-                take_in(c, from, now, stays, ret_reply, ret_payload);
+                take_in(c, from, now, join->stays, ret_reply, ret_payload);
 }
 
 /* --- leaving ---------------------------------------------------------------- */

@@ -10,7 +10,10 @@
 void steering_turn(consensus *c);
 
 /* A node asks to become a member. payload: see peer_join_result. */
-void steering_join(consensus *c, const peer_hello *from, bool stays, peer_join_reply *ret_reply, rq_buf *ret_payload);
+void steering_join(consensus *c, const peer_hello *from, const peers_join *join, peer_join_reply *ret_reply, rq_buf *ret_payload);
+
+/* A member has started, and looks for the others with -join: it is counted, nothing else. */
+void steering_visit(consensus *c, const peer_hello *from);
 
 /* This node id is to leave. text: with REFUSED. */
 peer_remove_result steering_remove(consensus *c, const char *node_id, char *text, size_t text_size);

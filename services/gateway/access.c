@@ -41,6 +41,7 @@ struct access_control {
         rq_users *users;         /* NULL: no -auth */
         metrics *metrics;
         void (*on_checked)(void *arg, uint64_t check, rq_permissions may);
+        void (*on_changed)(void *arg); /* NULL: nobody asks */
         void *arg;
 
         rq_hash_key key;
@@ -223,33 +224,94 @@ static access_answer check_password(access_control *a, check *c, const basic_aut
         return answer_of(a, user->may | rq_users_everybody(a->users), needed);
 }
 
+/* What needs no password, or one that is known or being checked. shown: what the client shows, as it is. */
+static bool check_known(access_control *a, rq_bytes shown, rq_permissions needed, rq_hash128 *ret_hash, access_answer *ret_answer) {
+        const rq_permissions everybody = rq_users_everybody(a->users);
+        rq_permissions may;
+        if (rq_permissions_cover(everybody, needed) || shown.size == 0) {
+                *ret_answer = answer_of(a, everybody, needed);
+                return true;
+        }
+        *ret_hash = rq_keyed_hash(&a->key, shown);
+        if (access_cache_find(&a->cache, *ret_hash, &may)) {
+                *ret_answer = answer_of(a, may | everybody, needed);
+                return true;
+        }
+        for (size_t i = 0; i < PASSWORD_JOBS_MAX; i++)
+                if (a->checks[i].id != 0 && rq_hash128_equal(a->checks[i].hash, *ret_hash)) {
+                        *ret_answer = (access_answer) { .verdict = ACCESS_LATER, .check = a->checks[i].id };
+                        return true;
+                }
+        return false;
+}
+
+static access_answer check_new(access_control *a, check *c, const basic_auth *auth, const http_peer *peer, rq_permissions needed) {
+        memcpy(c->name, auth->user.data, auth->user.size);
+        (void) strcpy(c->peer, peer->text);
+        count_keys(a, c, peer);
+        return check_password(a, c, auth, needed);
+}
+
 access_answer access_check(access_control *a, http_conn *conn, const route *r) {
         rq_bytes header = http_conn_request(conn)->authorization;
-        rq_permissions everybody, may;
+        access_answer answer;
         basic_auth auth;
         http_peer peer;
         check c = {0};
         if (r->needs == ROUTE_OPEN || a->users == NULL)
                 return (access_answer) { .verdict = ACCESS_GRANTED };
-        everybody = rq_users_everybody(a->users);
-        if (rq_permissions_cover(everybody, r->needs) || header.size == 0)
-                return answer_of(a, everybody, r->needs);
-        c.hash = rq_keyed_hash(&a->key, header);
-        if (access_cache_find(&a->cache, c.hash, &may))
-                return answer_of(a, may | everybody, r->needs);
-        for (size_t i = 0; i < PASSWORD_JOBS_MAX; i++)
-                if (a->checks[i].id != 0 && rq_hash128_equal(a->checks[i].hash, c.hash))
-                        return (access_answer) { .verdict = ACCESS_LATER, .check = a->checks[i].id };
+        if (check_known(a, header, r->needs, &c.hash, &answer))
+                return answer;
         if (!basic_auth_parse(header, &auth) || auth.user.size == 0 || auth.user.size >= NAME_BYTES_MAX)
-                return answer_of(a, everybody, r->needs);
-        memcpy(c.name, auth.user.data, auth.user.size);
+                return answer_of(a, rq_users_everybody(a->users), r->needs);
         http_conn_peer(conn, &peer);
-        (void) strcpy(c.peer, peer.text);
-        count_keys(a, &c, &peer);
-        access_answer answer = check_password(a, &c, &auth, r->needs);
+        answer = check_new(a, &c, &auth, &peer, r->needs);
         explicit_bzero(&auth, sizeof auth);
         return answer;
 }
+
+/* --- nodes that join -------------------------------------------------------- */
+
+static rq_permissions join_permission(bool read_replica) { return read_replica ? RQ_MAY_JOIN_READ_REPLICA : RQ_MAY_JOIN; }
+
+bool access_may_join(rq_permissions may, bool read_replica) { return rq_permissions_cover(may, join_permission(read_replica)); }
+
+static bool split_credentials(rq_bytes credentials, basic_auth *ret_auth) {
+        const uint8_t *colon = credentials.size > 0 && credentials.size <= sizeof ret_auth->text ? memchr(credentials.data, ':', credentials.size) : NULL;
+        if (colon == NULL)
+                return false;
+        const size_t name_size = (size_t) (colon - credentials.data);
+        memcpy(ret_auth->text, credentials.data, credentials.size);
+        ret_auth->user = rq_bytes_of(ret_auth->text, name_size);
+        ret_auth->password = rq_bytes_of(ret_auth->text + name_size + 1, credentials.size - name_size - 1);
+        return name_size > 0 && name_size < NAME_BYTES_MAX && memchr(credentials.data, '\0', credentials.size) == NULL;
+}
+
+access_answer access_check_join(access_control *a, rq_bytes credentials, const char *address, bool read_replica) {
+        const rq_permissions needed = join_permission(read_replica);
+        access_answer answer;
+        basic_auth auth;
+        http_peer peer;
+        check c = {0};
+        if (a->users == NULL)
+                return (access_answer) { .verdict = ACCESS_GRANTED };
+        if (check_known(a, credentials, needed, &c.hash, &answer))
+                return answer;
+        if (split_credentials(credentials, &auth)) {
+                http_peer_of(address, &peer);
+                answer = check_new(a, &c, &auth, &peer, needed);
+        } else {
+                answer = answer_of(a, rq_users_everybody(a->users), needed);
+        }
+        explicit_bzero(&auth, sizeof auth);
+        return answer;
+}
+
+rq_err access_credentials_of(const access_control *a, const char *user, rq_buf *ret_credentials, rq_buf *problem) {
+        return rq_users_credentials(a->users, a->file, user, ret_credentials, problem);
+}
+
+void access_watch(access_control *a, void (*on_changed)(void *arg)) { a->on_changed = on_changed; }
 
 /* --- the file --------------------------------------------------------------- */
 
@@ -275,6 +337,8 @@ static rq_err read_users(access_control *a, rq_buf *problem) {
         (void) rq_users_free(a->users);
         a->users = users;
         access_cache_clear(&a->cache);
+        if (a->on_changed != NULL)
+                a->on_changed(a->arg);
         return RQ_OK;
 }
 

@@ -36,6 +36,17 @@ access_control *access_free(access_control *a); /* accepts NULL, returns it */
 /* For the request at hand of conn. */
 access_answer access_check(access_control *a, http_conn *conn, const route *r);
 
+/* For a node that wants to join as a voter, or a read replica: credentials "user:password", a stranger's, empty: none;
+ * address: numeric host:port, whose wrong passwords it counts with. */
+access_answer access_check_join(access_control *a, rq_bytes credentials, const char *address, bool read_replica);
+bool access_may_join(rq_permissions may, bool read_replica);
+
+/* "user:password" of the user as whom this node joins; wipe it. Errors: rq_users_credentials(). Only if access_is_on(). */
+rq_err access_credentials_of(const access_control *a, const char *user, rq_buf *ret_credentials, rq_buf *problem);
+
+/* on_changed: other users were read. */
+void access_watch(access_control *a, void (*on_changed)(void *arg));
+
 /* Reads the file again. One that is no good is told of, and the users stay as they are. */
 void access_reload(access_control *a);
 

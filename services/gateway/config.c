@@ -41,13 +41,24 @@ static rq_tls_options tls_options(const rq_config *config) {
         };
 }
 
+static rq_err check_join_as(const rq_users *users, const char *auth_file, const char *join_as, rq_buf *problem) {
+        rq_buf credentials = {0};
+        rq_err r = rq_users_credentials(users, auth_file, join_as, &credentials, problem);
+        if (credentials.data != NULL)
+                explicit_bzero(credentials.data, credentials.capacity);
+        rq_buf_done(&credentials);
+        return r;
+}
+
 rq_err gateway_config_check(const rq_config *config, char *const *argv, rq_buf *problem) {
         const rq_tls_options options = tls_options(config);
-        const char *auth_file = rq_config_string(config, "auth");
+        const char *auth_file = rq_config_string(config, "auth"), *join_as = rq_config_string(config, "join-as");
         rq_users *users = NULL;
         rq_tls *tls = NULL;
         (void) argv;
         rq_err r = auth_file[0] != '\0' ? rq_users_read(auth_file, &users, problem) : RQ_OK;
+        if (r >= 0 && users != NULL && join_as[0] != '\0')
+                r = check_join_as(users, auth_file, join_as, problem);
         if (r >= 0 && options.cert_file[0] != '\0')
                 r = rq_tls_new(&options, &tls, problem);
         (void) rq_users_free(users);
@@ -65,6 +76,7 @@ rq_err gateway_config_read(const rq_config *config, gateway_config *ret_config) 
                 .tls = tls_options(config),
                 .api_addr = rq_config_api_addr(config),
                 .auth_file = rq_config_string(config, "auth"),
+                .join_as = rq_config_string(config, "join-as"),
                 .http_adv_addr = rq_config_http_adv_addr(config),
                 .http_allow_origin = rq_config_string(config, "http-allow-origin"),
                 .raft_adv_addr = rq_config_raft_adv_addr(config),

@@ -14,6 +14,7 @@ typedef struct gateway_config {
         rq_tls_options tls;      /* of TCP sockets, if it has a cert_file */
         const char *api_addr;    /* http_adv_addr as nodes tell it to each other: with https:// if it is so */
         const char *auth_file;   /* "": no users */
+        const char *join_as;     /* one of them; "": nobody */
         const char *http_adv_addr, *http_allow_origin, *raft_adv_addr, *node_id, *extensions_path;
         uint64_t http_idle_timeout_us, max_body_bytes, write_step_budget;
         uint64_t max_answer_rows, max_answer_bytes; /* of a read; 0: no limit */

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/cleanup.h"
 #include "consensus.pb-c.h"
+#include "core/basic_auth.h"
 #include "gateway.h"
 
 /* --- HTTP ------------------------------------------------------------------- */
@@ -131,6 +132,7 @@ static void go_on(exchange *ex) {
 void gateway_on_access(void *arg, uint64_t check, rq_permissions may) {
         gateway *gw = arg;
         exchange *ex;
+        join_users_on_access(gw, check, may);
         for (uint32_t cursor = 0; (ex = exchange_next(&gw->exchanges, &cursor)) != NULL;) {
                 http_conn *conn = ex->conn;
                 const route *r = ex->route;
@@ -322,7 +324,7 @@ static rq_err on_node_state(void *arg, ipc_link *link, const ipc_frame *frame) {
         if (good) {
                 node_view *view = &gw->node;
                 *view = (node_view) { .known = true, .ready = message->ready, .role = role_of(message->role), .term = message->term,
-                                       .members = message->members };
+                                       .members = message->members, .catching_up = message->catching_up };
                 view->disk_uuid_size = message->disk_uuid.len;
                 if (message->disk_uuid.len > 0)
                         memcpy(view->disk_uuid, message->disk_uuid.data, message->disk_uuid.len);
@@ -378,8 +380,8 @@ static rq_err on_remove_done(void *arg, ipc_link *link, const ipc_frame *frame) 
 
 /* NODE_STATE follows; until then consensus counts as not there. */
 static void on_consensus_up(void *arg, ipc_link *link) {
-        (void) arg;
         (void) link;
+        join_users_tell(arg);
 }
 
 static void on_consensus_down(void *arg, ipc_link *link) {
@@ -391,6 +393,7 @@ static void on_consensus_down(void *arg, ipc_link *link) {
         backend_consensus_down(gw);
         stepdown_on_link_down(gw);
         remove_on_link_down(gw);
+        join_users_on_link_down(gw);
         documents_on_link_down(gw, DOCUMENT_CONSENSUS);
         gateway_node_changed(gw);
 }
@@ -417,6 +420,7 @@ static const ipc_rule consensus_rules[] = {
         { IPC_TRANSFER_DONE, IPC_CONSENSUS, SMALL_BODY, 0, on_transfer_done },
         { IPC_REMOVE_DONE, IPC_CONSENSUS, SMALL_BODY, 0, on_remove_done },
         { IPC_STATUS, IPC_CONSENSUS, 0, STATUS_BYTES_MAX, on_status },
+        { IPC_JOIN_CHECK, IPC_CONSENSUS, SMALL_BODY, BASIC_AUTH_BYTES_MAX, join_users_on_check },
 };
 
 static const ipc_rule store_rules[] = {

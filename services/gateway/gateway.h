@@ -43,11 +43,13 @@ enum {
         STOP_LAST_WORDS_MS     = 500,              /* then for clients to take what they are told of it */
         NODE_TEXT_BYTES        = 256,
         GATEWAY_URL_BYTES      = NODE_TEXT_BYTES + 16,
+        GATEWAY_JOINS_MAX      = 16,   /* nodes that want to join, whose password is being checked */
 };
 
 /* What consensus says of itself (NODE_STATE); known: since the link is up. */
 typedef struct node_view {
         bool known, ready;
+        bool catching_up;             /* to become a voter */
         node_role role;
         uint64_t term;
         uint32_t members;             /* of the cluster; 0: not known */
@@ -57,6 +59,13 @@ typedef struct node_view {
         char node_id[NODE_TEXT_BYTES];
         char leader_id[NODE_TEXT_BYTES], leader_raft_addr[NODE_TEXT_BYTES], leader_api_addr[NODE_TEXT_BYTES];
 } node_view;
+
+/* A question of consensus that waits for a password (api/join_users.c). */
+typedef struct gateway_join {
+        uint64_t check;               /* 0: free */
+        uint64_t request_id;
+        bool read_replica;
+} gateway_join;
 
 /* Queued writes (api/queue.c). */
 typedef struct queue_state {
@@ -97,6 +106,7 @@ typedef struct gateway {
         json_body *bodies[JSON_BODIES_KEPT];
         size_t body_count;
         uint32_t load_count;          /* under way, of /db/load and /boot */
+        gateway_join joins[GATEWAY_JOINS_MAX];
         rq_log_limit error_log;
 
         void (*on_node)(void *arg);   /* node may have changed; NULL: nobody asks */

@@ -1,6 +1,7 @@
 /* The gateway's parts and how they are joined: links, HTTP port, clock. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/api.h"
 #include "backend.h"
@@ -105,6 +106,20 @@ static rq_err open_tls(gateway *gw) {
         return r;
 }
 
+static rq_err check_join_as(const gateway *gw) {
+        RQ_CLEANUP(rq_buf_done) rq_buf credentials = {0}, problem = {0};
+        if (gw->config->join_as[0] == '\0' || !access_is_on(gw->access))
+                return RQ_OK;
+        rq_err r = access_credentials_of(gw->access, gw->config->join_as, &credentials, &problem);
+        if (r == RQ_ECONFIG)
+                rq_log_event(LOG_ERR, RQ_MSG_BAD_CONFIG, "%.*s", (int) problem.size, (const char *) problem.data);
+        if (credentials.data != NULL)
+                explicit_bzero(credentials.data, credentials.capacity);
+        return r;
+}
+
+static void on_users_changed(void *arg) { join_users_tell(arg); }
+
 static rq_err open_http(gateway *gw) {
         http_handlers handlers = gateway_http_handlers;
         handlers.arg = gw;
@@ -118,6 +133,10 @@ static rq_err open_http(gateway *gw) {
         rq_err r = access_new(gw->loop, gw->config->auth_file, &gw->metrics, gateway_on_access, gw, &gw->access);
         if (r < 0)
                 return r;
+        r = check_join_as(gw);
+        if (r < 0)
+                return r;
+        access_watch(gw->access, on_users_changed);
         r = http_server_new(gw->loop, &limits, &handlers, gw->config->http_allow_origin, gw->config->http_adv_addr,
                                    &gw->metrics, &gw->http);
         return r < 0 ? r : http_server_listen(gw->http, &gw->config->http_place);

@@ -123,6 +123,8 @@ static int run(const rq_config *config, char **argv) {
                 r = rq_folder_open(data_dir, &data_fd);
         if (r == RQ_OK) /* at once: two launchers on one folder are an operator's mistake */
                 r = rq_folder_lock(data_fd, "rqd.lock", data_dir, 0, &lock_fd);
+        if (r == RQ_OK) /* where operators of rqlite put peers.json (docs/operations.md); without it they make it */
+                (void) mkdirat(data_fd, "raft", 0700);
         if (r == RQ_OK)
                 r = rq_folder_open(rq_config_run_dir(config), &run_dir_fd);
         if (r == RQ_OK)

@@ -89,7 +89,7 @@ static json_t *pragmas_of_reader(sqlite3 *db) {
 static json_t *pragmas_of_writer(const store *s, json_t *reader) {
         json_t *o = json_copy(reader);
         (void) json_object_set_new(o, "foreign_keys", json_string(files_foreign_keys(s->files) ? "1" : "0"));
-        (void) json_object_set_new(o, "busy_timeout", json_string("0"));
+        (void) json_object_set_new(o, "wal_autocheckpoint", json_string("0"));
         return o;
 }
 

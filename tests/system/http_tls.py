@@ -234,6 +234,35 @@ def hostile(b):
     h.close()
 
 
+def key_updates(b):
+    """A client that changes keys now and then is served, one that does nothing else isn't: OpenSSL would
+    take its messages without end, in one turn of the loop."""
+    with subprocess.Popen(["openssl", "s_client", "-connect", b.node.address(), "-CAfile", b.ca, "-tls1_3", "-quiet", "-no_ign_eof"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0) as client:
+        def update():
+            client.stdin.write(b"k\n")
+            time.sleep(0.02)         # a line at a time is a command
+        try:
+            os.set_blocking(client.stdout.fileno(), False)
+            got, deadline = b"", time.monotonic() + LONG
+            for _ in range(10):
+                update()
+            client.stdin.write(b"GET /db/query?level=none&q=SELECT%2042 HTTP/1.1\r\nHost: x\r\n\r\n")
+            while b"[[42]]" not in got and time.monotonic() < deadline:
+                got += client.stdout.read() or b""
+                time.sleep(0.02)
+            b.tally.check(b"[[42]]" in got, "after ten changes of keys: %r" % got)
+            deadline, sent = time.monotonic() + LONG, 0
+            while client.poll() is None and time.monotonic() < deadline:
+                update()
+                sent += 1
+        except BrokenPipeError:      # it ends
+            client.wait(LONG)
+        ended = client.poll() is not None
+        client.kill()
+        b.tally.check(ended, "%d changes of keys, and nothing else, and the connection goes on" % sent)
+
+
 def reload(b):
     check = b.tally.check
     keep = b.https()
@@ -308,7 +337,7 @@ def main():
     try:
         b.node.start()
         b.wait_ready()
-        for group in (serves, pipelined, plain_client, hostile, refused_flags, reload):
+        for group in (serves, pipelined, plain_client, hostile, key_updates, refused_flags, reload):
             before = tally.failed
             try:
                 group(b)

@@ -662,6 +662,67 @@ def peers_json(c):
 
 # ---------------------------------------------------------------------------- the handbook
 
+def users_file(node, name, users):
+    """Its path: the name in the folder of a node that isn't started yet."""
+    path = os.path.join(node.work_dir, name)
+    with open(path + ".new", "w") as f:
+        json.dump([{"username": n, "password": p, "perms": perms} for n, p, perms in users]
+                  + [{"username": "*", "perms": ["status", "ready", "query", "execute"]}], f)
+    os.replace(path + ".new", path)
+    return path
+
+
+def joins_as_user(c):
+    """With users only who may is taken in; hashed where it is looked at, and never logged."""
+    hashed = "$5$rounds=5000$usersofnodesthat$kQtYG3Pl1TYYHMa4B41MEINs8A7JThryEOYZBYRtoq."
+    shown = [("joiner", "opensesame", ["join"]), ("reader", "barely", ["join-read-only"]), ("ann", "nothing", ["query"])]
+    n1 = c.node("n1", start=False)
+    held = users_file(n1, "users.json", [("joiner", hashed, ["join"]), *shown[1:]])
+    n1.command[-1:-1] = ["-auth", held]
+    n1.start()
+    n1.wait_ready(LONG)
+    execute(n1, TABLE)
+
+    def comer(name, user, *flags, users=shown):
+        node = c.node(name, "-join", n1.raft_address(), "-join-interval", "500ms", "-join-attempts", "600", *flags, start=False)
+        node.command[-1:-1] = ["-auth", users_file(node, "users.json", users), *(["-join-as", user] if user else [])]
+        node.start()
+        return node
+
+    def is_refused(node, why):
+        wait_for(why, LONG, lambda: "refuses this node: unauthorized" in log_of(node), 0.05)
+        c.check(list(members(n1)) == ["n1"], "%s: taken in all the same" % why)
+        node.kill_tree()
+
+    is_refused(comer("n2", None), "nobody in particular")
+    is_refused(comer("n3", "joiner", users=[("joiner", "guessed", ["join"])]), "a wrong password")
+    is_refused(comer("n4", "ann"), "one who may not")
+    is_refused(comer("n5", "reader"), "one who may as a read replica only")
+    c.check("Refused to take in node \"n3\"" in log_of(n1), "the leader's log")
+    n6 = comer("n6", "joiner")
+    n6.wait_ready(LONG)
+    c.check(members(n1).get("n6", {}).get("voter"), "ready, and a voter")
+    c.check("-join-as: the password goes over the network unencrypted" in log_of(n6), "the warning")
+    comer("n7", "reader", "-raft-non-voter").wait_ready(LONG)
+    c.check(sorted(members(n1)) == ["n1", "n6", "n7"], "who is there: %s" % sorted(members(n1)))
+
+    # Who becomes somebody who may, comes in: nothing but the file changes.
+    n8 = comer("n8", "ann")
+    wait_for("refused", LONG, lambda: "refuses this node: unauthorized" in log_of(n8), 0.05)
+    users_file(n1, "users.json", [("joiner", hashed, ["join"]), ("ann", "nothing", ["join"])])
+    users_file(n6, "users.json", [("ann", "nothing", ["join"])])    # also where it leads by now
+    n8.wait_ready(LONG)
+    c.check(members(n1).get("n8", {}).get("voter"), "taken in after the change")
+    c.check(not any(p in log_of(n) for n in c.nodes for p in ("opensesame", "guessed", "barely", hashed)), "a password in a log")
+
+    # What can't be shown is found before anything is started.
+    for user, why in (("nobody", "has no user of that name"), ("joiner", "is hashed")):
+        run = subprocess.run([c.args.rqd, "--check-config", "-auth", users_file(n8, "other.json", [("joiner", hashed, ["join"])]), "-join-as", user,
+                              "-join", n1.raft_address(), os.path.join(n8.work_dir, "other")], capture_output=True, text=True, timeout=60)
+        c.check(run.returncode == 78 and why in run.stdout + run.stderr and hashed not in run.stdout + run.stderr,
+                "-join-as %s: %d %s" % (user, run.returncode, run.stdout + run.stderr))
+
+
 def handbook_commands():
     """What docs/operations.md says to type, from forming a cluster to recovering one: (heading, words)."""
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/operations.md")
@@ -755,7 +816,7 @@ def handbook(c):
             "after the recovery: %s" % members(n2))
 
 
-TESTS = [handbook, joins_under_load, refuses_what_cannot_be, foreign_clusters, read_replica, seven, removing, leader_removes_itself,
+TESTS = [handbook, joins_as_user, joins_under_load, refuses_what_cannot_be, foreign_clusters, read_replica, seven, removing, leader_removes_itself,
          leaves_when_it_stops, reaping, wiped_disk, wiped_founder, killed_while_joining, addresses_change, recover_one_of_three, peers_json]
 
 

@@ -36,7 +36,7 @@ bool peer_type_limits(uint16_t type, uint32_t *ret_body_bytes_max, uint32_t *ret
         case PEER_FOUND: body = PEER_FOUND_BYTES; payload = FOUND_RECORD_BYTES_MAX; break;
         case PEER_FORWARD: body = PEER_FORWARD_BYTES; payload = RECORD_BODY_BYTES_MAX; break;
         case PEER_FORWARD_REFUSED: body = PEER_REFUSED_BYTES; break;
-        case PEER_JOIN: body = PEER_JOIN_BYTES; break;
+        case PEER_JOIN: body = PEER_JOIN_BYTES; payload = PEER_JOIN_CREDENTIALS_MAX; break;
         case PEER_JOIN_REPLY: body = PEER_JOIN_REPLY_BYTES; payload = MEMBERSHIP_BYTES_MAX; break;
         case PEER_REMOVE: body = PEER_REMOVE_BYTES; payload = MEMBERSHIP_NODE_MAX; break;
         case PEER_REMOVE_REPLY: body = PEER_REMOVE_REPLY_BYTES; payload = PEER_TEXT_MAX; break;

@@ -19,6 +19,7 @@ enum {
         PEER_FORWARD_BYTES    = 48,
         PEER_REFUSED_BYTES    = 40,
         PEER_JOIN_BYTES       = 8,
+        PEER_JOIN_CREDENTIALS_MAX = 768, /* what the gateway's users may have, and some */
         PEER_JOIN_REPLY_BYTES = 48,
         PEER_REMOVE_BYTES     = 24,
         PEER_REMOVE_REPLY_BYTES = 32,
@@ -82,7 +83,8 @@ rq_err peer_refusal_decode(rq_bytes body, peer_refusal *ret_refusal);
 void peer_found_encode(bool virgin, uint8_t out[static PEER_FOUND_BYTES]);
 rq_err peer_found_decode(rq_bytes body, bool *ret_virgin);
 
-/* JOIN. stays: as a learner (-raft-non-voter). Who it is, HELLO has said. */
+/* JOIN. stays: as a learner (-raft-non-voter). Who it is, HELLO has said. Since minor 3 with -join-as the payload is
+ * "user:password"; else there is none. */
 void peer_join_encode(bool stays, uint8_t out[static PEER_JOIN_BYTES]);
 rq_err peer_join_decode(rq_bytes body, bool *ret_stays);
 

@@ -367,16 +367,19 @@ rq_err peers_send_remove_reply(peers *p, const peer_remove *remove, peer_remove_
         return send_frame(p, remove->from, PEER_CONTROL, PEER_REMOVE_REPLY, rq_bytes_of(body, sizeof body), &words, 1);
 }
 
-void peers_send_join(peers *p, bool stays) {
+enum { MINOR_JOIN = 2, MINOR_JOIN_CREDENTIALS = 3 };
+
+void peers_send_join(peers *p, bool stays, rq_bytes credentials) {
         uint8_t body[PEER_JOIN_BYTES];
         peer_join_encode(stays, body);
         for (size_t i = 0; i < p->seed_count; i++) {
                 remote *r = p->seeds[i];
                 peer_link *link = r->out[PEER_CONTROL].link;
                 const peer_hello *hello = link != NULL && !peer_link_is_closing(link) ? peer_link_hello(link) : NULL;
-                if (hello == NULL || r->asked || rq_uuid_is_zero(&hello->cluster_id) || hello->protocol_minor < 2)
+                if (hello == NULL || r->asked || rq_uuid_is_zero(&hello->cluster_id) || hello->protocol_minor < MINOR_JOIN)
                         continue;
-                r->asked = peer_link_send(link, PEER_JOIN, rq_bytes_of(body, sizeof body), NULL, 0) >= 0;
+                const bool shown = credentials.size > 0 && hello->protocol_minor >= MINOR_JOIN_CREDENTIALS;
+                r->asked = peer_link_send(link, PEER_JOIN, rq_bytes_of(body, sizeof body), &credentials, shown ? 1 : 0) >= 0;
         }
 }
 

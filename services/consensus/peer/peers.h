@@ -52,16 +52,24 @@ typedef enum peers_stranger {
         PEERS_STRANGER_ADMIT,   /* it knows more than we do: listen to it, until the list of members is set anew */
 } peers_stranger;
 
+/* What a node shows that wants to join, beside its HELLO. */
+typedef struct peers_join {
+        bool stays;                /* as a learner */
+        rq_bytes credentials;      /* "user:password", a stranger's; empty: none. Never logged */
+        const char *address;       /* numeric host:port that it asks from */
+} peers_join;
+
 /* Joining, leaving, and who comes from outside. Borrowed arguments until return. */
 typedef struct peers_changes {
         /* Fill the reply; payload: appended to ret_payload. */
-        void (*on_join)(void *arg, const peer_hello *from, bool stays, peer_join_reply *ret_reply, rq_buf *ret_payload);
+        void (*on_join)(void *arg, const peer_hello *from, const peers_join *join, peer_join_reply *ret_reply, rq_buf *ret_payload);
         void (*on_join_reply)(void *arg, const peer_hello *from, const peer_join_reply *reply, rq_bytes payload);
         void (*on_remove)(void *arg, const peer_remove *remove, rq_bytes node_id); /* answer with peers_send_remove_reply() */
         void (*on_remove_reply)(void *arg, const peer_remove_reply *reply, rq_bytes text);
         peers_stranger (*on_stranger)(void *arg, const peer_hello *from);
         void (*on_removed)(void *arg, const peer_hello *from, raft_index configuration);
         raft_index (*configuration)(void *arg); /* for HELLO */
+        void (*on_visit)(void *arg, const peer_hello *from); /* a member that has started looks for the others (-join); may be NULL */
         void *arg;
 } peers_changes;
 
@@ -112,8 +120,9 @@ rq_err peers_set_seeds(peers *p, const char *const *addresses, size_t count);
 /* One more, also from any callback. Errors: RQ_EEXIST, RQ_ETOOBIG (PEERS_SEEDS_MAX, or its length), RQ_ENOMEM. */
 rq_err peers_add_seed(peers *p, const char *address);
 
-/* JOIN to all seeds that are connected and in a cluster, but for those that were asked to and didn't answer yet. */
-void peers_send_join(peers *p, bool stays);
+/* JOIN to all seeds that are connected and in a cluster, but for those that were asked to and didn't answer yet.
+ * credentials: at most PEER_JOIN_CREDENTIALS_MAX; empty: none; who doesn't know them yet (an older build) isn't shown them. */
+void peers_send_join(peers *p, bool stays, rq_bytes credentials);
 
 /* HELLOs of nodes that are connected now, this one's not among them; one node may come
  * twice. Start with *cursor = 0; NULL at the end. Borrowed until the loop goes on. */
@@ -178,6 +187,7 @@ typedef struct peers_stats {
         uint64_t refused_count;          /* inbound connections closed: garbage, strangers, too many */
         uint64_t skipped_count;          /* frames of unknown types */
         uint64_t dropped_count;          /* messages not queued */
+        uint64_t remade_count;           /* connections to members that broke and were made anew */
 } peers_stats;
 void peers_get_stats(const peers *p, peers_stats *ret_stats);
 

@@ -53,7 +53,10 @@ static void attach(inbound *in, remote *r, peer_class class) {
 
 /* A visitor wants to join, or to know who is here. */
 static rq_err receive_visitor(inbound *in, remote *r, const peer_hello *hello) {
+        const peers_changes *changes = &in->p->o.changes;
         if (r != NULL) {
+                if (changes->on_visit != NULL && rq_uuid_equal(&hello->cluster_id, &in->p->o.self.cluster_id))
+                        changes->on_visit(changes->arg, hello);
                 peers_learn_address(in->p, r, hello);
                 peers_out_nudge(r); /* also so that it hears of our founding */
         }
@@ -160,18 +163,18 @@ static rq_err take_found(inbound *in, rq_bytes body, rq_bytes payload) {
         return callbacks->on_found(callbacks->arg, peer_link_hello(in->link), virgin, payload);
 }
 
-static rq_err take_join(inbound *in, rq_bytes body) {
+static rq_err take_join(inbound *in, rq_bytes body, rq_bytes credentials) {
         const peers_changes *changes = &in->p->o.changes;
         RQ_CLEANUP(rq_buf_done) rq_buf payload = {0};
         uint8_t encoded[PEER_JOIN_REPLY_BYTES];
         peer_join_reply reply = { .result = PEER_JOIN_REFUSED };
-        bool stays;
-        rq_err r = peer_join_decode(body, &stays);
+        peers_join join = { .credentials = credentials, .address = peer_link_address(in->link) };
+        rq_err r = peer_join_decode(body, &join.stays);
         if (r < 0)
                 return r;
         if (changes->on_join == NULL || in->remote != NULL)
                 return RQ_EPROTO;
-        changes->on_join(changes->arg, peer_link_hello(in->link), stays, &reply, &payload);
+        changes->on_join(changes->arg, peer_link_hello(in->link), &join, &reply, &payload);
         peer_join_reply_encode(&reply, encoded);
         const rq_bytes piece = rq_buf_bytes(&payload);
         return peer_link_send(in->link, PEER_JOIN_REPLY, rq_bytes_of(encoded, sizeof encoded), &piece, 1);
@@ -285,7 +288,7 @@ static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, 
         if (header->type == PEER_FOUND)
                 return take_found(in, body, payload);
         if (header->type == PEER_JOIN)
-                return take_join(in, body);
+                return take_join(in, body, payload);
         if (in->remote == NULL)
                 return RQ_EPROTO;
         if (header->type == PEER_REMOVE)

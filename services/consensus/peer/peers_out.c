@@ -63,6 +63,10 @@ static void come_up(outbound *out, const peer_hello *hello) {
                 peers_touch(out->p, false);
                 return;
         }
+        if (out->class == PEER_CONTROL) {
+                out->p->stats.remade_count += r->met;
+                r->met = true;
+        }
         r->refusal_told = false;
         r->problem = "";
         memcpy(r->api_addr, hello->api_addr, sizeof r->api_addr);

@@ -56,6 +56,7 @@ struct remote {
         bool asked;                 /* a seed: JOIN is on its way */
         bool admitted;              /* no member as far as this node knows */
         bool refusal_told;
+        bool met;                   /* it was up once */
         uint64_t since_us, nudged_us;
         const char *problem;        /* static, or problem_text */
         char problem_text[PEERS_PROBLEM_BYTES];

@@ -45,6 +45,12 @@ bool queue_give_up(gateway *gw);        /* tells those who wait that it ends bef
 bool queue_flush_before(exchange *ex, uint64_t patience_us);
 void queue_status(const gateway *gw, json_t *queue);
 
+/* join_users.c: may a node join (-auth), and as whom this one does (-join-as) */
+rq_err join_users_on_check(void *arg, ipc_link *link, const ipc_frame *frame); /* IPC_JOIN_CHECK; arg: the gateway */
+void join_users_on_access(gateway *gw, uint64_t check, rq_permissions may);
+void join_users_on_link_down(gateway *gw);
+void join_users_tell(gateway *gw);      /* consensus: when it is there, and when the users have changed */
+
 /* documents.c: STATUS of consensus and store, as json_t, NULL where there is none */
 enum { DOCUMENT_CONSENSUS = 0, DOCUMENT_STORE = 1 };
 void documents_ask(exchange *ex, bool of_store_too);

@@ -63,16 +63,19 @@ static void check_db(exchange *ex) {
                 backend_start_internal(ex, WAY_READ, READ_WEAK, "SELECT 1", on_db_checked);
 }
 
+/* Who has just joined, and counts in no majority yet, is no reason to go on to the next node. */
+static bool is_ready(const node_view *node) { return node->ready && !node->catching_up; }
+
 void readiness_begin(exchange *ex) {
         const node_view *node = &ex->gw->node;
         if (ex->params.noleader) {
                 answer(ex, 200, NODE_OK, (rq_bytes) {0});
         } else if (!node->known || node->leader_id[0] == '\0') {
                 answer(ex, 503, NODE_OK "\n[+]leader does not exist", (rq_bytes) {0});
-        } else if (node->ready) {
+        } else if (is_ready(node)) {
                 check_db(ex);
         } else {
-                /* A leader was just found, and is about to be ready: whoever has
+                /* A leader was just found, or this node taken in, and it is about to be ready: whoever has
                  * seen it in /status expects to see it here, too. */
                 uint64_t limit_us = READY_WAIT_MS * 1000, patience_us = ex->deadline_us - ex->started_ns / 1000;
                 ex->state = EX_READINESS;
@@ -84,7 +87,7 @@ void readiness_begin(exchange *ex) {
 void readiness_on_node_state(gateway *gw) {
         const node_view *node = &gw->node;
         bool lost = !node->known || node->leader_id[0] == '\0';
-        if (!lost && !node->ready)
+        if (!lost && !is_ready(node))
                 return;
         while (!rq_list_empty(&gw->readiness)) {
                 exchange *ex = RQ_LIST_ENTRY(gw->readiness.next, exchange, waiting);

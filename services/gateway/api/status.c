@@ -268,6 +268,8 @@ void vars_complete(exchange *ex) {
         add_counters(root, "http", m, metrics_http_at);
         add_counters(root, "gateway", m, metrics_gateway_at);
         add_counters(root, "queue", m, metrics_queue_at);
+        (void) add_object(root, "cluster");
+        (void) json_object_update(json_object_get(root, "cluster"), json_object_get(ex->documents[DOCUMENT_CONSENSUS], "cluster"));
         (void) add_object(root, "db");
         (void) add_object(root, "store");
         (void) json_object_update(json_object_get(root, "db"), json_object_get(ex->documents[DOCUMENT_STORE], "counters"));

@@ -41,6 +41,11 @@ void http_conn_peer(const http_conn *conn, http_peer *ret_peer) {
         transport_peer(&conn->transport, ret_peer->key, ret_peer->text);
 }
 
+void http_peer_of(const char *address, http_peer *ret_peer) {
+        *ret_peer = (http_peer) {0};
+        transport_peer_of(address, ret_peer->key, ret_peer->text);
+}
+
 /* --- states ----------------------------------------------------------------- */
 
 static void set_idle(http_conn *conn, bool idle) {
@@ -139,6 +144,7 @@ static int on_message_begin(http_parser *parser) {
         conn->field_open = false;
         conn->header_bytes = 0;
         conn->body_bytes = conn->progress_bytes = 0;
+        conn->is_chunked = false;
         conn->expects_continue = conn->keep_on_eof = conn->any_size = conn->throttled = false;
         return 0;
 }
@@ -265,6 +271,11 @@ static int on_headers_complete(http_parser *parser) {
                 .has_body = (has_length && parser->content_length > 0) || (parser->flags & F_CHUNKED) != 0,
                 .started_ns = conn->server->now_ns,
         };
+        conn->is_chunked = (parser->flags & F_CHUNKED) != 0;
+        conn->chunks = (chunk_check) {0};
+        conn->chunks_ahead = 0;
+        if (conn->is_chunked)
+                http_parser_pause(parser, 1); /* here its body begins */
         if (!conn->chunked || !conn->request.has_body)
                 conn->expects_continue = false; /* HTTP/1.0 doesn't know it */
         conn->state = CONN_BODY;
@@ -402,11 +413,26 @@ static bool wants_input(const http_conn *conn) {
         return !conn->held && (conn->state == CONN_IDLE || conn->state == CONN_HEADERS || conn->state == CONN_BODY);
 }
 
+/* The parser is given what is right of a chunked body; what is wrong, nobody sees. */
+static bool check_chunks(http_conn *conn, const uint8_t *data, size_t size) {
+        if (conn->state != CONN_BODY || !conn->is_chunked)
+                return true;
+        if (conn->chunks_ahead < size)
+                conn->chunks_ahead += chunk_check_take(&conn->chunks, rq_bytes_of(data + conn->chunks_ahead, size - conn->chunks_ahead));
+        return conn->chunks.state != CHUNK_BAD;
+}
+
 /* Parses until a request is in work. Returns how many bytes were used. */
 static size_t parse(http_conn *conn, const uint8_t *data, size_t size) {
         size_t used = 0;
         while (used < size && wants_input(conn) && !is_lingering(conn)) {
-                used += http_parser_execute(&conn->parser, &settings, (const char *) data + used, size - used);
+                if (!check_chunks(conn, data + used, size - used)) {
+                        refuse_malformed(conn, HPE_INVALID_CHUNK_SIZE);
+                        return size;
+                }
+                const size_t n = http_parser_execute(&conn->parser, &settings, (const char *) data + used, size - used);
+                conn->chunks_ahead -= n < conn->chunks_ahead ? n : conn->chunks_ahead;
+                used += n;
                 enum http_errno error = HTTP_PARSER_ERRNO(&conn->parser);
                 if (error == HPE_PAUSED) {
                         http_parser_pause(&conn->parser, 0);

@@ -51,6 +51,8 @@ void *http_conn_data(const http_conn *conn);
 enum { HTTP_PEER_BYTES = 64, HTTP_PEER_KEY_BYTES = 9 };
 typedef struct http_peer { uint8_t key[HTTP_PEER_KEY_BYTES]; char text[HTTP_PEER_BYTES]; } http_peer;
 void http_conn_peer(const http_conn *conn, http_peer *ret_peer);
+/* The same of a numeric host:port; of anything else, as of a unix socket. */
+void http_peer_of(const char *address, http_peer *ret_peer);
 
 /* Nothing more of the request is read until it is released; the client is not slow meanwhile. From on_headers
  * only. Released also after an answer. */

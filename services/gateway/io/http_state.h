@@ -5,6 +5,7 @@
 #include <http_parser.h>
 
 #include "base/list.h"
+#include "core/chunk_check.h"
 #include "core/wheel.h"
 #include "io/gzip.h"
 #include "io/http_conn.h"
@@ -72,6 +73,9 @@ struct http_conn {
         rq_buf pending;          /* read, not yet parsed: pipelined requests */
         size_t pending_at;
 
+        chunk_check chunks;      /* of a chunked body, ahead of the parser */
+        size_t chunks_ahead;     /* by so many bytes */
+
         unsigned refusal;        /* status for a request that ends in a parser error; 0: 400 */
         bool is_dirty, is_idle;
         bool field_open;         /* in a name (else in a value) */
@@ -83,6 +87,7 @@ struct http_conn {
         bool is_gzip, inflating, more_to_inflate, inflated_whole; /* the body; inflating: held until deflated is used up */
         bool gzip_wanted;        /* by the client, for the answer */
         bool opened;             /* no handshake before it can speak, or none any more */
+        bool is_chunked;         /* the body */
         bool held, released;     /* released: since then nothing was parsed */
 };
 

@@ -6,10 +6,12 @@
 #include <openssl/ssl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "config/config.h"
 
 enum {
         OUT_IDLE_BYTES_MAX = 16 * 1024, /* kept by a connection with nothing to send */
@@ -238,24 +240,50 @@ void transport_want_read(transport *t, bool wanted) {
                 event_active(t->readable, EV_READ, 0);
 }
 
-void transport_peer(const transport *t, uint8_t key[static 9], char text[static 64]) {
-        union { struct sockaddr any; struct sockaddr_in v4; struct sockaddr_in6 v6; struct sockaddr_storage room; } a = {0};
-        socklen_t size = sizeof a;
+typedef union socket_address { struct sockaddr any; struct sockaddr_in v4; struct sockaddr_in6 v6; struct sockaddr_storage room; } socket_address;
+
+static void tell_peer(const socket_address *a, uint8_t key[static 9], char text[static 64]) {
         char host[48] = "?";
         memset(key, 0, 9);
-        if (getpeername(t->fd, &a.any, &size) != 0 || (a.any.sa_family != AF_INET && a.any.sa_family != AF_INET6)) {
+        if (a->any.sa_family != AF_INET && a->any.sa_family != AF_INET6) {
                 (void) strcpy(text, "a unix socket");
                 return;
         }
-        bool mapped = a.any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a.v6.sin6_addr);
-        key[0] = a.any.sa_family == AF_INET || mapped ? 4 : 6;
-        if (a.any.sa_family == AF_INET)
-                memcpy(key + 1, &a.v4.sin_addr, 4);
+        bool mapped = a->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr);
+        key[0] = a->any.sa_family == AF_INET || mapped ? 4 : 6;
+        if (a->any.sa_family == AF_INET)
+                memcpy(key + 1, &a->v4.sin_addr, 4);
         else /* who has one address of a network has all of its /64 */
-                memcpy(key + 1, a.v6.sin6_addr.s6_addr + (mapped ? 12 : 0), mapped ? 4 : 8);
-        (void) inet_ntop(a.any.sa_family, a.any.sa_family == AF_INET ? (void *) &a.v4.sin_addr : (void *) &a.v6.sin6_addr, host, sizeof host);
-        (void) snprintf(text, 64, a.any.sa_family == AF_INET ? "%s:%u" : "[%s]:%u", host,
-                        ntohs(a.any.sa_family == AF_INET ? a.v4.sin_port : a.v6.sin6_port));
+                memcpy(key + 1, a->v6.sin6_addr.s6_addr + (mapped ? 12 : 0), mapped ? 4 : 8);
+        (void) inet_ntop(a->any.sa_family, a->any.sa_family == AF_INET ? (const void *) &a->v4.sin_addr : (const void *) &a->v6.sin6_addr, host, sizeof host);
+        (void) snprintf(text, 64, a->any.sa_family == AF_INET ? "%s:%u" : "[%s]:%u", host,
+                        ntohs(a->any.sa_family == AF_INET ? a->v4.sin_port : a->v6.sin6_port));
+}
+
+void transport_peer(const transport *t, uint8_t key[static 9], char text[static 64]) {
+        socket_address a = {0};
+        socklen_t size = sizeof a;
+        if (getpeername(t->fd, &a.any, &size) != 0)
+                a = (socket_address) {0};
+        tell_peer(&a, key, text);
+}
+
+void transport_peer_of(const char *address, uint8_t key[static 9], char text[static 64]) {
+        char host[RQ_HOST_BYTES_MAX], port[RQ_PORT_BYTES_MAX];
+        socket_address a = {0};
+        if (rq_address_split(address, host, port) >= 0) {
+                host[strcspn(host, "%")] = '\0'; /* the interface of a link-local one */
+                if (inet_pton(AF_INET, host, &a.v4.sin_addr) == 1)
+                        a.any.sa_family = AF_INET;
+                else if (inet_pton(AF_INET6, host, &a.v6.sin6_addr) == 1)
+                        a.any.sa_family = AF_INET6;
+                const uint16_t number = htons((uint16_t) strtoul(port, NULL, 10));
+                if (a.any.sa_family == AF_INET)
+                        a.v4.sin_port = number;
+                else if (a.any.sa_family == AF_INET6)
+                        a.v6.sin6_port = number;
+        }
+        tell_peer(&a, key, text);
 }
 
 rq_buf *transport_out(transport *t) {

@@ -64,6 +64,7 @@ static inline bool transport_is_open(const transport *t) { return t->state == TR
 /* The other side's address: 9 bytes that all addresses of one client share, and "address:port", at
  * most 63 bytes. */
 void transport_peer(const transport *t, uint8_t key[static 9], char text[static 64]);
+void transport_peer_of(const char *address, uint8_t key[static 9], char text[static 64]); /* of a numeric host:port */
 
 /* Where the next output goes; written by the caller. */
 rq_buf *transport_out(transport *t);

@@ -22,9 +22,10 @@ struct applier {
         files *files;
         store_state state;
         entry_context entry;
+        applier_options options;
         load_staging *staging;
         load_progress load; /* as of state */
-        sqlite3_stmt *begin, *commit, *rollback;
+        bool suspect;       /* the connection: an entry met a failure on it */
         _Atomic uint64_t hi, lo;
         struct {
                 _Atomic uint64_t entries, batches, redone;
@@ -62,8 +63,25 @@ static rq_err output_add(apply_output *out, const apply_result *result) {
 
 /* --- opening ------------------------------------------------------------------ */
 
-static rq_err prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret) {
-        return sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL) == SQLITE_OK ? RQ_OK : RQ_ENOMEM;
+static rq_err take_connection(applier *a, sqlite3 *db) {
+        if (sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_FKEY, files_foreign_keys(a->files) ? 1 : 0, NULL) != SQLITE_OK)
+                return RQ_EINVAL;
+        return entry_context_init(&a->entry, db, a->files, &a->options);
+}
+
+/* A failure may strike SQLite amid a virtual table's work, and roll back before
+ * the table hears of it: FTS5 then goes on with counts that it has marked as read,
+ * and has not. What a connection holds in memory after that is worth nothing. */
+static rq_err renew_connection(applier *a) {
+        sqlite3 *db;
+        entry_context_done(&a->entry);
+        rq_err r = files_renew_writer(a->files, &db);
+        if (r >= 0)
+                r = take_connection(a, db);
+        if (r < 0)
+                return r == RQ_ENOSPC || r == RQ_ENOMEM ? r : RQ_EIO; /* it may pass */
+        a->suspect = false;
+        return RQ_OK;
 }
 
 rq_err applier_new(files *f, const store_state *state, const applier_options *options, applier **ret) {
@@ -73,21 +91,13 @@ rq_err applier_new(files *f, const store_state *state, const applier_options *op
                 return RQ_ENOMEM;
         a->files = f;
         a->state = *state;
+        a->options = *options;
         atomic_store(&a->hi, state->index);
         atomic_store(&a->lo, state->index);
 
         rq_err r = files_open_writer(f, &db);
-        if (r >= 0 && sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_FKEY, files_foreign_keys(f) ? 1 : 0, NULL) != SQLITE_OK)
-                r = RQ_EINVAL;
-        /* Before the authorizer is there: it refuses these words. */
         if (r >= 0)
-                r = prepare(db, "BEGIN", &a->begin);
-        if (r >= 0)
-                r = prepare(db, "COMMIT", &a->commit);
-        if (r >= 0)
-                r = prepare(db, "ROLLBACK", &a->rollback);
-        if (r >= 0)
-                r = entry_context_init(&a->entry, db, f, options);
+                r = take_connection(a, db);
         if (r >= 0)
                 r = load_staging_new(sqlite3_db_filename(db, "main"), &a->staging);
         if (r < 0) {
@@ -98,16 +108,13 @@ rq_err applier_new(files *f, const store_state *state, const applier_options *op
         return RQ_OK;
 }
 
-uint64_t applier_slow_us(const applier *a) { return a->entry.slow_us; }
+uint64_t applier_slow_us(const applier *a) { return a->options.slow_us; }
 
 applier *applier_free(applier *a) {
         if (a == NULL)
                 return NULL;
         a->staging = load_staging_free(a->staging);
         entry_context_done(&a->entry);
-        (void) sqlite3_finalize(a->begin);
-        (void) sqlite3_finalize(a->commit);
-        (void) sqlite3_finalize(a->rollback);
         free(a);
         return NULL;
 }
@@ -122,19 +129,19 @@ static int run(sqlite3_stmt *stmt) {
 static void roll_back(applier *a) {
         statements_forget(a->entry.statements); /* a change of schema may be undone */
         if (!sqlite3_get_autocommit(a->entry.db))
-                (void) run(a->rollback);
+                (void) run(a->entry.rollback);
         entry_rolled_back(&a->entry);
 }
 
 static rq_err begin(applier *a) {
-        return run(a->begin) == SQLITE_OK ? RQ_OK : files_failure(a->files, true) ?: RQ_EIO;
+        return run(a->entry.begin) == SQLITE_OK ? RQ_OK : files_failure(a->files, true) ?: RQ_EIO;
 }
 
 /* On success `next` and `load` are the truth; readers learn it. A load that is open
  * holds the files back: its chunks are in no file that a start would find. */
 static rq_err commit(applier *a, const store_state *next, const load_progress *load) {
         atomic_store(&a->hi, next->index);
-        if (!sqlite3_get_autocommit(a->entry.db) && run(a->commit) != SQLITE_OK) {
+        if (!sqlite3_get_autocommit(a->entry.db) && entry_commit(&a->entry) != SQLITE_OK) {
                 rq_err r = files_failure(a->files, true) ?: RQ_EIO;
                 roll_back(a);
                 atomic_store(&a->hi, a->state.index);
@@ -318,6 +325,8 @@ static rq_err apply_alone(applier *a, rq_bytes records, applier_wanted wanted, v
         (void) files_failure(a->files, true);
         r = apply_record(a, &rec, true, wanted, wanted_arg, out, &next, &load, &marks, &gone);
         rq_assert(!gone);
+        /* Also one that no statement has told of: a virtual table may swallow an error, or tell
+         * another one, and the entry would have an outcome of its own here. */
         if (r >= 0)
                 r = files_failure(a->files, false);
         if (r >= 0)
@@ -369,16 +378,14 @@ static rq_err apply_batch(applier *a, rq_bytes records, size_t limit, bool may_s
                 if (may_stop_early && rq_clock_mono_us() > until_us)
                         break;
         }
-        /* Also one that no statement has told of: a virtual table may swallow an error, or tell
-         * another one, and the entry would have an outcome of its own here. */
-        if (r >= 0 && !gone)
+        if (r >= 0) /* as in apply_alone(); it may also be why the transaction is gone */
                 r = files_failure(a->files, false);
         if (r >= 0 && !gone)
                 r = commit(a, &next, &load);
         if (r < 0 || gone) {
                 roll_back(a);
                 output_cut(out, count, json_size);
-                *ret_gone_after = gone ? applied : SIZE_MAX;
+                *ret_gone_after = r >= 0 ? applied : SIZE_MAX;
                 return r;
         }
         keep_marks(out, &marks);
@@ -390,8 +397,10 @@ static rq_err apply_batch(applier *a, rq_bytes records, size_t limit, bool may_s
 
 rq_err applier_run(applier *a, rq_bytes records, applier_wanted wanted, void *wanted_arg,
                    apply_output *out, size_t *ret_applied, size_t *ret_bytes) {
-        size_t applied = 0, bytes = 0, gone_after;
-        rq_err r = apply_batch(a, records, BATCH_ENTRIES_MAX, true, wanted, wanted_arg, out, &applied, &bytes, &gone_after);
+        size_t applied = 0, bytes = 0, gone_after = SIZE_MAX;
+        rq_err r = a->suspect ? renew_connection(a) : RQ_OK;
+        if (r >= 0)
+                r = apply_batch(a, records, BATCH_ENTRIES_MAX, true, wanted, wanted_arg, out, &applied, &bytes, &gone_after);
         /* Hazards 1: an outcome may not depend on the borders of batches. So first
          * those before it, as if it weren't there, then, the next time, it alone.
          * (What went well once does so again; if not, one fewer is tried.) */
@@ -404,8 +413,10 @@ rq_err applier_run(applier *a, rq_bytes records, applier_wanted wanted, void *wa
                         break;
                 }
         }
-        if (r < 0)
+        if (r < 0) {
+                a->suspect = true;
                 return r;
+        }
         a->counters.batches++;
         a->counters.entries += applied;
         out->state = a->state;

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "io/slow_statement.h"
+#include "io/sql_outcome.h"
 #include "core/sql_text.h"
 #include "io/db_copy.h"
 #include "io/stmt_rows.h"
@@ -53,6 +54,19 @@ static rq_err prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret) {
         return sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL) == SQLITE_OK ? RQ_OK : RQ_ENOMEM;
 }
 
+/* Not 0: rolled back instead. */
+static int on_commit(void *arg) {
+        const entry_context *c = arg;
+        return !c->committing || files_failure(c->files, false) < 0;
+}
+
+int entry_commit(entry_context *c) {
+        c->committing = true;
+        (void) sqlite3_step(c->commit);
+        c->committing = false;
+        return sqlite3_reset(c->commit);
+}
+
 rq_err entry_context_init(entry_context *c, sqlite3 *db, files *f, const applier_options *options) {
         c->db = db;
         c->files = f;
@@ -61,7 +75,9 @@ rq_err entry_context_init(entry_context *c, sqlite3 *db, files *f, const applier
         c->spill_bytes = options->spill_bytes > 0 ? options->spill_bytes : SPILL_BYTES_DEFAULT;
         c->spill_dir_fd = options->spill_dir_fd;
         c->slow_us = options->slow_us;
+        c->analyzed = false;
         rq_err r = writer_functions_install(&c->functions, db);
+        (void) sqlite3_commit_hook(db, on_commit, c);
         if (r >= 0)
                 r = prepare(db, "BEGIN", &c->begin);
         if (r >= 0)
@@ -85,70 +101,53 @@ rq_err entry_context_init(entry_context *c, sqlite3 *db, files *f, const applier
 }
 
 void entry_context_done(entry_context *c) {
+        if (c->db != NULL)
+                (void) sqlite3_commit_hook(c->db, NULL, NULL);
+        c->db = NULL;
         c->statements = statements_free(c->statements);
         writer_functions_done(&c->functions);
-        (void) sqlite3_finalize(c->begin);
-        (void) sqlite3_finalize(c->commit);
-        (void) sqlite3_finalize(c->rollback);
-        (void) sqlite3_finalize(c->savepoint);
-        (void) sqlite3_finalize(c->release);
-        (void) sqlite3_finalize(c->rollback_to);
+        sqlite3_stmt **own[] = { &c->begin, &c->commit, &c->rollback, &c->savepoint, &c->release, &c->rollback_to };
+        for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+                (void) sqlite3_finalize(*own[i]);
+                *own[i] = NULL;
+        }
         c->json = json_writer_free(c->json);
         c->arena = rq_arena_free(c->arena);
 }
 
 /* --- units: what is undone together --------------------------------------------- */
 
-/* Is rc an outcome, the same on all nodes, or this machine's trouble? (Safety
- * rule 7, hazards 2.) */
-static bool is_environment(run *r, int rc) {
-        rq_err failure = files_failure(r->c->files, false);
-        if (failure < 0) {
-                r->error = failure;
-                return true;
-        }
-        switch (rc & 0xff) {
-        case SQLITE_BUSY:
-        case SQLITE_IOERR:
-        case SQLITE_CANTOPEN:
-                r->error = RQ_EIO;
-                return true;
-        case SQLITE_CORRUPT:
-                /* What statements can make of a virtual table, an index on an
-                 * expression, or sqlite_sequence. */
-                if (rc == SQLITE_CORRUPT_VTAB || rc == SQLITE_CORRUPT_INDEX || rc == SQLITE_CORRUPT_SEQUENCE)
-                        return false;
-                r->error = RQ_ECORRUPT;
-                return true;
-        default:
-                return false;
-        }
+/* Then r->error says which, or what was wrong before. */
+static bool is_environment(run *r, int code) {
+        rq_err trouble = sql_outcome_judge(r->c->files, code);
+        if (r->error >= 0)
+                r->error = trouble;
+        return trouble < 0;
 }
 
 /* False: it failed. What full-text tables hold back is written at the end of a
  * unit and may find its own tables broken: that is an outcome. */
-static bool control(run *r, sqlite3_stmt *stmt) {
-        (void) sqlite3_step(stmt);
-        if (sqlite3_reset(stmt) == SQLITE_OK)
+static bool control_ended(run *r, int code) {
+        if (code == SQLITE_OK)
                 return true;
-        rq_err before = r->error;
-        if (is_environment(r, sqlite3_extended_errcode(r->c->db)) && before < 0)
-                r->error = before;
+        (void) is_environment(r, sqlite3_extended_errcode(r->c->db));
         return false;
 }
 
-/* A failure that nobody has told of, of what is about to be committed. */
-static bool failed_in_silence(run *r) {
-        rq_err failure = files_failure(r->c->files, false);
-        if (failure < 0 && r->error >= 0)
-                r->error = failure;
-        return failure < 0;
+static bool control(run *r, sqlite3_stmt *stmt) {
+        (void) sqlite3_step(stmt);
+        return control_ended(r, sqlite3_reset(stmt));
 }
 
-static void unit_begin(run *r) {
-        if (r->alone)
-                (void) control(r, r->c->begin);
-        (void) control(r, r->c->savepoint);
+/* False: nothing may run, since it would be in nobody's transaction. In a
+ * transaction with others, what they left to full-text tables may be why. */
+static bool unit_begin(run *r) {
+        if ((!r->alone || control(r, r->c->begin)) && control(r, r->c->savepoint))
+                return true;
+        if (r->error >= 0 && r->alone)
+                r->error = RQ_EIO;
+        r->gone = r->error >= 0;
+        return false;
 }
 
 /* The planner's statistics are read with the schema, and a rollback leaves
@@ -181,7 +180,7 @@ static bool unit_end(run *r, bool keep) {
         if (!sqlite3_get_autocommit(c->db)) {
                 if (!keep)
                         (void) control(r, c->rollback_to);
-                if (!control(r, c->release) || (r->alone && (failed_in_silence(r) || !control(r, c->commit)))) {
+                if (!control(r, c->release) || (r->alone && !control_ended(r, entry_commit(c)))) {
                         kept = false;
                         r->gone = true;
                         if (!r->alone)
@@ -278,7 +277,10 @@ static void step(run *r, statement *st, bool show_rows, step_result *ret) {
         ret->code = rc == SQLITE_DONE ? SQLITE_DONE : rc & 0xff;
         if (rc == SQLITE_DONE)
                 return;
-        if (r->error < 0 || is_environment(r, sqlite3_extended_errcode(c->db)))
+        int said = sqlite3_extended_errcode(c->db);
+        if (r->error >= 0 && (said == SQLITE_ROW || said == SQLITE_OK))
+                r->error = RQ_ENOMEM; /* not the statement's: there was no room for its answer, which others don't make */
+        if (r->error < 0 || is_environment(r, said))
                 return;
         ret->problem = sqlite3_errmsg(c->db);
         if (ret->code == SQLITE_INTERRUPT && c->functions.budget_exhausted) {
@@ -360,8 +362,8 @@ static const char *carry_out(run *r, const transaction_move *move, int *ret_code
         *ret_code = SQLITE_DONE;
         if (move->closes)
                 return end_open(r, !move->undoes, ret_code);
-        if (move->opens)
-                unit_begin(r);
+        if (move->opens && !unit_begin(r))
+                return unit_text;
         if (move->kind == CONTROL_SAVEPOINT)
                 (void) at_savepoint(r, "SAVEPOINT", move->savepoint);
         else if (move->kind == CONTROL_RELEASE)
@@ -438,11 +440,12 @@ static bool run_statement(run *r, statement *st, bind_cursor *cursor, bool last)
                 result.problem = bind_problem;
                 result.code = SQLITE_ERROR;
         } else {
-                if (own_unit)
-                        unit_begin(r);
-                else if (in_open)
+                if (own_unit && !unit_begin(r))
+                        return false;
+                if (in_open)
                         (void) at_savepoint(r, "SAVEPOINT", SAVEPOINT_OF_STATEMENT);
-                step(r, st, last, &result);
+                if (r->error >= 0)
+                        step(r, st, last, &result);
                 if (r->error < 0)
                         return false;
                 if (result.code == SQLITE_DONE && st->changes_rows)
@@ -539,7 +542,7 @@ static void run_text(run *r, const Rq__Statement *text) {
                         return;
                 }
                 if (st.problem != NULL) {
-                        if (is_environment(r, sqlite3_extended_errcode(c->db)))
+                        if (is_environment(r, st.extended_code))
                                 return;
                         count_outcome(r, st.code, 0, 0);
                         answer_problem(r, NULL, st.problem, false);
@@ -574,8 +577,8 @@ static void run_texts(run *r) {
 static const char *run_transaction(run *r) {
         const char *problem = NULL;
         atomic_fetch_add_explicit(&r->c->transaction_count, 1, memory_order_relaxed);
-        unit_begin(r);
-        run_texts(r);
+        if (unit_begin(r))
+                run_texts(r);
         if (r->error < 0)
                 return NULL;
         if (!r->failed && !r->gone && foreign_keys_open(r->c)) {

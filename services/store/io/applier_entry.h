@@ -24,6 +24,7 @@ typedef struct entry_context {
         rq_arena *arena;
         writer_functions functions; /* what random(), changes()... answer in this entry */
         sqlite3_stmt *begin, *commit, *rollback, *savepoint, *release, *rollback_to;
+        bool committing;            /* nothing else may commit */
         bool analyzed;              /* since the last COMMIT */
         uint64_t exhausted_index, exhausted_group, exhausted_statement; /* known to exceed its budget: not run again */
         transaction_stack open;     /* what the request at hand has begun itself */
@@ -36,8 +37,15 @@ typedef struct entry_context {
         _Atomic uint64_t statement_count, error_count, transaction_count;
 } entry_context;
 
+/* Takes db, on which nothing else works from now on. A context that is done may be
+ * made anew, for another connection: it goes on counting. */
 rq_err entry_context_init(entry_context *c, sqlite3 *db, files *f, const applier_options *options);
 void entry_context_done(entry_context *c);
+
+/* SQLite's code. The only way to commit: what a statement would commit by itself,
+ * since its transaction is gone, is refused; so is what a failed write or allocation
+ * belongs to, told or not. */
+int entry_commit(entry_context *c);
 
 typedef struct entry_outcome {
         uint64_t hash;       /* over every statement's code, changes, last id */

@@ -41,6 +41,7 @@ struct files {
         image_set *images;
         checkpoint *checkpoint;
         sqlite3 *writer;
+        uint32_t writer_cache_pages;
         int folder_fd;
         bool swapped;        /* by an intent: this object is for reading only */
 
@@ -103,15 +104,30 @@ static rq_err open_checkpoint(files *f, const files_options *options, int folder
         return checkpoint_new(&setup, &f->checkpoint);
 }
 
+static void close_connection(sqlite3 **db) { (void) sqlite3_close(*db); }
+
+/* A connection for writing that has read the database once. */
+static rq_err connect_writer(const files *f, sqlite3 **ret_db) {
+        RQ_CLEANUP(close_connection) sqlite3 *db = NULL;
+        char cache[48];
+        rq_err r = connection_open(f->database_path, vfs_writer_name(f->vfs), CONNECTION_WRITER, &db);
+        if (r >= 0)
+                r = extensions_load(f->extensions, db);
+        (void) snprintf(cache, sizeof cache, "PRAGMA cache_size=%" PRIu32, f->writer_cache_pages);
+        if (r >= 0 && f->writer_cache_pages > 0)
+                r = connection_error(sqlite3_exec(db, cache, NULL, NULL, NULL));
+        if (r >= 0)
+                r = connection_error(sqlite3_exec(db, "PRAGMA schema_version", NULL, NULL, NULL));
+        if (r < 0)
+                return r;
+        *ret_db = RQ_TAKE(db, NULL);
+        return RQ_OK;
+}
+
 /* SQLite recovers the WAL as it was left; it must find what was announced. */
 static rq_err open_database(files *f) {
         wal_index *index = vfs_wal_index(f->vfs);
-        rq_err r = connection_open(f->database_path, vfs_writer_name(f->vfs), CONNECTION_WRITER, &f->writer);
-        if (r >= 0)
-                r = extensions_load(f->extensions, f->writer);
-        if (r < 0)
-                return r;
-        r = connection_error(sqlite3_exec(f->writer, "PRAGMA schema_version", NULL, NULL, NULL));
+        rq_err r = connect_writer(f, &f->writer);
         if (r < 0)
                 return r;
         if (!wal_index_known(index))
@@ -179,6 +195,7 @@ rq_err files_open_with(const files_options *options, int folder_fd, const char *
         if (f == NULL)
                 return RQ_ENOMEM;
         f->extensions = options->extensions;
+        f->writer_cache_pages = options->writer_cache_pages;
         f->io = options->io != NULL ? options->io : &files_io_kernel;
         f->found = RECOVERY_EMPTY;
         f->folder_fd = folder_fd;
@@ -267,10 +284,22 @@ rq_err files_open_writer(files *f, sqlite3 **ret_db) {
         return RQ_OK;
 }
 
-static void close_reader(sqlite3 **db) { (void) sqlite3_close(*db); }
+/* The new one first: with none at all nothing could be closed or checkpointed. */
+rq_err files_renew_writer(files *f, sqlite3 **ret_db) {
+        sqlite3 *db;
+        rq_assert(sqlite3_get_autocommit(f->writer));
+        rq_err r = connect_writer(f, &db);
+        if (r < 0)
+                return r;
+        close_writer(f);
+        f->writer = db;
+        (void) files_failure(f, true);
+        *ret_db = db;
+        return RQ_OK;
+}
 
 rq_err files_open_reader(files *f, sqlite3 **ret_db) {
-        RQ_CLEANUP(close_reader) sqlite3 *db = NULL;
+        RQ_CLEANUP(close_connection) sqlite3 *db = NULL;
         rq_err r = connection_open(f->database_path, vfs_reader_name(f->vfs), CONNECTION_READER, &db);
         if (r >= 0)
                 r = extensions_load(f->extensions, db);

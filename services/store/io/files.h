@@ -28,6 +28,7 @@ typedef struct files_options {
         uint32_t checkpoint_interval_ms; /* or after that time; 0: 10 s */
         uint64_t wal_bytes_max;          /* the writer is held to empty a WAL that large; 0: 64 MiB */
         uint32_t closing_wait_ms;        /* and waits for readers that long; 0: 50 ms */
+        uint32_t writer_cache_pages;     /* more go to the WAL before COMMIT; 0: as many as 16 MiB hold */
         const struct files_io *io;       /* kernel calls; NULL: files_io_kernel */
         const char *boot_id;             /* NULL: the kernel's */
         const struct extensions *extensions; /* loaded into every connection; NULL: none. Outlives the files */
@@ -62,6 +63,13 @@ files *files_free(files *f);
  * but the file). Pragmas, limits and db_config are set to our own values. The
  * caller closes readers with sqlite3_close. */
 rq_err files_open_writer(files *f, sqlite3 **ret_db); /* owned by files */
+
+/* Another connection in its place, the one before is closed: what virtual
+ * tables and the pager hold in memory is read from the file again. No
+ * transaction may be open on it, and no statement left. Forgets the failures so
+ * far (files_failure). Writer. Errors: RQ_ENOMEM, RQ_EIO, RQ_ENOSPC,
+ * RQ_ECORRUPT: the connection is what it was. */
+rq_err files_renew_writer(files *f, sqlite3 **ret_db);
 rq_err files_open_reader(files *f, sqlite3 **ret_db);
 const struct extensions *files_extensions(const files *f);
 

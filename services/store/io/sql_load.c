@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "core/sql_split.h"
 #include "core/sql_text.h"
+#include "io/sql_outcome.h"
 
 enum { READ_BYTES = 64 * 1024 };
 
@@ -29,33 +30,22 @@ static void fail(sql_load *l, const char *text) {
 
 static bool goes_on(const sql_load *l) { return l->error >= 0 && l->problem[0] == '\0'; }
 
-/* A statement that failed, or the machine? As in applier_entry.c. */
-static void judge(sql_load *l, int code) {
-        rq_err failure = files_failure(l->c->files, false);
-        switch (code & 0xff) {
-        case SQLITE_BUSY:
-        case SQLITE_IOERR:
-        case SQLITE_CANTOPEN:
-                failure = failure < 0 ? failure : RQ_EIO;
-                break;
-        case SQLITE_CORRUPT:
-                if (code != SQLITE_CORRUPT_VTAB && code != SQLITE_CORRUPT_INDEX && code != SQLITE_CORRUPT_SEQUENCE)
-                        failure = failure < 0 ? failure : RQ_ECORRUPT;
-                break;
-        default:
-                break;
-        }
-        if (failure < 0)
-                l->error = failure;
+/* A statement that failed, or the machine? */
+static void judge(sql_load *l, int code, const char *text) {
+        rq_err trouble = sql_outcome_judge(l->c->files, code);
+        if (trouble < 0)
+                l->error = trouble;
         else
-                fail(l, sqlite3_errmsg(l->c->db));
+                fail(l, text);
 }
 
-static bool control(sql_load *l, const char *sql) {
-        int code = sqlite3_exec(l->c->db, sql, NULL, NULL, NULL);
-        if (code != SQLITE_OK)
-                judge(l, sqlite3_extended_errcode(l->c->db));
-        return code == SQLITE_OK;
+static void judge_last(sql_load *l) { judge(l, sqlite3_extended_errcode(l->c->db), sqlite3_errmsg(l->c->db)); }
+
+static bool begin(sql_load *l) {
+        if (sqlite3_exec(l->c->db, "BEGIN", NULL, NULL, NULL) == SQLITE_OK)
+                return true;
+        judge_last(l);
+        return false;
 }
 
 /* --- one statement --------------------------------------------------------------- */
@@ -85,9 +75,9 @@ static void run_prepared(sql_load *l, statement *st) {
         while (code == SQLITE_ROW);
         writer_functions_end_statement(&c->functions);
         if (code != SQLITE_DONE && c->functions.budget_exhausted)
-                fail(l, "statement exceeded the step budget of a write (-write-step-budget)");
+                judge(l, SQLITE_INTERRUPT, "statement exceeded the step budget of a write (-write-step-budget)");
         else if (code != SQLITE_DONE)
-                judge(l, sqlite3_extended_errcode(c->db));
+                judge_last(l);
         else if (c->functions.rowid_max_used)
                 fail(l, "rowid 9223372036854775807 needs a table with AUTOINCREMENT: ids after it would be random");
         l->changes = code == SQLITE_DONE && st->changes_rows ? sqlite3_changes64(c->db) : 0;
@@ -116,9 +106,7 @@ static void run_sql(sql_load *l, rq_bytes sql) {
                         return;
                 }
                 if (st.problem != NULL) {
-                        if (files_failure(c->files, false) < 0)
-                                l->error = files_failure(c->files, false);
-                        fail(l, st.problem);
+                        judge(l, st.extended_code, st.problem);
                         return;
                 }
                 if (st.control != CONTROL_NONE) {
@@ -183,7 +171,7 @@ static void check_foreign_keys(sql_load *l) {
         if (code == SQLITE_ROW)
                 fail(l, "FOREIGN KEY constraint failed");
         else if (code != SQLITE_DONE)
-                judge(l, sqlite3_extended_errcode(l->c->db));
+                judge_last(l);
         (void) sqlite3_finalize(violations);
 }
 
@@ -215,17 +203,16 @@ rq_err sql_load_run(entry_context *c, const record_header *header, int fd, json_
         ret_problem[0] = '\0';
         files_set_entry_clock(c->files, header->clock_us);
         writer_functions_begin_entry(&c->functions, header->seed, header->step_budget);
-        (void) files_failure(c->files, true);
         set_trust(c, true);
         enforce_foreign_keys(c, false);
-        if (control(&l, "BEGIN"))
+        if (begin(&l))
                 run_text(&l, fd);
         if (goes_on(&l))
                 check_foreign_keys(&l);
         statements_forget(c->statements);
         atomic_store(&c->schema_index, header->index);
-        if (goes_on(&l))
-                (void) control(&l, "COMMIT");
+        if (goes_on(&l) && entry_commit(c) != SQLITE_OK)
+                judge_last(&l);
         if (!goes_on(&l) && !sqlite3_get_autocommit(c->db))
                 (void) sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
         enforce_foreign_keys(c, true);

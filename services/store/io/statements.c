@@ -344,7 +344,8 @@ static void fail(statements *s, statement *ret, int code, const char *text) {
         if (text != s->problem)
                 (void) snprintf(s->problem, sizeof s->problem, "%s", text);
         ret->problem = s->problem;
-        ret->code = code;
+        ret->code = code & 0xff;
+        ret->extended_code = code;
 }
 
 /* SQLite's own words for what is refused at run time would be about its
@@ -419,7 +420,7 @@ static rq_err prepare_new(statements *s, rq_bytes sql, uint64_t key, statement *
                 if (rc == SQLITE_NOMEM)
                         fail(s, ret, SQLITE_NOMEM, "statement too complex: preparing it takes too much memory");
                 else
-                        fail(s, ret, rc & 0xff, s->refused ? s->problem : sqlite3_errmsg(s->db));
+                        fail(s, ret, s->refused ? rc : sqlite3_extended_errcode(s->db), s->refused ? s->problem : sqlite3_errmsg(s->db));
                 return RQ_OK;
         }
         if (s->seen.writes_statistics && !s->seen.ddl && s->rules == STATEMENTS_WRITER && !s->own_tables) {

@@ -42,6 +42,7 @@ typedef struct statement {
         const char *savepoint; /* its name, else ""; borrowed as stmt is */
         const char *problem;  /* prepare failed: text for the client, valid until the next call; stmt is NULL */
         int code;             /* then SQLite's primary code (SQLITE_AUTH: refused by our rules) */
+        int extended_code;    /* and the one with its details */
 } statement;
 
 /* The first statement of sql; *ret_rest is what follows it, up to the first

@@ -12,6 +12,7 @@
 
 #include "base/assert.h"
 #include "io/database_file.h"
+#include "io/wal_seal.h"
 
 /* Milliseconds from SQLite's day 0 (Julian day) to 1970. */
 #define UNIX_EPOCH_MS INT64_C(210866760000000)
@@ -48,6 +49,7 @@ typedef struct vfs_file {
         bool writer;
         int lock;
         wal_index_user user;
+        wal_seal seal; /* of a WAL */
 } vfs_file;
 
 /* Failures */
@@ -96,7 +98,12 @@ static int file_read(sqlite3_file *base, void *data, int size, sqlite3_int64 off
                         show_wal_mode(data, (size_t) size, (uint64_t) offset);
                 return SQLITE_OK;
         }
-        rq_err r = files_io_read_at(file->vfs->io, file->fd, data, (size_t) size, (uint64_t) offset, &done);
+        rq_err r;
+        if (file->role == ROLE_WAL && file->writer && wal_seal_asked((size_t) size, (uint64_t) offset)) {
+                r = wal_seal_sum(&file->seal, file->vfs->io, file->fd, (uint64_t) offset, data);
+                return r < 0 ? record(file, r == RQ_ENOSPC ? ENOSPC : EIO, SQLITE_IOERR_WRITE) : SQLITE_OK;
+        }
+        r = files_io_read_at(file->vfs->io, file->fd, data, (size_t) size, (uint64_t) offset, &done);
         if (r < 0)
                 return record(file, EIO, SQLITE_IOERR_READ);
         if (file->role == ROLE_DATABASE)
@@ -117,7 +124,11 @@ static int file_write(sqlite3_file *base, const void *data, int size, sqlite3_in
         if (!may_write(file))
                 return record(file, EIO, SQLITE_IOERR_WRITE);
         r = files_io_write_at(file->vfs->io, file->fd, data, (size_t) size, (uint64_t) offset);
-        return r < 0 ? record(file, r == RQ_ENOSPC ? ENOSPC : EIO, SQLITE_IOERR_WRITE) : SQLITE_OK;
+        if (r < 0)
+                return record(file, r == RQ_ENOSPC ? ENOSPC : EIO, SQLITE_IOERR_WRITE);
+        if (file->role == ROLE_WAL)
+                wal_seal_wrote(&file->seal, (size_t) size, (uint64_t) offset);
+        return SQLITE_OK;
 }
 
 static int file_truncate(sqlite3_file *base, sqlite3_int64 size) {
@@ -226,7 +237,9 @@ static int file_characteristics(sqlite3_file *base) {
 /* The wal-index */
 
 static int file_shm_map(sqlite3_file *base, int region, int bytes, int extend, void volatile **ret_memory) {
-        return wal_index_map(((vfs_file *) base)->vfs->index, region, bytes, extend, ret_memory);
+        vfs_file *file = (vfs_file *) base;
+        int r = wal_index_map(file->vfs->index, region, bytes, extend, ret_memory);
+        return r == SQLITE_OK ? r : record(file, ENOMEM, r);
 }
 
 static int file_shm_lock(sqlite3_file *base, int first, int count, int flags) {

@@ -1,66 +1,40 @@
 #include "io/wal_check.h"
 
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/checksum.h"
 #include "base/cleanup.h"
 #include "io/database_file.h"
+#include "io/wal_sum.h"
 
 enum {
-        MAGIC           = 0x377f0682, /* lowest bit: checksums of big-endian words */
         CHECKED_HEADER  = 24,
         PAGE_BYTES_MIN  = 512,
         PAGE_BYTES_MAX  = 65536,
 };
 
-typedef struct wal_sum { uint32_t a, b; bool big; } wal_sum;
-
-static uint32_t get_be32(const uint8_t *p) {
-        uint32_t v;
-        memcpy(&v, p, sizeof v);
-        return be32toh(v);
-}
-
-static void sum_add(wal_sum *sum, const uint8_t *data, size_t size) {
-        uint32_t a = sum->a, b = sum->b;
-        for (size_t i = 0; i < size; i += 8) {
-                uint32_t x, y;
-                memcpy(&x, data + i, sizeof x);
-                memcpy(&y, data + i + 4, sizeof y);
-                a += (sum->big ? be32toh(x) : le32toh(x)) + b;
-                b += (sum->big ? be32toh(y) : le32toh(y)) + a;
-        }
-        sum->a = a;
-        sum->b = b;
-}
-
-static bool sum_is(const wal_sum *sum, const uint8_t *stored) {
-        return sum->a == get_be32(stored) && sum->b == get_be32(stored + 4);
-}
-
 static wal_verdict check_header(const uint8_t *header, size_t size, const wal_extent *extent, wal_sum *sum) {
         uint32_t magic;
         if (size < WAL_HEADER_BYTES)
                 return WAL_EMPTY;
-        magic = get_be32(header);
-        if ((magic & ~1u) != MAGIC || get_be32(header + 8) != extent->page_size ||
+        magic = wal_get_be32(header);
+        if ((magic & ~1u) != WAL_MAGIC || wal_get_be32(header + 8) != extent->page_size ||
             memcmp(header + 16, extent->salts, WAL_SALTS_BYTES) != 0)
                 return WAL_OTHER;
         sum->big = magic & 1;
-        sum_add(sum, header, CHECKED_HEADER);
-        return sum_is(sum, header + CHECKED_HEADER) ? WAL_GOOD : WAL_BROKEN;
+        wal_sum_add(sum, header, CHECKED_HEADER);
+        return wal_sum_is(sum, header + CHECKED_HEADER) ? WAL_GOOD : WAL_BROKEN;
 }
 
 static wal_verdict check_frame(const uint8_t *frame, const wal_extent *extent, bool last, wal_sum *sum) {
         if (memcmp(frame + 8, extent->salts, WAL_SALTS_BYTES) != 0)
                 return WAL_SHORT;
-        sum_add(sum, frame, 8);
-        sum_add(sum, frame + WAL_FRAME_HEADER_BYTES, extent->page_size);
-        if (!sum_is(sum, frame + 16))
+        wal_sum_add(sum, frame, 8);
+        wal_sum_add(sum, frame + WAL_FRAME_HEADER_BYTES, extent->page_size);
+        if (!wal_sum_is(sum, frame + 16))
                 return WAL_BROKEN;
-        return last && get_be32(frame + 4) == 0 ? WAL_BROKEN : WAL_GOOD;
+        return last && wal_get_be32(frame + 4) == 0 ? WAL_BROKEN : WAL_GOOD;
 }
 
 rq_err wal_check(const files_io *io, int fd, const wal_extent *extent, uint32_t page1_frames, uint32_t page1_crc,
@@ -90,7 +64,7 @@ rq_err wal_check(const files_io *io, int fd, const wal_extent *extent, uint32_t 
                 if (r < 0)
                         return r;
                 report.verdict = size < frame_bytes ? WAL_SHORT : check_frame(frame, extent, i == extent->frames, &sum);
-                if (i <= page1_frames && get_be32(frame) == 1) {
+                if (i <= page1_frames && wal_get_be32(frame) == 1) {
                         report.page1_seen = true;
                         database_page1_seal(frame + WAL_FRAME_HEADER_BYTES);
                         report.page1_matches |= rq_crc32c(0, frame + WAL_FRAME_HEADER_BYTES, extent->page_size) == page1_crc;

@@ -38,6 +38,7 @@ typedef struct node {
         uint32_t joins, join_replies, removes, remove_replies, strangers;
         peer_join_reply join_reply;
         bool last_stays;
+        char shown[64];
         char words[64];            /* of the last answer, or the node id to be removed */
 } node;
 
@@ -124,11 +125,13 @@ static void run_ms(world *w, uint64_t ms) {
                 assert_true(condition);                                                          \
         } while (0)
 
-static void on_join(void *arg, const peer_hello *from, bool stays, peer_join_reply *ret_reply, rq_buf *ret_payload) {
+static void on_join(void *arg, const peer_hello *from, const peers_join *join, peer_join_reply *ret_reply, rq_buf *ret_payload) {
         node *n = arg;
         assert_true(from->visitor);
         n->joins++;
-        n->last_stays = stays;
+        n->last_stays = join->stays;
+        (void) snprintf(n->shown, sizeof n->shown, "%.*s", (int) join->credentials.size, join->credentials.size > 0 ? (const char *) join->credentials.data : "");
+        assert_non_null(strstr(join->address, "127.0.0.1:"));
         *ret_reply = n->join_reply;
         assert_int_equal(rq_buf_append_text(ret_payload, "an answer"), RQ_OK);
 }
@@ -180,7 +183,7 @@ static void open_node(world *w, int i, const char *listen, const rq_uuid *cluste
                 .self = { .cluster_id = *cluster_id, .disk_uuid = n->disk_uuid },
                 .callbacks = { on_message, on_forward, on_forward_refused, on_down, on_room, on_turn_end, on_hello, on_found, is_virgin, n },
         };
-        options.changes = (peers_changes) { on_join, on_join_reply, on_remove, on_remove_reply, on_stranger, on_removed, configuration, n };
+        options.changes = (peers_changes) { on_join, on_join_reply, on_remove, on_remove_reply, on_stranger, on_removed, configuration, NULL, n };
         (void) snprintf(options.self.node_id, sizeof options.self.node_id, "n%d", i);
         (void) snprintf(options.self.api_addr, sizeof options.self.api_addr, "localhost:%d", 4001 + i);
         if (w->says_address)
@@ -751,22 +754,24 @@ static void test_joining_is_asked_for(void **state) {
         const char *seeds[] = { address };
         assert_int_equal(peers_set_seeds(w->n[2].peers, seeds, 1), RQ_OK);
         w->n[0].join_reply = (peer_join_reply) { .result = PEER_JOIN_REFUSED };
-        peers_send_join(w->n[2].peers, true); /* nobody is there yet */
+        peers_send_join(w->n[2].peers, true, rq_bytes_text("joe:secret")); /* nobody is there yet */
         RUN_UNTIL(w, w->n[2].hellos > 0 && peers_next_hello(w->n[2].peers, &(size_t) {0}) != NULL);
-        peers_send_join(w->n[2].peers, true);
-        peers_send_join(w->n[2].peers, true); /* one question at a time */
+        peers_send_join(w->n[2].peers, true, rq_bytes_text("joe:secret"));
+        peers_send_join(w->n[2].peers, true, (rq_bytes) {0}); /* one question at a time */
         RUN_UNTIL(w, w->n[2].join_replies == 1);
         assert_true(w->n[0].joins == 1 && w->n[0].last_stays && w->n[2].join_reply.result == PEER_JOIN_REFUSED);
         assert_string_equal(w->n[2].words, "an answer");
+        assert_string_equal(w->n[0].shown, "joe:secret");
         w->n[0].join_reply = (peer_join_reply) { .result = PEER_JOIN_ACCEPTED, .database_id = cluster, .cluster_id = cluster, .configuration = 5 };
-        peers_send_join(w->n[2].peers, false);
+        peers_send_join(w->n[2].peers, false, (rq_bytes) {0});
         RUN_UNTIL(w, w->n[2].join_replies == 2);
+        assert_string_equal(w->n[0].shown, "");
         assert_true(!w->n[0].last_stays && w->n[2].join_reply.configuration == 5);
         /* The leader is another one. */
         (void) snprintf(address, sizeof address, "127.0.0.1:%u", w->n[1].port);
         assert_int_equal(peers_add_seed(w->n[2].peers, address), RQ_OK);
         assert_int_equal(peers_add_seed(w->n[2].peers, address), RQ_EEXIST);
-        RUN_UNTIL(w, (peers_send_join(w->n[2].peers, false), w->n[1].joins > 0));
+        RUN_UNTIL(w, (peers_send_join(w->n[2].peers, false, (rq_bytes) {0}), w->n[1].joins > 0));
         assert_true(all_up(w) == false && up_both_ways(w, 0, 1)); /* members notice nothing */
 }
 

@@ -86,7 +86,7 @@ static inline harness *harness_new(void (*tune)(harness *h)) {
         (void) sem_init(&h->done, 0, 0);
         h->fake.loop = h->loop;
         h->config = (gateway_config) {
-                .http_place = { .addresses = "127.0.0.1:0", .unix_mode = 0600, .unix_group = "" }, .http_adv_addr = "127.0.0.1:4001", .http_allow_origin = "", .auth_file = "", .api_addr = "127.0.0.1:4001", .tls = { .flags = "http", .cert_file = "", .key_file = "" }, .raft_adv_addr = "127.0.0.1:4002",
+                .http_place = { .addresses = "127.0.0.1:0", .unix_mode = 0600, .unix_group = "" }, .http_adv_addr = "127.0.0.1:4001", .http_allow_origin = "", .auth_file = "", .join_as = "", .api_addr = "127.0.0.1:4001", .tls = { .flags = "http", .cert_file = "", .key_file = "" }, .raft_adv_addr = "127.0.0.1:4002",
                 .node_id = "n1", .http_idle_timeout_us = 60000000, .max_body_bytes = 4 * 1024 * 1024, .write_step_budget = 1234567,
                 .max_inflight = 1000, .max_connections = 500,
         };

@@ -662,6 +662,11 @@ static void job_not_ready(harness *t, const void *arg) {
         fake_send_node_state(&t->fake);
 }
 
+static void job_catching_up(harness *t, const void *arg) {
+        t->fake.catching_up = *(const bool *) arg;
+        fake_send_node_state(&t->fake);
+}
+
 static void readiness(void **state) {
         (void) state;
         bool not_ready = true, ready = false;
@@ -679,6 +684,13 @@ static void readiness(void **state) {
         assert_int_equal(r.status, 200);
         reply_done(&r);
         client_free(c);
+        /* To be a voter, and none yet. */
+        harness_do(h, job_catching_up, &not_ready);
+        (void) usleep(30000);
+        expect_answer(h, "GET", "/readyz?timeout=200ms", NULL, 503, "[+]node ok\n[+]leader ok\n[+]store not ready");
+        harness_do(h, job_catching_up, &ready);
+        (void) usleep(30000);
+        expect_part(h, "GET", "/readyz", NULL, 200, "[+]db ok");
 }
 
 static void job_follow(harness *t, const void *arg) {

@@ -193,6 +193,11 @@ static void malformed_requests(void **state) {
                 "POST /db/execute HTTP/1.1\r\nContent-Length: x\r\n\r\n", "POST /db/execute HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
                 "POST /db/execute HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
                 "POST /db/execute HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+                /* Two readers could tell other requests from these. */
+                "POST /db/execute HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n11\r\n[\"INSERT INTO x\"]XX0\r\n\r\n",
+                "POST /db/execute HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n11;a\n\r\n[\"INSERT INTO x\"]\r\n0\r\n\r\n",
+                "POST /db/execute HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n11\rX[\"INSERT INTO x\"]\r\n0\r\n\r\n",
+                "POST /db/execute HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\n\r\n",
                 "POST /db/execute HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
         };
         (void) state;

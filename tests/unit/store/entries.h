@@ -24,7 +24,7 @@ typedef struct bench {
         bool foreign_keys;
         const struct files_io *io; /* NULL: the kernel's */
         size_t spill_bytes;        /* 0: the default */
-        const char *writer_pragmas; /* NULL: none */
+        uint32_t writer_cache_pages; /* 0: the default */
         const struct extensions *extensions; /* NULL: none */
         files *files;
         applier *applier;
@@ -46,16 +46,13 @@ static inline int remove_one(const char *path, const struct stat *st, int flag, 
 static inline void bench_open(bench *b) {
         rq_buf problem = {0};
         store_state state;
-        const files_options options = { .foreign_keys = b->foreign_keys, .io = b->io, .extensions = b->extensions };
+        const files_options options = {
+                .foreign_keys = b->foreign_keys, .io = b->io, .extensions = b->extensions, .writer_cache_pages = b->writer_cache_pages,
+        };
         rq_err r = files_open_with(&options, b->dir_fd, b->dir, b->dir_fd, &b->files, &state, &problem);
         if (r < 0)
                 fail_msg("files_open: %.*s", (int) problem.size, (const char *) problem.data);
         rq_buf_done(&problem);
-        if (b->writer_pragmas != NULL) {
-                sqlite3 *writer;
-                assert_int_equal(files_open_writer(b->files, &writer), RQ_OK);
-                assert_int_equal(sqlite3_exec(writer, b->writer_pragmas, NULL, NULL, NULL), SQLITE_OK);
-        }
         const applier_options applying = { .io = b->io, .spill_dir_fd = b->dir_fd, .spill_bytes = b->spill_bytes };
         assert_int_equal(applier_new(b->files, &state, &applying, &b->applier), RQ_OK);
         b->next_index = state.index + 1;

@@ -158,6 +158,27 @@ static void test_hashes(void **state) {
         }
 }
 
+/* -join-as: what the user shows; a hash is nothing to show. */
+static void test_credentials(void **state) {
+        rq_users *users = read_good("[{\"username\":\"joe\",\"password\":\"p:w\",\"perms\":[\"join\"]},"
+                                    " {\"username\":\"hal\",\"password\":\"$5$salt$Gcm6FsVtF/Qa77ZKD.iwsJlCVPY0XSMgLJL0Hnww/c1\",\"perms\":[\"join-read-only\"]}]");
+        rq_buf shown = {0}, problem = {0};
+        (void) state;
+        assert_int_equal(rq_users_credentials(users, "f.json", "joe", &shown, &problem), RQ_OK);
+        assert_true(rq_bytes_equal(rq_buf_bytes(&shown), rq_bytes_text("joe:p:w")) && problem.size == 0);
+        shown.size = 0;
+        assert_int_equal(rq_users_credentials(users, "f.json", "nobody", &shown, &problem), RQ_ECONFIG);
+        assert_int_equal(rq_users_credentials(users, "f.json", "hal", &shown, &problem), RQ_ECONFIG);
+        assert_int_equal(rq_buf_append(&problem, "", 1), RQ_OK);
+        assert_non_null(strstr((const char *) problem.data, "-join-as nobody: f.json has no user of that name"));
+        assert_non_null(strstr((const char *) problem.data, "-join-as hal: the password in f.json is hashed"));
+        assert_true(shown.size == 0 && strstr((const char *) problem.data, "$5$") == NULL);
+        assert_int_equal(user(users, "hal")->may, RQ_MAY_JOIN_READ_REPLICA); /* its older name */
+        rq_buf_done(&shown);
+        rq_buf_done(&problem);
+        (void) rq_users_free(users);
+}
+
 static void test_equal(void **state) {
         (void) state;
         assert_true(rq_password_equal("abc", rq_bytes_text("abc")));
@@ -171,7 +192,7 @@ static void test_equal(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_reads), cmocka_unit_test(test_nothing_is_inherited), cmocka_unit_test(test_covering),
-                cmocka_unit_test(test_refusals), cmocka_unit_test(test_missing_file), cmocka_unit_test(test_hashes), cmocka_unit_test(test_equal),
+                cmocka_unit_test(test_refusals), cmocka_unit_test(test_missing_file), cmocka_unit_test(test_hashes), cmocka_unit_test(test_equal), cmocka_unit_test(test_credentials),
         };
         return cmocka_run_group_tests(tests, make_path, remove_path);
 }
