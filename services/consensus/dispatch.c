@@ -13,6 +13,7 @@
 #include "members.h"
 #include "snapshot_in.h"
 #include "snapshot_out.h"
+#include "probes.h"
 #include "removals.h"
 #include "status.h"
 
@@ -343,7 +344,16 @@ static rq_err on_remove(void *arg, ipc_link *link, const ipc_frame *frame) {
 static rq_err on_status_get(void *arg, ipc_link *link, const ipc_frame *frame) {
         consensus *c = arg;
         RQ_CLEANUP(rq_buf_done) rq_buf document = {0};
-        rq_err r = status_document(c, &document);
+        Rq__StatusGet *body = rq__status_get__unpack(rq_arena_allocator(c->arena), frame->body.size, frame->body.data);
+        if (body == NULL)
+                return RQ_EPROTO;
+        const bool probe = body->probe && ipc_link_role(link) == IPC_GATEWAY;
+        rq_arena_reset(c->arena);
+        if (probe && !c->unformed) {
+                probes_add(c, gateway_from(link)->number, frame->request_id);
+                return RQ_OK;
+        }
+        rq_err r = status_document(c, NULL, &document);
         if (r < 0)
                 return r;
         (void) ipc_link_send(link, IPC_STATUS, frame->request_id, (rq_bytes) {0}, rq_buf_bytes(&document));
@@ -392,6 +402,7 @@ static rq_err on_fetch(void *arg, ipc_link *link, const ipc_frame *frame) {
         if (fetch.from > 0 && snapshot_receipt_on_fetch(c->receipt, fetch.from - 1, fetch.applied_term))
                 return RQ_OK;
         rq_uuid stream_id = rq_uuid_random();
+        c->last_fetch = fetch;
         c->feed_failed = false;
         uint32_t suppressed;
         if (driver_fetch(c->driver, &fetch, &stream_id) < 0 && rq_log_allowed(&c->limit_store, &suppressed)) {
@@ -491,7 +502,7 @@ void dispatch_send_state(consensus *c, ipc_link *link) {
         body.cluster_id = (ProtobufCBinaryData) { .data = c->cluster_id.bytes, .len = RQ_UUID_BYTES };
         raft_role role = raft_role_of(r);
         body.role = role == RAFT_LEADER ? RQ__NODE_STATE__ROLE__LEADER
-                  : c->not_a_voter || (!c->unformed && !raft_is_voter(r)) ? RQ__NODE_STATE__ROLE__LEARNER
+                  : c->not_a_voter || c->starts.file.is_old_copy || (!c->unformed && !raft_is_voter(r)) ? RQ__NODE_STATE__ROLE__LEARNER
                   : role == RAFT_CANDIDATE || role == RAFT_PRE_CANDIDATE ? RQ__NODE_STATE__ROLE__CANDIDATE : RQ__NODE_STATE__ROLE__FOLLOWER;
         body.term = raft_term_of(r);
         const membership *members = driver_membership(c->driver, NULL);
@@ -543,6 +554,7 @@ static void on_store_down(void *arg, ipc_link *link) {
         (void) link;
         c->store_full = false;
         driver_store_gone(c->driver);
+        c->last_fetch = (stream_fetch) {0};
         snapshot_sends_store_gone(c->sends);
         snapshot_receipt_store_gone(c->receipt);
 }

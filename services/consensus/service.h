@@ -19,6 +19,7 @@
 #include "ipc/ipc_endpoint.h"
 #include "log/log.h"
 #include "peer/peers.h"
+#include "starts.h"
 #include "tls/tls_watch.h"
 #include "arena.h"
 
@@ -35,6 +36,21 @@ typedef struct consensus_write {
         bool acknowledges;  /* the core waits for it */
         raft_persisted when_durable;
 } consensus_write;
+
+/* Somebody wants to know which members can be reached; see probes.h. */
+enum { CONSENSUS_PROBES_MAX = 16 };
+typedef struct consensus_probed {
+        raft_id id;
+        uint32_t rtt_us;
+        bool over, answered;
+} consensus_probed;
+typedef struct consensus_probe {
+        uint32_t gateway;
+        uint64_t request_id, number, begin_us, deadline_us;
+        uint32_t count, open_count; /* of those that were asked; that have not answered yet */
+        consensus_probed asked[MEMBERSHIP_COUNT_MAX];
+        bool pending;
+} consensus_probe;
 
 /* May they join? What this node's gateway, which has the users, was asked lately; see admission.h. */
 enum { ADMISSION_PLACES = 8 };
@@ -114,8 +130,12 @@ typedef struct consensus {
         consensus_steering steering;
         consensus_removal removals[CONSENSUS_REMOVALS_MAX];
         uint64_t removal_number;
+        consensus_probe probes[CONSENSUS_PROBES_MAX];
+        uint64_t probe_number;
         raft_id raft_id;
         bool not_a_voter;           /* by the hard state */
+        stream_fetch last_fetch;    /* of the store, as long as its link stands; from 0: none */
+        starts starts;              /* this folder's, and those of the other members */
         bool unformed;              /* in no cluster yet: no writer, a driver that never does anything */
         forming *forming;           /* NULL: it is over */
         rq_buf founding_record;     /* for members that don't know it; empty: not known any more */
@@ -158,7 +178,7 @@ typedef struct consensus {
         consensus_transfer transfers[CONSENSUS_TRANSFERS_MAX];
         uint64_t stop_deadline_us, hand_over_deadline_us;
         uint64_t proposals_taken, reads_taken, requests_refused, proposals_forwarded_in;
-        rq_log_limit limit_full, limit_store;
+        rq_log_limit limit_full, limit_store, limit_starts;
 } consensus;
 
 /* Errors (logged): RQ_ECONFIG, RQ_ECORRUPT and the like. */
@@ -173,6 +193,8 @@ void consensus_reload(consensus *c);
 
 /* For the files of this folder. */
 
+/* Nothing more is acknowledged, who waits is answered, and the service starts anew. Logged by the caller. */
+void consensus_start_anew(consensus *c);
 /* Something came in: everything is worked through at the end of the loop's turn. */
 void consensus_wake(consensus *c);
 consensus_gateway *consensus_gateway_of(consensus *c, uint32_t number); /* NULL: gone */

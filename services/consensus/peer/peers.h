@@ -18,7 +18,7 @@
 enum {
         PEERS_BULK_WINDOW_BYTES    = 8 * 1024 * 1024,  /* queued for a member, beside one frame */
         PEERS_CONTROL_QUEUE_BYTES  = 1024 * 1024,      /* above it messages are dropped: the member doesn't read */
-        PEERS_HALF_OPEN_MAX        = 64,               /* inbound connections that aren't a member's (yet) */
+        PEERS_HALF_OPEN_MAX        = 64,               /* inbound connections that aren't a member's (yet): see peer_places.h */
         PEERS_SEEDS_MAX            = 32,
 };
 
@@ -52,6 +52,12 @@ typedef enum peers_stranger {
         PEERS_STRANGER_ADMIT,   /* it knows more than we do: listen to it, until the list of members is set anew */
 } peers_stranger;
 
+/* Whether a member is to be let in (starts.h). */
+typedef enum peers_start {
+        PEERS_START_GOOD,
+        PEERS_START_OLD_COPY, /* of its folder: tell it so */
+} peers_start;
+
 /* What a node shows that wants to join, beside its HELLO. */
 typedef struct peers_join {
         bool stays;                /* as a learner */
@@ -68,7 +74,14 @@ typedef struct peers_changes {
         void (*on_remove_reply)(void *arg, const peer_remove_reply *reply, rq_bytes text);
         peers_stranger (*on_stranger)(void *arg, const peer_hello *from);
         void (*on_removed)(void *arg, const peer_hello *from, raft_index configuration);
+        /* Asked before any connection of a member counts. Fills what it is to be told. */
+        peers_start (*on_start)(void *arg, const peer_hello *from, peer_old_copy *ret_told);
+        void (*on_old_copy)(void *arg, const peer_hello *from, const peer_old_copy *told); /* a member says so of this node */
         raft_index (*configuration)(void *arg); /* for HELLO */
+        void (*on_pong)(void *arg, raft_id from, uint64_t number); /* to peers_send_ping(); may be NULL */
+        /* The highest term that elections can have led to, as far as this node can tell: who speaks of a higher one is
+         * hung up on, since taking it would end elections for ever. */
+        raft_term (*term_max)(void *arg);
         void (*on_visit)(void *arg, const peer_hello *from); /* a member that has started looks for the others (-join); may be NULL */
         void *arg;
 } peers_changes;
@@ -145,6 +158,9 @@ rq_err peers_send_forward(peers *p, const driver_forward *forward);  /* to forwa
 rq_err peers_send_forward_refused(peers *p, raft_id to, raft_term term, uint64_t seed, rq_err err);
 rq_err peers_send_remove(peers *p, raft_id to, uint64_t number, const char *node_id);
 rq_err peers_send_remove_reply(peers *p, const peer_remove *remove, peer_remove_result result, const char *text);
+
+/* Is it there? on_pong() tells, or on_down(), or nothing. Also RQ_EVERSION: an older build, which doesn't answer. */
+rq_err peers_send_ping(peers *p, raft_id to, uint64_t number);
 
 /* A third connection to this member, until it isn't wanted any more; on_link() when it
  * is up or broken. Not from on_link(). Errors: RQ_ENOENT (no member), RQ_ENOMEM, RQ_EINVAL (its address). */

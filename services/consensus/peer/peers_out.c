@@ -2,6 +2,7 @@
 #include "peer/peers_state.h"
 
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "log/log_fields.h"
@@ -111,6 +112,12 @@ static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {
         }
         if (!rq_uuid_equal(&hello->cluster_id, &p->o.self.cluster_id))
                 return found_another_cluster(out, hello);
+        /* It is told on the connection that it makes itself. */
+        peer_old_copy told;
+        if (p->o.changes.on_start != NULL && p->o.changes.on_start(p->o.changes.arg, hello, &told) == PEERS_START_OLD_COPY) {
+                r->problem = "it came with an older copy of its data folder, which may not vote";
+                return RQ_ECONFIG;
+        }
         come_up(out, hello);
         return RQ_OK;
 }
@@ -120,6 +127,7 @@ static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, 
         outbound *out = owner;
         const peers_changes *changes = &out->p->o.changes;
         peer_join_reply reply;
+        peer_ping ping;
         raft_index configuration;
         rq_err r = RQ_EPROTO;
         if (header->type == PEER_JOIN_REPLY && out->remote->asked) {
@@ -127,6 +135,13 @@ static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, 
                 r = peer_join_reply_decode(body, payload, &reply);
                 if (r >= 0)
                         changes->on_join_reply(changes->arg, peer_link_hello(link), &reply, payload);
+                peers_touch(out->p, false);
+        } else if (header->type == PEER_PONG && out->remote->id != 0) {
+                r = peer_ping_decode(body, &ping);
+                if (r < 0 || ping.from != out->p->id || ping.to != out->remote->id)
+                        return RQ_EPROTO;
+                if (changes->on_pong != NULL)
+                        changes->on_pong(changes->arg, out->remote->id, ping.number);
                 peers_touch(out->p, false);
         } else if (header->type == PEER_REMOVED && changes->on_removed != NULL) {
                 r = peer_removed_decode(body, &configuration);
@@ -136,6 +151,15 @@ static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, 
                 changes->on_removed(changes->arg, peer_link_hello(link), configuration);
                 peers_touch(out->p, false);
                 r = RQ_ECONFIG; /* again later, slowly: it may be taken in again */
+        } else if (header->type == PEER_OLD_COPY && changes->on_old_copy != NULL && out->up) {
+                peer_old_copy told;
+                r = peer_old_copy_decode(body, &told);
+                if (r < 0)
+                        return r;
+                out->remote->problem = "it says that this node's data folder is an older copy";
+                changes->on_old_copy(changes->arg, peer_link_hello(link), &told);
+                peers_touch(out->p, false);
+                r = RQ_ECONFIG;
         }
         return r;
 }
@@ -225,6 +249,10 @@ static void on_end(void *owner, peer_link *link, rq_err reason) {
 static void on_connected(void *owner, int fd) {
         static const peer_link_handlers handlers = { on_hello, on_frame, on_drained, on_end };
         outbound *out = owner;
+        struct sockaddr_storage there;
+        socklen_t there_size = sizeof there;
+        if (getpeername(fd, (struct sockaddr *) &there, &there_size) == 0 && peer_place_of((struct sockaddr *) &there, &out->remote->place))
+                out->remote->placed = true;
         peer_hello self = peers_hello_for(out->p, out->class);
         self.visitor = out->remote->id == 0;
         const size_t queue = out->class == PEER_BULK || out->class == PEER_SNAPSHOT ? PEERS_BULK_QUEUE_BYTES : PEERS_CONTROL_QUEUE_BYTES;
