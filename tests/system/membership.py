@@ -330,6 +330,7 @@ def removing(c):
     down.command, rejoin = command, down.command
     down.start()
     wait_for("it is told", LONG, lambda: "was removed from the cluster" in log_of(down))
+    wait_for("its status says so", LONG, lambda: (raft_state(down) or {}).get("removed") is True)
     own = raft_state(down)["term"]
     c.stays("a removed node makes no election", 3.0, lambda: raft_state(leader)["term"] == before and raft_state(leader)["state"] == "Leader" and
             raft_state(down)["term"] == own)
