@@ -10,7 +10,7 @@
 enum {
         STARTUP_LOOK_S      = 5,
         STARTUP_EXTEND_S    = 60,
-        STARTUP_CPU_MS_MIN  = 50, /* between two looks: less is idling */
+        STARTUP_CPU_MS_MIN  = 10, /* between two looks: less is idling. A machine that is starved gives no more than this */
 };
 
 static uint64_t process_work(void) {

@@ -8,23 +8,10 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "core/database_header.h"
 #include "io/connection.h"
 #include "io/db_copy.h"
 #include "io/files_io.h"
-
-/* Offsets in the first 100 bytes: <https://sqlite.org/fileformat2.html>, 1.3. */
-enum {
-        PAGE_SIZE_AT      = 16,
-        RESERVED_AT       = 20,
-        CHANGES_AT        = 24,
-        PAGES_AT          = 28,
-        ENCODING_AT       = 56,
-        VALID_FOR_AT      = 92,
-        PAGE_BYTES_MIN    = 512,
-        PAGE_BYTES_MAX    = 65536,
-        USABLE_BYTES_MIN  = 480,
-        ENCODING_UTF8     = 1,
-};
 
 typedef struct verdict {
         char *problem; /* DB_VERIFY_PROBLEM_BYTES */
@@ -38,35 +25,6 @@ static bool bad(verdict *v, const char *format, ...) {
         (void) vsnprintf(v->problem, DB_VERIFY_PROBLEM_BYTES, format, args);
         va_end(args);
         return false;
-}
-
-static uint32_t get_big_u32(const uint8_t *p) { return (uint32_t) p[0] << 24 | (uint32_t) p[1] << 16 | (uint32_t) p[2] << 8 | p[3]; }
-
-static bool check_header(verdict *v, const uint8_t *h, uint64_t bytes) {
-        static const char magic[16] = "SQLite format 3";
-        if (bytes < DB_HEADER_BYTES || memcmp(h, magic, sizeof magic) != 0)
-                return bad(v, "not a SQLite database file: it does not begin with \"SQLite format 3\"");
-        uint32_t page = (uint32_t) h[PAGE_SIZE_AT] << 8 | h[PAGE_SIZE_AT + 1];
-        page = page == 1 ? PAGE_BYTES_MAX : page;
-        if (page < PAGE_BYTES_MIN || (page & (page - 1)) != 0)
-                return bad(v, "damaged header: a page size of %u bytes", page);
-        if (page - h[RESERVED_AT] < USABLE_BYTES_MIN)
-                return bad(v, "damaged header: %u of the %u bytes of a page are reserved", h[RESERVED_AT], page);
-        for (size_t i = DB_VERSIONS_AT; i < DB_VERSIONS_AT + 2; i++)
-                if (h[i] != DB_ROLLBACK && h[i] != DB_WAL)
-                        return bad(v, "of a format that this version doesn't know: %u", h[i]);
-        uint32_t encoding = get_big_u32(h + ENCODING_AT);
-        if (encoding > ENCODING_UTF8)
-                return bad(v, encoding <= 3 ? "its text is UTF-16, only UTF-8 is supported: dump it as SQL and load that"
-                                            : "damaged header: text encoding %u", encoding);
-        /* Programs before SQLite 3.7 didn't keep the number of pages. */
-        uint64_t pages = get_big_u32(h + PAGES_AT);
-        if (pages == 0 || get_big_u32(h + CHANGES_AT) != get_big_u32(h + VALID_FOR_AT))
-                pages = bytes / page;
-        if (pages == 0 || bytes < pages * page)
-                return bad(v, "cut off: it has %llu bytes, its header says %llu", (unsigned long long) bytes,
-                           (unsigned long long) (pages == 0 ? page : pages * page));
-        return true;
 }
 
 /* --- content ------------------------------------------------------------------- */
@@ -115,9 +73,10 @@ static bool check_integrity(verdict *v, sqlite3 *db) {
         return true;
 }
 
-static bool check_table(verdict *v, sqlite3 *db, const char *table) {
+/* rowid: a name of it that no column of the table has. */
+static bool check_table(verdict *v, sqlite3 *db, const char *table, const char *rowid) {
         RQ_CLEANUP(finalize) sqlite3_stmt *stmt = NULL;
-        char *sql = sqlite3_mprintf("SELECT 1 FROM main.\"%w\" WHERE _rowid_ = 9223372036854775807", table);
+        char *sql = sqlite3_mprintf("SELECT 1 FROM main.\"%w\" WHERE %s = 9223372036854775807", table, rowid);
         if (sql == NULL) {
                 v->error = RQ_ENOMEM;
                 return false;
@@ -127,7 +86,7 @@ static bool check_table(verdict *v, sqlite3 *db, const char *table) {
         if (code == SQLITE_OK)
                 code = sqlite3_step(stmt);
         else if ((code & 0xff) == SQLITE_ERROR)
-                return true; /* a column of that name hides it, or a function is missing: nothing can be said */
+                return true; /* a function is missing: nothing can be said */
         if (code == SQLITE_DONE)
                 return true;
         if (code == SQLITE_ROW)
@@ -138,13 +97,16 @@ static bool check_table(verdict *v, sqlite3 *db, const char *table) {
 /* Hazard 8: SQLite draws the ids after the highest one at random. */
 static bool check_rowids(verdict *v, sqlite3 *db) {
         RQ_CLEANUP(finalize) sqlite3_stmt *tables = NULL;
-        if (!prepare(v, db, "SELECT l.name FROM pragma_table_list AS l JOIN sqlite_schema AS s ON s.name = l.name AND s.type = 'table'"
+        if (!prepare(v, db, "SELECT l.name, (SELECT column1 FROM (VALUES('rowid'), ('_rowid_'), ('oid')) WHERE NOT EXISTS"
+                            " (SELECT 1 FROM pragma_table_xinfo(l.name, 'main') AS c WHERE c.name = column1 COLLATE NOCASE) LIMIT 1)"
+                            " FROM pragma_table_list AS l JOIN sqlite_schema AS s ON s.name = l.name AND s.type = 'table'"
                             " WHERE l.schema = 'main' AND l.type = 'table' AND l.wr = 0 AND s.sql NOT LIKE '%AUTOINCREMENT%'", &tables))
                 return false;
         int code;
         while ((code = sqlite3_step(tables)) == SQLITE_ROW) {
                 const char *name = (const char *) sqlite3_column_text(tables, 0);
-                if (name != NULL && !check_table(v, db, name))
+                const char *rowid = (const char *) sqlite3_column_text(tables, 1);
+                if (name != NULL && rowid != NULL && !check_table(v, db, name, rowid)) /* all three hidden: nothing can be said */
                         return false;
         }
         return code == SQLITE_DONE || failed(v, db, code);
@@ -164,16 +126,20 @@ static bool check_content(verdict *v, const char *path) {
 
 rq_err db_verify(int fd, const char *path, char ret_problem[static DB_VERIFY_PROBLEM_BYTES]) {
         verdict v = { .problem = ret_problem };
-        uint8_t header[DB_HEADER_BYTES] = {0};
+        uint8_t bytes[DATABASE_HEADER_BYTES];
+        char bad_header[DATABASE_HEADER_PROBLEM_BYTES];
+        database_header header;
         struct stat st;
         size_t size;
         ret_problem[0] = '\0';
         if (fstat(fd, &st) < 0)
                 return files_io_error(errno);
-        rq_err r = files_io_read_at(&files_io_kernel, fd, header, sizeof header, 0, &size);
+        rq_err r = files_io_read_at(&files_io_kernel, fd, bytes, sizeof bytes, 0, &size);
         if (r < 0)
                 return r;
-        if (check_header(&v, header, (uint64_t) st.st_size)) {
+        if (!database_header_judge(bytes, size, (uint64_t) st.st_size, &header, bad_header)) {
+                (void) bad(&v, "%s", bad_header);
+        } else {
                 v.error = db_copy_set_journal(fd, DB_ROLLBACK);
                 if (v.error >= 0)
                         (void) check_content(&v, path);

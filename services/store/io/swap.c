@@ -1,57 +1,33 @@
 #include "io/swap.h"
 
-#include <endian.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "core/database_header.h"
 #include "log/log.h"
 
-/* https://sqlite.org/fileformat2.html, section 1.3 */
-enum {
-        HEADER_BYTES         = 100,
-        OFFSET_COUNTER       = 24,
-        OFFSET_PAGES         = 28,
-        OFFSET_VALID_FOR     = 92,
-};
-
-static uint32_t get_be32(const uint8_t *p) {
-        uint32_t v;
-        memcpy(&v, p, sizeof v);
-        return be32toh(v);
-}
-
-static bool is_power_of_two(uint32_t v) { return v != 0 && (v & (v - 1)) == 0; }
-
-static rq_err check(const uint8_t header[static HEADER_BYTES], const database_facts *facts, rq_buf *problem) {
-        if (memcmp(header, "SQLite format 3", 16) != 0) {
-                (void) rq_buf_printf(problem, "offset 0: not an SQLite database");
+/* A store writes whole pages, and no more than the header counts. */
+static rq_err check(const uint8_t bytes[static DATABASE_HEADER_BYTES], size_t size, uint64_t file_bytes, rq_buf *problem) {
+        char bad[DATABASE_HEADER_PROBLEM_BYTES];
+        database_header header;
+        if (!database_header_judge(bytes, size, file_bytes, &header, bad)) {
+                (void) rq_buf_printf(problem, SWAP_FILE_NAME ": %s", bad);
                 return RQ_ECORRUPT;
         }
-        if (!is_power_of_two(facts->page_size) || facts->page_size < 512 || facts->page_size > 65536) {
-                (void) rq_buf_printf(problem, "offset 16: a page size of %u, which SQLite doesn't have", facts->page_size);
-                return RQ_ECORRUPT;
-        }
-        if (header[DATABASE_MODE_OFFSET] < 1 || header[DATABASE_MODE_OFFSET] > 2 || header[DATABASE_MODE_OFFSET + 1] < 1 ||
-            header[DATABASE_MODE_OFFSET + 1] > 2) {
-                (void) rq_buf_printf(problem, "offset %d: a format that this SQLite doesn't know", DATABASE_MODE_OFFSET);
-                return RQ_ECORRUPT;
-        }
-        uint64_t pages = get_be32(header + OFFSET_PAGES);
-        bool counts = pages > 0 && get_be32(header + OFFSET_COUNTER) == get_be32(header + OFFSET_VALID_FOR);
-        if (facts->bytes % facts->page_size != 0 || (counts && facts->bytes != pages * facts->page_size)) {
-                (void) rq_buf_printf(problem, "offset %d: it should have %llu pages of %u bytes, and has %llu bytes", OFFSET_PAGES,
-                                     (unsigned long long) pages, facts->page_size, (unsigned long long) facts->bytes);
-                return RQ_ECORRUPT;
-        }
-        return RQ_OK;
+        if (file_bytes == header.pages * header.page_size)
+                return RQ_OK;
+        (void) rq_buf_printf(problem, SWAP_FILE_NAME ": it should have %llu pages of %u bytes, and has %llu bytes",
+                             (unsigned long long) header.pages, header.page_size, (unsigned long long) file_bytes);
+        return RQ_ECORRUPT;
 }
 
 rq_err swap_prepare(const files_io *io, int folder_fd, database_facts *ret_facts, rq_buf *ret_problem) {
         static const uint8_t mode[DATABASE_MODE_BYTES] = { DATABASE_MODE_ROLLBACK, DATABASE_MODE_ROLLBACK };
         RQ_CLEANUP(rq_closep) int fd = io->open(io->context, folder_fd, SWAP_FILE_NAME, O_RDWR);
-        uint8_t header[HEADER_BYTES];
+        uint8_t header[DATABASE_HEADER_BYTES];
+        struct stat st;
         size_t size;
         rq_err r;
         if (fd < 0) {
@@ -60,12 +36,12 @@ rq_err swap_prepare(const files_io *io, int folder_fd, database_facts *ret_facts
                 return r;
         }
         r = files_io_read_at(io, fd, header, sizeof header, 0, &size);
-        if (r == RQ_OK && size < sizeof header)
-                r = RQ_ECORRUPT;
+        if (r == RQ_OK && fstat(fd, &st) < 0)
+                r = RQ_EIO;
+        if (r == RQ_OK)
+                r = check(header, size, (uint64_t) st.st_size, ret_problem);
         if (r == RQ_OK)
                 r = database_file_facts(io, fd, ret_facts);
-        if (r == RQ_OK)
-                r = check(header, ret_facts, ret_problem);
         if (r == RQ_OK && memcmp(header + DATABASE_MODE_OFFSET, mode, sizeof mode) != 0) {
                 r = files_io_write_at(io, fd, mode, sizeof mode, DATABASE_MODE_OFFSET);
                 if (r == RQ_OK)

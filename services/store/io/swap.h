@@ -27,7 +27,7 @@
 
 #define SWAP_FILE_NAME "db.sqlite.swap"
 
-/* Looks at a staged file: a whole SQLite database, and as large as its
+/* Looks at a staged file: a whole SQLite database (core/database_header.h), and as large as its
  * header says. Puts page 1 into rollback mode, as it is on disk, and syncs file
  * and folder. The content behind page 1 isn't looked at. *ret_problem: one
  * sentence. Errors: RQ_ECORRUPT (no such database), RQ_ENOENT, RQ_EIO, RQ_ENOSPC,
