@@ -392,6 +392,7 @@ static rq_err on_fetch(void *arg, ipc_link *link, const ipc_frame *frame) {
         if (fetch.from > 0 && snapshot_receipt_on_fetch(c->receipt, fetch.from - 1, fetch.applied_term))
                 return RQ_OK;
         rq_uuid stream_id = rq_uuid_random();
+        c->last_fetch = fetch;
         c->feed_failed = false;
         uint32_t suppressed;
         if (driver_fetch(c->driver, &fetch, &stream_id) < 0 && rq_log_allowed(&c->limit_store, &suppressed)) {
@@ -491,7 +492,7 @@ void dispatch_send_state(consensus *c, ipc_link *link) {
         body.cluster_id = (ProtobufCBinaryData) { .data = c->cluster_id.bytes, .len = RQ_UUID_BYTES };
         raft_role role = raft_role_of(r);
         body.role = role == RAFT_LEADER ? RQ__NODE_STATE__ROLE__LEADER
-                  : c->not_a_voter || (!c->unformed && !raft_is_voter(r)) ? RQ__NODE_STATE__ROLE__LEARNER
+                  : c->not_a_voter || c->starts.file.is_old_copy || (!c->unformed && !raft_is_voter(r)) ? RQ__NODE_STATE__ROLE__LEARNER
                   : role == RAFT_CANDIDATE || role == RAFT_PRE_CANDIDATE ? RQ__NODE_STATE__ROLE__CANDIDATE : RQ__NODE_STATE__ROLE__FOLLOWER;
         body.term = raft_term_of(r);
         const membership *members = driver_membership(c->driver, NULL);
@@ -543,6 +544,7 @@ static void on_store_down(void *arg, ipc_link *link) {
         (void) link;
         c->store_full = false;
         driver_store_gone(c->driver);
+        c->last_fetch = (stream_fetch) {0};
         snapshot_sends_store_gone(c->sends);
         snapshot_receipt_store_gone(c->receipt);
 }

@@ -179,11 +179,8 @@ static void on_refuted(void *arg, const peer_refuted *said) {
         ipc_link *store = c->store != NULL ? ipc_connector_link(c->store) : NULL;
         const uint64_t now_us = rq_clock_mono_us();
         uint8_t packed[64];
-        if (c->unformed || c->stopping || said->from != raft_leader_of(r) || said->term != raft_term_of(r) || said->from == c->raft_id)
-                return;
-        const outcomes_judgement j = outcomes_judge(&d->outcomes, c->raft_id);
-        if (said->own == said->majority || !outcomes_is_refuted(&j) || !outcomes_has(&d->outcomes, c->raft_id, said->index, said->own) ||
-            !outcomes_has(&d->outcomes, said->from, said->index, said->majority))
+        if (c->unformed || c->stopping || said->from != raft_leader_of(r) || said->term != raft_term_of(r) ||
+            !outcomes_confirms(&d->outcomes, c->raft_id, said->from, said->index, said->own, said->majority))
                 return;
         if (store == NULL || ipc_link_protocol_minor(store) < IPC_MINOR || !may_begin(d, now_us) ||
             (d->asked_index != 0 && now_us - d->asked_us < ASK_STORE_US))

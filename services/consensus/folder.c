@@ -39,7 +39,7 @@ static rq_err restore_log(consensus *c, const founding *f) {
 static rq_err make_driver(consensus *c, const founding *f) {
         const log_configuration base = founding_configuration_at(f, f->log.base_index);
         driver_options options = {
-                .id = c->raft_id, .learner = c->not_a_voter,
+                .id = c->raft_id, .learner = c->not_a_voter || c->starts.file.is_old_copy,
                 .term = f->hardstate.term, .vote = f->hardstate.vote, .commit = f->hardstate.commit,
                 .base_index = f->log.base_index, .base_term = f->log.base_term,
                 .base_membership = base.body, .base_membership_index = base.index, .members_known = c->members_known,
@@ -107,23 +107,93 @@ static rq_err finish_rebase(consensus *c) {
         return r < 0 ? RQ_OK : rebase_finish(c->o.io, c->o.dir_fd, c->o.dir_path, &self.disk_uuid, c->o.config.segment_bytes, &c->base);
 }
 
-/* What can't be used by a voter is put aside if there is a cluster to join: as a new member, a
- * learner first. A node without -join could only found another cluster. */
-static rq_err open_founding(consensus *c, founding *f) {
-        const bool knows_others = c->o.config.join[0] != '\0';
-        if (knows_others && folder_aside_is_there(c->o.dir_fd))
-                c->o.config.joins = true;
-        rq_err r = founding_open(c->o.io, c->o.dir_fd, c->o.dir_path, &c->o.config, f);
-        if (r != RQ_ECORRUPT || !knows_others)
-                return r;
-        r = folder_aside_move(c->o.io, c->o.dir_fd);
+/* In each run once. What is damaged is no harm by itself: the others know this node's starts, and say so. */
+static rq_err load_starts(consensus *c) {
+        if (c->starts.counted)
+                return RQ_OK;
+        rq_err r = starts_file_load(c->o.io, c->o.dir_fd, &c->starts.file);
+        if (r == RQ_ECORRUPT)
+                rq_log_warning("%s/" STARTS_NAME " is damaged: what this node knew of the starts of other members is lost", c->o.dir_path);
+        if (r == RQ_ECORRUPT || r == RQ_ENOENT)
+                c->starts.file = (starts_file) {0};
+        else if (r < 0)
+                return rq_log_error(r, "Cannot read %s/" STARTS_NAME, c->o.dir_path);
+        return RQ_OK;
+}
+
+/* Durable before anybody hears of it: the next start would else be taken for an old copy's. */
+static void count_start(consensus *c, const founding *f) {
+        starts *s = &c->starts;
+        if (s->counted && rq_uuid_equal(&s->file.disk_uuid, &f->identity.disk_uuid))
+                return;
+        uint64_t nonce;
+        do
+                rq_random_bytes(&nonce, sizeof nonce);
+        while ((uint32_t) nonce == 0);
+        starts_begin(&s->file, &f->identity.disk_uuid, nonce);
+        if (!f->unformed)
+                s->file.join[0] = '\0';
+        s->counted = true;
+        s->self = (peer_start) { .number = s->file.own.number, .nonce = nonce, .term = f->hardstate.term, .index = f->log.last_index };
+        for (size_t i = 0; i < PEER_START_EARLIER; i++)
+                s->self.earlier[i] = (uint32_t) s->file.earlier[i];
+        rq_err r = starts_file_store(c->o.io, c->o.dir_fd, &s->file);
+        if (r < 0) {
+                s->self = (peer_start) {0}; /* as a build that doesn't count */
+                rq_log_warning("Cannot write %s/" STARTS_NAME " (%s): other members can't tell this run from one of an older copy of the folder", c->o.dir_path,
+                               rq_err_text(r));
+        }
+}
+
+static rq_err move_aside(consensus *c) {
+        rq_err r = folder_aside_move(c->o.io, c->o.dir_fd);
         if (r < 0)
                 return rq_log_error(r, "Cannot move the files of %s aside", c->o.dir_path);
         const char *fields[] = { RQ_MSG_NOT_VOTING, NULL };
         rq_log_write(LOG_ERR, fields, "What was in %s is in %s/" FOLDER_ASIDE_NAME " now: this node joins its cluster again as a new member, and doesn't vote "
                      "before it has caught up", c->o.dir_path, c->o.dir_path);
         c->o.config.joins = true;
-        return founding_open(c->o.io, c->o.dir_fd, c->o.dir_path, &c->o.config, f);
+        return RQ_OK;
+}
+
+/* An old copy of its folder, as a member has said, or what is left of one. */
+static bool is_to_be_set_aside(const consensus *c) {
+        identity self;
+        if (c->starts.counted)
+                return false; /* told in this run: the next one does it */
+        const rq_err r = identity_load(c->o.io, c->o.dir_fd, &self);
+        return c->starts.file.set_aside && r >= 0 && rq_uuid_equal(&self.disk_uuid, &c->starts.file.disk_uuid);
+}
+
+/* What was set aside without -join has where to go to in a file. */
+static void find_others(consensus *c) {
+        identity self;
+        const rq_err r = identity_load(c->o.io, c->o.dir_fd, &self);
+        const bool unformed = r == RQ_ENOENT || (r >= 0 && rq_uuid_is_zero(&self.database_id));
+        if (c->o.config.join[0] == '\0' && unformed && folder_aside_is_there(c->o.dir_fd))
+                c->o.config.join = c->starts.file.join;
+        if (c->o.config.join[0] != '\0' && folder_aside_is_there(c->o.dir_fd))
+                c->o.config.joins = true;
+}
+
+/* What can't be used by a voter is put aside if there is a cluster to join: as a new member, a
+ * learner first. A node that knows of no other could only found another cluster. */
+static rq_err open_founding(consensus *c, founding *f) {
+        rq_err r = load_starts(c);
+        if (r >= 0 && is_to_be_set_aside(c))
+                r = move_aside(c);
+        if (r < 0)
+                return r;
+        find_others(c);
+        r = founding_open(c->o.io, c->o.dir_fd, c->o.dir_path, &c->o.config, f);
+        if (r == RQ_ECORRUPT && c->o.config.join[0] != '\0') {
+                r = move_aside(c);
+                if (r >= 0)
+                        r = founding_open(c->o.io, c->o.dir_fd, c->o.dir_path, &c->o.config, f);
+        }
+        if (r >= 0)
+                count_start(c, f);
+        return r;
 }
 
 rq_err folder_open(consensus *c) {

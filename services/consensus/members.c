@@ -1,6 +1,7 @@
 #include "members.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -15,6 +16,9 @@
 #include "steering.h"
 
 enum { PIECES_MAX = 64 };
+
+static const raft_term TERM_LEAP_MAX = (raft_term) 1 << 32, /* a thousand elections a second, for seven weeks */
+                       TERM_MAX = (raft_term) 1 << 62;
 
 const member *members_find(const consensus *c, raft_id id) {
         const membership *m = driver_membership(c->driver, NULL);
@@ -46,6 +50,7 @@ static rq_err on_message(void *arg, raft_id from, const raft_message *message, r
                 return RQ_OK; /* as if it was lost */
         if (c->removed && (message->type == RAFT_MSG_APPEND || message->type == RAFT_MSG_HEARTBEAT))
                 return_to_members(c, from);
+        starts_take_promise(&c->starts, message);
         return driver_receive(c->driver, message, records, rq_clock_mono_us());
 }
 
@@ -165,12 +170,91 @@ static void on_removed(void *arg, const peer_hello *from, raft_index configurati
 
 static void on_visit(void *arg, const peer_hello *from) { steering_visit(arg, from); }
 
+/* --- old copies of folders ---------------------------------------------------- */
+
+/* Also in memory alone, if the disk is full: this run remembers it then. */
+static void note_start(consensus *c, const peer_hello *from, const start_mark *mark) {
+        uint32_t more;
+        starts_note(&c->starts.file, &from->disk_uuid, mark, driver_membership(c->driver, NULL));
+        rq_err r = starts_file_store(c->o.io, c->o.dir_fd, &c->starts.file);
+        if (r < 0 && rq_log_allowed(&c->limit_store, &more))
+                (void) rq_log_error(r, "Cannot write down the start of node \"%s\" in %s/" STARTS_NAME, from->node_id, c->o.dir_path);
+}
+
+static peers_start on_start(void *arg, const peer_hello *from, peer_old_copy *ret_told) {
+        consensus *c = arg;
+        const start_mark mark = { from->start.number, from->start.nonce };
+        starts_verdict verdict = starts_judge(&c->starts.file, &from->disk_uuid, &from->start);
+        uint32_t more;
+        if (verdict == STARTS_NEW && !starts_keeps_promise(&c->starts, membership_raft_id(&from->disk_uuid), &from->start)) {
+                note_start(c, from, &starts_never);
+                verdict = STARTS_OLD_COPY;
+        } else if (verdict == STARTS_NEW) {
+                note_start(c, from, &mark);
+        }
+        if (verdict != STARTS_OLD_COPY)
+                return PEERS_START_GOOD;
+        const raft_id leader = raft_leader_of(driver_raft(c->driver));
+        *ret_told = (peer_old_copy) { .number = UINT64_MAX, .led = leader != 0 && leader != membership_raft_id(&from->disk_uuid) };
+        for (uint32_t i = 0; i < c->starts.file.seen_count; i++)
+                if (rq_uuid_equal(&c->starts.file.seen[i].disk_uuid, &from->disk_uuid)) {
+                        ret_told->number = c->starts.file.seen[i].mark.number;
+                        ret_told->nonce = c->starts.file.seen[i].mark.nonce;
+                }
+        if (rq_log_allowed(&c->limit_starts, &more))
+                rq_log_event(LOG_WARNING, RQ_MSG_NOT_VOTING, "Node \"%s\" at %s comes with an older copy of its data folder, and may have forgotten what it promised: it isn't let in "
+                             "before it joins again as a new node, which it does by itself once there is a leader (%u more)", from->node_id, from->raft_addr, more);
+        return PEERS_START_OLD_COPY;
+}
+
+/* Where to ask to be taken in, for a node without -join: all that it knows of. */
+static void list_members(const consensus *c, const peer_hello *first, char *out, size_t size) {
+        const membership *m = driver_membership(c->driver, NULL);
+        size_t at = (size_t) snprintf(out, size, "%s", first->raft_addr);
+        for (uint32_t i = 0; m != NULL && i < m->count && at < size; i++)
+                if (membership_raft_id(&m->members[i].disk_uuid) != c->raft_id && strcmp(m->members[i].raft_addr, first->raft_addr) != 0 &&
+                    at + strlen(m->members[i].raft_addr) + 2 < size)
+                        at += (size_t) snprintf(out + at, size - at, "%s%s", at > 0 ? "," : "", m->members[i].raft_addr);
+}
+
+/* From now on this folder's node doesn't vote. Once there is a leader, its files are set aside and it comes
+ * back as a new node; until then they stay where they are, for an operator who has nothing better. */
+static void on_old_copy(void *arg, const peer_hello *from, const peer_old_copy *told) {
+        consensus *c = arg;
+        starts_file *file = &c->starts.file;
+        const start_mark known = { told->number, told->nonce };
+        if (c->unformed || c->storage_failed || c->stopping || c->starts.self.number == 0 || starts_is_ours(file, &known) ||
+            (file->is_old_copy && (file->set_aside || !told->led)))
+                return;
+        file->is_old_copy = true;
+        file->set_aside = told->led;
+        list_members(c, from, file->join, sizeof file->join);
+        rq_err r = starts_file_store(c->o.io, c->o.dir_fd, file);
+        if (r < 0) {
+                (void) rq_log_error(r, "Cannot write %s/" STARTS_NAME, c->o.dir_path);
+                file->is_old_copy = file->set_aside = false; /* told again */
+                return;
+        }
+        rq_log_event(LOG_ERR, RQ_MSG_NOT_VOTING, "%s is an older copy of this node's data folder, says node \"%s\" at %s: what was promised since is forgotten, so this node doesn't "
+                     "vote. %s", c->o.dir_path, from->node_id, from->raft_addr,
+                     told->led ? "It starts anew and joins again as a new node" : "Once there is a leader, it joins again as a new node");
+        consensus_start_anew(c);
+}
+
 static raft_index configuration_index(void *arg) { return steering_configuration_index(arg); }
+
+/* Who holds nothing yet may join a cluster of any age. */
+static raft_term term_max(void *arg) {
+        const consensus *c = arg;
+        const raft *r = driver_raft(c->driver);
+        return raft_trail_of(r)->last == 0 ? TERM_MAX : raft_term_of(r) + TERM_LEAP_MAX;
+}
 
 peers_changes members_changes(consensus *c) {
         return (peers_changes) {
                 .on_join = on_join, .on_join_reply = on_join_reply, .on_remove = on_remove, .on_remove_reply = on_remove_reply,
-                .on_stranger = on_stranger, .on_removed = on_removed, .configuration = configuration_index, .on_visit = on_visit, .arg = c,
+                .on_stranger = on_stranger, .on_removed = on_removed, .configuration = configuration_index,
+                .on_start = on_start, .on_old_copy = on_old_copy, .term_max = term_max, .on_visit = on_visit, .arg = c,
         };
 }
 
@@ -184,7 +268,11 @@ void members_look(consensus *c) {
 
 /* --- snapshots -------------------------------------------------------------- */
 
+/* Of who isn't a member as far as this node knows: only if it follows it. */
 static rq_err on_offer(void *arg, const peer_snapshot_offer *offer, rq_bytes payload) {
+        const consensus *c = arg;
+        if (members_find(c, offer->from) == NULL && raft_leader_of(driver_raft(c->driver)) != offer->from)
+                return RQ_OK; /* as if it was lost */
         return snapshot_receipt_on_offer(((consensus *) arg)->receipt, offer, payload);
 }
 

@@ -120,6 +120,12 @@ outcomes_judgement outcomes_judge(const outcomes_table *o, raft_id id) {
 
 bool outcomes_is_refuted(const outcomes_judgement *j) { return j->verdict == OUTCOMES_DIFFERENT && 2 * j->alike > j->voters; }
 
+bool outcomes_confirms(const outcomes_table *o, raft_id self, raft_id leader, uint64_t index, uint64_t own, uint64_t majority) {
+        const outcomes_judgement j = outcomes_judge(o, self);
+        return self != leader && own != majority && outcomes_is_refuted(&j) && outcomes_has(o, self, index, own) &&
+               outcomes_has(o, leader, index, majority);
+}
+
 bool outcomes_has(const outcomes_table *o, raft_id id, uint64_t index, uint64_t hash) {
         const outcomes_member *m = find(o, id);
         uint64_t said;

@@ -53,6 +53,10 @@ outcomes_judgement outcomes_judge(const outcomes_table *o, raft_id id);
 /* Hazard 28: a strict majority, of nodes that compute as it does, has another outcome. */
 bool outcomes_is_refuted(const outcomes_judgement *j);
 
+/* Whether what the leader says of this node is so by all that others have said, too: then its database is to be kept aside.
+ * own, majority: the hashes at index, as the leader says. */
+bool outcomes_confirms(const outcomes_table *o, raft_id self, raft_id leader, uint64_t index, uint64_t own, uint64_t majority);
+
 /* Whether this member has marked this at index. */
 bool outcomes_has(const outcomes_table *o, raft_id id, uint64_t index, uint64_t hash);
 

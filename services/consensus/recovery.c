@@ -17,6 +17,7 @@
 #include "founding.h"
 #include "io/base_file.h"
 #include "io/read_only_io.h"
+#include "io/starts_file.h"
 #include "log/log.h"
 #include "log/log_fields.h"
 #include "service/service.h"
@@ -139,7 +140,10 @@ static rq_err open_folder(const log_io *io, int dir_fd, const char *dir_path, fo
 
 static rq_err store(const log_io *io, int dir_fd, const char *dir_path, const founding *f, const rq_uuid *cluster_id, rq_bytes members) {
         RQ_CLEANUP(cluster_file_done) cluster_file file = { .cluster_id = *cluster_id, .previous_id = f->cluster_id, .index = f->log.last_index };
-        rq_err r = rq_buf_append_bytes(&file.members, members);
+        rq_err r = starts_file_absolve(io, dir_fd); /* first: without the rest it is told again what it was */
+        if (r < 0)
+                return rq_log_error(r, "Cannot write %s/" STARTS_NAME, dir_path);
+        r = rq_buf_append_bytes(&file.members, members);
         if (r >= 0)
                 r = cluster_file_store(io, dir_fd, &file);
         return r < 0 ? rq_log_error(r, "Cannot write %s/%s", dir_path, CLUSTER_FILE_NAME) : RQ_OK;

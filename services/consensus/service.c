@@ -44,15 +44,19 @@ uint64_t consensus_commit_hint(const consensus *c) {
         return commit < durable ? commit : durable;
 }
 
+void consensus_start_anew(consensus *c) {
+        c->storage_failed = true;
+        driver_storage_failed(c->driver);
+        rq_timer_set(&c->failure, FAILURE_WAIT_US);
+}
+
 static void storage_failed(consensus *c, rq_err err) {
         if (c->storage_failed)
                 return;
-        c->storage_failed = true;
-        driver_storage_failed(c->driver);
         const char *fields[] = { RQ_MSG_SYNC_FAILED, RQ_FIELD_ERROR "=log", NULL };
         (void) rq_log_error_(err, fields, "The log in %s failed: nothing more is acknowledged, and the service starts anew", c->o.dir_path);
         /* A sync that failed can't be repeated; the log is read again instead. */
-        rq_timer_set(&c->failure, FAILURE_WAIT_US);
+        consensus_start_anew(c);
 }
 
 static void on_failure_told(void *arg) {
@@ -392,6 +396,7 @@ static rq_err open_peers(consensus *c) {
         (void) snprintf(options.self.node_id, sizeof options.self.node_id, "%s", c->identity.node_id);
         (void) snprintf(options.self.raft_addr, sizeof options.self.raft_addr, "%s", c->o.config.raft_addr);
         (void) snprintf(options.self.api_addr, sizeof options.self.api_addr, "%s", c->o.config.api_addr);
+        options.self.start = c->starts.self;
         rq_err r = peers_new(&options, &c->peers);
         if (r < 0)
                 return rq_log_error(r, "Cannot prepare the connections to other nodes");
@@ -414,7 +419,7 @@ rq_err consensus_new(const consensus_options *options, consensus **ret_consensus
         c->o = *options;
         c->timer_due_us = UINT64_MAX;
         c->wake.fd = -1;
-        c->steering.limit = c->limit_full = c->limit_store = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
+        c->steering.limit = c->limit_full = c->limit_store = c->limit_starts = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
         admission_init(&c->admission);
         c->arena = rq_arena_new();
         rq_err r = c->arena == NULL ? RQ_ENOMEM : RQ_OK;

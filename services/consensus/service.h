@@ -19,6 +19,7 @@
 #include "ipc/ipc_endpoint.h"
 #include "log/log.h"
 #include "peer/peers.h"
+#include "starts.h"
 #include "tls/tls_watch.h"
 #include "arena.h"
 
@@ -116,6 +117,8 @@ typedef struct consensus {
         uint64_t removal_number;
         raft_id raft_id;
         bool not_a_voter;           /* by the hard state */
+        stream_fetch last_fetch;    /* of the store, as long as its link stands; from 0: none */
+        starts starts;              /* this folder's, and those of the other members */
         bool unformed;              /* in no cluster yet: no writer, a driver that never does anything */
         forming *forming;           /* NULL: it is over */
         rq_buf founding_record;     /* for members that don't know it; empty: not known any more */
@@ -158,7 +161,7 @@ typedef struct consensus {
         consensus_transfer transfers[CONSENSUS_TRANSFERS_MAX];
         uint64_t stop_deadline_us, hand_over_deadline_us;
         uint64_t proposals_taken, reads_taken, requests_refused, proposals_forwarded_in;
-        rq_log_limit limit_full, limit_store;
+        rq_log_limit limit_full, limit_store, limit_starts;
 } consensus;
 
 /* Errors (logged): RQ_ECONFIG, RQ_ECORRUPT and the like. */
@@ -173,6 +176,8 @@ void consensus_reload(consensus *c);
 
 /* For the files of this folder. */
 
+/* Nothing more is acknowledged, who waits is answered, and the service starts anew. Logged by the caller. */
+void consensus_start_anew(consensus *c);
 /* Something came in: everything is worked through at the end of the loop's turn. */
 void consensus_wake(consensus *c);
 consensus_gateway *consensus_gateway_of(consensus *c, uint32_t number); /* NULL: gone */

@@ -11,6 +11,7 @@
 #include "log/log_fields.h"
 #include "members.h"
 #include "rebase.h"
+#include "snapshot_verdict.h"
 
 enum {
         ASK_US       = 1000 * 1000,      /* between two questions for a snapshot */
@@ -37,6 +38,7 @@ struct snapshot_receipt {
 
 /* --- to the store ----------------------------------------------------------- */
 
+static bool is_misfit(const snapshot_receipt *s) { return driver_stream(s->c->driver)->state == STREAM_MISFIT; }
 static ipc_link *store_of(const snapshot_receipt *s) { return s->c->store != NULL ? ipc_connector_link(s->c->store) : NULL; }
 
 static void send_begin(snapshot_receipt *s) {
@@ -52,6 +54,7 @@ static void send_begin(snapshot_receipt *s) {
         body.session = s->session;
         body.id = &id;
         body.bytes = s->offer.bytes;
+        body.forward_only = !is_misfit(s);
         size_t size = rq__install_begin__pack(&body, packed);
         (void) ipc_link_send(store_of(s), IPC_INSTALL_BEGIN, 0, rq_bytes_of(packed, size), rq_buf_bytes(&s->state));
 }
@@ -91,27 +94,19 @@ static void forget(snapshot_receipt *s) {
         s->phase = RECEIPT_NONE;
 }
 
-static bool is_misfit(const snapshot_receipt *s) { return driver_stream(s->c->driver)->state == STREAM_MISFIT; }
-
 /* The log has its last entry, and what it needs for the store. */
 static bool log_has(const snapshot_receipt *s, raft_index index, raft_term term) {
         const raft_trail *trail = raft_trail_of(driver_raft(s->c->driver));
         return index >= trail->base_index && index <= trail->last && raft_trail_term_at(trail, index) == term;
 }
 
-typedef enum verdict { WELCOME, NOT_NEEDED, OF_NO_USE } verdict;
-
-static verdict judge(const snapshot_receipt *s, const peer_snapshot_offer *offer) {
-        const raft *r = driver_raft(s->c->driver);
-        const bool has = log_has(s, offer->index, offer->index_term);
-        if (has && is_misfit(s))
-                return WELCOME;
-        if (has && driver_stream(s->c->driver)->state == STREAM_OPEN)
-                return NOT_NEEDED;
-        /* What is committed here must not be lost, and the store would not fit. */
-        if (!has && offer->index <= raft_commit_of(r))
-                return OF_NO_USE;
-        return has ? OF_NO_USE : WELCOME; /* it has, but the store isn't there yet: asked again */
+static snapshot_verdict judge(const snapshot_receipt *s, const peer_snapshot_offer *offer, snapshot_stage stage) {
+        const stream *store = driver_stream(s->c->driver);
+        const snapshot_facts facts = {
+                .index = offer->index, .commit = raft_commit_of(driver_raft(s->c->driver)), .has = log_has(s, offer->index, offer->index_term),
+                .misfit = store->state == STREAM_MISFIT, .open = store->state == STREAM_OPEN,
+        };
+        return snapshot_judge(&facts, stage);
 }
 
 rq_err snapshot_receipt_on_offer(snapshot_receipt *s, const peer_snapshot_offer *offer, rq_bytes payload) {
@@ -123,15 +118,10 @@ rq_err snapshot_receipt_on_offer(snapshot_receipt *s, const peer_snapshot_offer 
         if (c->unformed || c->stopping || c->storage_failed || s->phase == RECEIPT_COMMITTING || s->rebase_wanted ||
             offer->term < raft_term_of(driver_raft(c->driver)) || raft_role_of(driver_raft(c->driver)) == RAFT_LEADER)
                 return RQ_OK; /* as if it was lost: it is offered again */
-        switch (judge(s, offer)) {
-        case NOT_NEEDED:
-                reply(s, offer, PEER_SNAPSHOT_DONE, 0, 0);
+        const snapshot_verdict verdict = judge(s, offer, SNAPSHOT_OFFERED);
+        if (verdict != SNAPSHOT_WELCOME) {
+                reply(s, offer, verdict == SNAPSHOT_NOT_NEEDED ? PEER_SNAPSHOT_DONE : PEER_SNAPSHOT_FAILED, 0, 0);
                 return RQ_OK;
-        case OF_NO_USE:
-                reply(s, offer, PEER_SNAPSHOT_FAILED, 0, 0);
-                return RQ_OK;
-        case WELCOME:
-                break;
         }
         forget(s);
         rq_err r = rq_buf_append_bytes(&s->membership, encoded);
@@ -186,6 +176,14 @@ static rq_err write_base(snapshot_receipt *s) {
 }
 
 static void on_staged(snapshot_receipt *s) {
+        /* It took its time: this node may have got ahead of it, by another leader's appends. */
+        const snapshot_verdict verdict = judge(s, &s->offer, SNAPSHOT_STAGED);
+        if (verdict != SNAPSHOT_WELCOME) {
+                rq_log_notice("The snapshot at index %" PRIu64 " isn't installed: this node has got as far by itself", s->offer.index);
+                reply(s, &s->offer, verdict == SNAPSHOT_NOT_NEEDED ? PEER_SNAPSHOT_DONE : PEER_SNAPSHOT_FAILED, 0, 0);
+                forget(s);
+                return;
+        }
         if (write_base(s) < 0) {
                 reply(s, &s->offer, PEER_SNAPSHOT_FAILED, 0, 0);
                 forget(s);
@@ -206,16 +204,24 @@ static void log_seeded(const snapshot_receipt *s) {
 }
 
 /* The store is durable at the snapshot. What the log has goes on behind it, if it
- * fits; else it begins anew. */
+ * fits; else it begins anew, but for what is committed in it by now. */
 static void on_done(snapshot_receipt *s) {
         log_seeded(s);
-        if (log_has(s, s->offer.index, s->offer.index_term)) {
+        switch (judge(s, &s->offer, SNAPSHOT_INSTALLED)) {
+        case SNAPSHOT_NOT_NEEDED:
                 reply(s, &s->offer, PEER_SNAPSHOT_DONE, 0, 0);
                 forget(s);
-                return;
+                break;
+        case SNAPSHOT_OF_NO_USE:
+                rq_log_warning("The log is ahead of the snapshot at index %" PRIu64 " and stays as it is: the store needs a newer one", s->offer.index);
+                reply(s, &s->offer, PEER_SNAPSHOT_FAILED, 0, 0);
+                forget(s);
+                break;
+        case SNAPSHOT_WELCOME:
+                s->rebase_wanted = true;
+                rq_task_post(&s->rebase);
+                break;
         }
-        s->rebase_wanted = true;
-        rq_task_post(&s->rebase);
 }
 
 rq_err snapshot_receipt_on_state(snapshot_receipt *s, const ipc_frame *frame) {
@@ -285,8 +291,25 @@ static void on_rebase(void *arg) {
 
 /* --- the turn --------------------------------------------------------------- */
 
+/* A log that began anew (its folder was set aside, and the node has joined again) has got as far as the store is by now: nothing has
+ * to be sent for it. */
+static void fit_again(snapshot_receipt *s) {
+        consensus *c = s->c;
+        const stream_fetch *fetch = &c->last_fetch;
+        if (!is_misfit(s) || s->phase != RECEIPT_NONE || s->rebase_wanted || fetch->from < 2 || fetch->from - 1 > raft_commit_of(driver_raft(c->driver)) ||
+            !log_has(s, fetch->from - 1, fetch->applied_term))
+                return;
+        const rq_uuid stream_id = rq_uuid_random();
+        if (driver_fetch(c->driver, fetch, &stream_id) < 0)
+                return;
+        rq_log_notice("The log has got as far as the store: entry %" PRIu64 " is in both", fetch->from - 1);
+        c->state_dirty = true;
+        consensus_wake(c);
+}
+
 void snapshot_receipt_turn(snapshot_receipt *s) {
         consensus *c = s->c;
+        fit_again(s);
         const raft *r = driver_raft(c->driver);
         const uint64_t now_us = rq_clock_mono_us();
         if (s->phase == RECEIPT_STAGING && now_us - s->heard_us > PATIENCE_US)

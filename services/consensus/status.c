@@ -41,6 +41,8 @@ static const char *stream_text(const consensus *c) {
         return "unknown";
 }
 
+static bool may_vote(const consensus *c) { return !c->not_a_voter && !c->starts.file.is_old_copy; }
+
 /* What its outcomes depend on, as it says. */
 static void add_profile(json_t *o, const divergence_view *v) {
         char text[32];
@@ -60,7 +62,7 @@ static json_t *node(const consensus *c, const member *m, uint64_t now_us) {
         json_t *o = json_object();
         (void) json_object_set_new(o, "id", json_string(m->node_id));
         (void) json_object_set_new(o, "addr", json_string(m->raft_addr));
-        (void) json_object_set_new(o, "suffrage", json_string(m->voter && !(self && c->not_a_voter) ? "voter" : "nonvoter"));
+        (void) json_object_set_new(o, "suffrage", json_string(m->voter && !(self && !may_vote(c)) ? "voter" : "nonvoter"));
         (void) json_object_set_new(o, "leader", json_boolean(raft_leader_of(r) == id));
         bool known = self || peers_view_of(c->peers, id, &view);
         const char *api_addr = self ? c->o.config.api_addr : known ? view.api_addr : "";
@@ -286,7 +288,7 @@ static json_t *raft_object(consensus *c) {
         (void) json_object_set_new(o, "last_snapshot_term", number(raft_trail_term_at(t, s->checkpoint)));
         (void) json_object_set_new(o, "num_peers", number(other_voters(c)));
         (void) json_object_set_new(o, "fsm_pending", number(raft_commit_of(r) > s->applied ? raft_commit_of(r) - s->applied : 0));
-        (void) json_object_set_new(o, "voter", json_boolean(!c->not_a_voter));
+        (void) json_object_set_new(o, "voter", json_boolean(may_vote(c)));
         (void) json_object_set_new(o, "log_size", number(log_catalog_bytes(&c->catalog)));
         (void) json_object_set_new(o, "latest_configuration", configuration(c));
         raft_index configuration_index = 0;
@@ -298,6 +300,8 @@ static json_t *raft_object(consensus *c) {
         (void) json_object_set_new(o, "cluster_id", json_string(rq_uuid_text(&c->cluster_id, uuid)));
         (void) json_object_set_new(o, "database_id", json_string(rq_uuid_text(&c->identity.database_id, uuid)));
         (void) json_object_set_new(o, "removed", json_boolean(c->removed));
+        (void) json_object_set_new(o, "old_copy", json_boolean(c->starts.file.is_old_copy));
+        (void) json_object_set_new(o, "start", json_integer((json_int_t) c->starts.self.number));
         const char *oldest;
         (void) json_object_set_new(o, "feature_level", number(feature_level_lowest(c, &oldest))); /* of all members */
         (void) json_object_set_new(o, "durable_index", number(raft_durable_of(r)));

@@ -64,13 +64,22 @@ bool steering_is_complete(const consensus *c) {
         return true;
 }
 
+/* It needs nobody else then: what it doesn't know of the members yet, its leader tells it. */
+static bool has_a_leader(const consensus *c) {
+        const raft *r = driver_raft(c->driver);
+        const uint64_t contact_us = raft_contact_us(r);
+        return raft_leader_of(r) != 0 && contact_us != 0 && rq_clock_mono_us() - contact_us < c->o.config.election_us;
+}
+
 peers_stranger steering_stranger(const consensus *c, const peer_hello *from) {
         const raft *r = driver_raft(c->driver);
         raft_index index = 0;
         if (c->unformed || c->removed || driver_membership(c->driver, &index) == NULL)
                 return PEERS_STRANGER_REFUSE;
+        if (from->configuration == UINT64_MAX)
+                return PEERS_STRANGER_REFUSE; /* no entry can be there */
         if (from->configuration > steering_configuration_index(c))
-                return PEERS_STRANGER_ADMIT;
+                return has_a_leader(c) ? PEERS_STRANGER_REFUSE : PEERS_STRANGER_ADMIT;
         /* What isn't committed may still be taken back: it asks again. */
         return raft_commit_is_known(r) && index <= raft_commit_of(r) ? PEERS_STRANGER_REMOVED : PEERS_STRANGER_REFUSE;
 }

@@ -24,7 +24,7 @@ static void close_all(store *s) {
 }
 
 static rq_err open_all(store *s) {
-        const applier_options options = { .spill_dir_fd = rq_service_folder_fd(s->service) };
+        const applier_options options = store_applier_options(s);
         rq_err r = store_open_files(s);
         if (r >= 0)
                 r = files_open_reader(s->files, &s->status_db);

@@ -342,9 +342,13 @@ rq_err store_open_files(store *s) {
                              path, (int) problem.size, (const char *) problem.data);
 }
 
+applier_options store_applier_options(const store *s) {
+        return (applier_options) { .spill_dir_fd = rq_service_folder_fd(s->service), .slow_us = s->config.slow_us };
+}
+
 static rq_err start_parts(store *s) {
         rq_loop *loop = rq_service_loop(s->service);
-        const applier_options options = { .spill_dir_fd = rq_service_folder_fd(s->service), .slow_us = s->config.slow_us };
+        const applier_options options = store_applier_options(s);
         const ipc_identity self = { .role = IPC_STORE, .incarnation = *rq_service_incarnation(s->service) };
         const ipc_handlers handlers = dispatch_handlers(s);
 

@@ -72,6 +72,7 @@ void store_reopen(store *s);
 rq_err store_reopen_init(store *s);
 
 /* For reopen.c. */
+applier_options store_applier_options(const store *s); /* the same at the start and when the files are opened anew */
 rq_err store_open_files(store *s);
 void store_fetch(store *s);
 

@@ -36,6 +36,7 @@ struct snapshots {
         outgoing out[SNAPSHOTS_OUT_MAX];
         install *install;      /* NULL: none */
         uint64_t install_session;
+        bool install_forward_only; /* what the database has is not given up for it */
         install_phase told_phase;
         uint64_t told_offset;
         bool committing;       /* the writer's thread is to swap, or has */
@@ -286,6 +287,12 @@ static const char *objection(const store *s, const image_id *id, uint64_t bytes,
         return NULL;
 }
 
+static const char GONE_BEYOND[] = "the database has got as far by itself meanwhile";
+
+static bool is_beyond(const snapshots *n, const store_state *position) {
+        return n->install_forward_only && n->store->state.index >= position->index;
+}
+
 static rq_err begin_install(snapshots *n, uint64_t session, const image_id *id, uint64_t bytes, rq_bytes state_bytes) {
         state_file state;
         size_t offset;
@@ -298,6 +305,8 @@ static rq_err begin_install(snapshots *n, uint64_t session, const image_id *id, 
         n->install_session = session;
         end_install(n);
         const char *text = objection(n->store, id, bytes, &state);
+        if (text == NULL && is_beyond(n, &state.position))
+                text = GONE_BEYOND;
         if (text != NULL) {
                 rq_log_event(LOG_WARNING, RQ_MSG_SEED_FAILED, "A snapshot from another node was refused: %s", text);
                 send_install(n, RQ__INSTALL_STATE__PHASE__FAILED, 0, text);
@@ -337,9 +346,11 @@ rq_err snapshots_on_begin(snapshots *n, const ipc_frame *frame) {
                 return RQ_EPROTO;
         }
         const uint64_t session = m->session, bytes = m->bytes;
+        const bool forward_only = m->forward_only;
         rq__install_begin__free_unpacked(m, NULL);
         if (n->committing || n->store->reopening)
                 return RQ_OK; /* asked again, if it is still wanted then */
+        n->install_forward_only = forward_only;
         rq_err r = begin_install(n, session, &id, bytes, frame->payload);
         if (r == RQ_OK)
                 tell_install(n, true);
@@ -378,8 +389,17 @@ rq_err snapshots_on_commit(snapshots *n, const ipc_frame *frame) {
             install_phase_of(n->install, &offset, &problem) != INSTALL_STAGED)
                 return RQ_OK;
         n->committing = true;
-        apply_thread_swap(n->store->writer, &install_state(n->install)->position);
+        apply_thread_swap(n->store->writer, &install_state(n->install)->position, n->install_forward_only);
         return RQ_OK;
+}
+
+/* The log brought what the snapshot was for: it must not be installed any more, and its file takes space. */
+static void give_up_if_beyond(snapshots *n) {
+        if (n->install == NULL || n->committing || !is_beyond(n, &install_state(n->install)->position))
+                return;
+        rq_log_notice("A snapshot from another node was given up: %s", GONE_BEYOND);
+        send_install(n, RQ__INSTALL_STATE__PHASE__FAILED, 0, GONE_BEYOND);
+        end_install(n);
 }
 
 void snapshots_applied(snapshots *n) {
@@ -392,6 +412,7 @@ void snapshots_applied(snapshots *n) {
                 send_install(n, RQ__INSTALL_STATE__PHASE__FAILED, 0, shown);
                 end_install(n);
         }
+        give_up_if_beyond(n);
         open_waiting(n);
 }
 

@@ -15,12 +15,15 @@
 static rq_loop *loop;
 static rq_rng rng;
 static int hello_count, end_count;
-static bool may_misbehave;
+static bool may_misbehave, trusted;
 
 static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {
         (void) owner;
         rq_assert(hello_count == 0 && peer_link_hello(link) == hello && hello->node_id[0] != '\0');
         hello_count++;
+        trusted = rq_rng_below(&rng, 2) == 0;
+        if (trusted)
+                peer_link_trust(link);
         return may_misbehave && rq_rng_below(&rng, 16) == 0 ? RQ_EACCES : RQ_OK;
 }
 
@@ -31,12 +34,14 @@ static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, 
         rq_assert(hello_count == 1 && end_count == 0 && !peer_link_is_closing(link));
         rq_assert(peer_type_limits(header->type, &body_max, &payload_max) && header->type != PEER_HELLO);
         rq_assert(body.size == header->body_bytes && body.size <= body_max && payload.size == header->payload_bytes && payload.size <= payload_max);
+        rq_assert(!peer_link_is_dismissed(link) && (trusted || body.size + payload.size <= PEER_GUEST_BYTES_MAX));
         for (size_t i = 0; i < body.size + payload.size; i++)
                 sum ^= body.data[i];
         (void) sum;
         switch (may_misbehave ? rq_rng_below(&rng, 16) : 0) {
         case 1: peer_link_close(link, RQ_ECANCELED); return RQ_OK;
         case 2: return RQ_EPROTO;
+        case 5: peer_link_dismiss(link); return RQ_OK;
         case 3: return RQ_EAGAIN;
         case 4: return peer_link_send(link, header->type, body, &payload, 1) == RQ_ENOMEM ? RQ_ENOMEM : RQ_OK;
         default: return RQ_OK;
@@ -66,7 +71,7 @@ static void append_frame(rq_buf *out, uint16_t type, rq_bytes body, rq_bytes pay
 /* u8 type, u8 body bytes, u16 payload bytes, the bytes. */
 static void append_made(rq_buf *out, const uint8_t *data, size_t size) {
         for (size_t at = 0; at + 4 <= size;) {
-                size_t left = size - at - 4, body = data[at + 1], payload = rq_get_u16(data + at + 2) & 0x1fff;
+                size_t left = size - at - 4, body = data[at + 1], payload = rq_get_u16(data + at + 2) & 0x3fff;
                 const uint8_t *p = data + at + 4;
                 body = body < left ? body : left;
                 payload = payload < left - body ? payload : left - body;
@@ -108,6 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         rng = rq_rng_seeded(data[0]);
         may_misbehave = (data[0] & 1) != 0;
         hello_count = end_count = 0;
+        trusted = false;
         if ((data[1] & 2) != 0)
                 append_hello(&out);
         if ((data[1] & 1) != 0)

@@ -2,7 +2,9 @@
  * encoded again to the same bytes (but for what a newer build may add), and no
  * founding is adopted that doesn't hold. First byte: which of them. */
 #include "base/assert.h"
+#include "base/checksum.h"
 #include "founding.h"
+#include "io/starts_file.h"
 #include "peer/peer_message.h"
 #include "peer/peer_outcomes.h"
 
@@ -26,6 +28,7 @@ static void fuzz_hello(rq_bytes in) {
         rq_assert(again.size <= PEER_HELLO_BYTES_MAX); /* longer than one of an older build */
         peer_hello twice;
         rq_assert(peer_hello_decode(rq_buf_bytes(&again), &twice) == RQ_OK);
+        rq_assert(memcmp(&twice.start, &hello.start, sizeof hello.start) == 0 && twice.configuration == hello.configuration);
         rq_assert(strcmp(twice.node_id, hello.node_id) == 0 && strcmp(twice.raft_addr, hello.raft_addr) == 0);
         rq_buf_done(&again);
 }
@@ -66,6 +69,11 @@ static void fuzz_changes(rq_bytes in) {
         bool stays;
         (void) peer_join_decode(in, &stays);
         (void) peer_removed_decode(in, &index);
+        peer_old_copy old;
+        if (peer_old_copy_decode(in, &old) >= 0) {
+                peer_old_copy_encode(&old, again);
+                rq_assert(in.size == PEER_OLD_COPY_BYTES && old.number != 0 && memcmp(again, in.data, in.size) == 0);
+        }
         if (in.size >= PEER_JOIN_REPLY_BYTES) {
                 const rq_bytes body = rq_bytes_of(in.data, PEER_JOIN_REPLY_BYTES);
                 if (peer_join_reply_decode(body, rq_bytes_of(in.data + body.size, in.size - body.size), &reply) >= 0) {
@@ -80,6 +88,18 @@ static void fuzz_changes(rq_bytes in) {
                 if (peer_remove_decode(rq_bytes_of(in.data, PEER_REMOVE_BYTES), rq_bytes_of(in.data + PEER_REMOVE_BYTES, in.size - PEER_REMOVE_BYTES), &remove) >= 0)
                         rq_assert(in.size - PEER_REMOVE_BYTES <= MEMBERSHIP_NODE_MAX);
         }
+}
+
+/* With the right checksum at its end, or the fuzzer would hardly get any further. */
+static void fuzz_starts(rq_bytes in) {
+        starts_file file;
+        rq_buf content = {0};
+        uint8_t crc[4];
+        rq_put_u32(crc, rq_crc32c(0, in.data, in.size));
+        rq_assert(rq_buf_append_bytes(&content, in) == RQ_OK && rq_buf_append(&content, crc, sizeof crc) == RQ_OK);
+        if (starts_file_decode(rq_buf_bytes(&content), &file) >= 0)
+                rq_assert(file.seen_count <= STARTS_SEEN_MAX && strlen(file.join) <= STARTS_JOIN_MAX);
+        rq_buf_done(&content);
 }
 
 /* PROFILE and OUTCOMES have bodies of the same size. */
@@ -133,6 +153,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         case 3: fuzz_forwards(in); break;
         case 4: fuzz_changes(in); break;
         case 5: fuzz_outcomes(in); break;
+        case 6: fuzz_starts(in); break;
         default: fuzz_raft(data[0], in); break;
         }
         return 0;

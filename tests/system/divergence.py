@@ -8,8 +8,10 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 
@@ -19,7 +21,7 @@ from rqnode import HttpFailure, NodeError, Tally, exit_on_sigterm
 from snapshots import Case, Load, Unfit, content, fill, first_index, leader_of, log_of
 
 LONG = 60.0
-MARK_SECONDS = 5        # of the entry clock; the next one marks an entry again
+EXTENSION = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../unit/store/extension/rot13.c")
 
 
 def status_nodes(node):
@@ -59,8 +61,8 @@ def prepare(c, size=3):
     return cluster
 
 
-def change_behind_its_back(c, node):
-    """As a disk does that returns other bytes: SQLite's own programs would be noticed at the start."""
+def change_behind_its_back(c, node, *flags):
+    """As a disk does that returns other bytes: SQLite's own programs would be noticed at the start. It starts with these flags, too."""
     before = node.stop()
     c.check(not before, "it stopped with %s" % before)
     path = os.path.join(node.data_dir, "store", "db.sqlite")
@@ -75,6 +77,7 @@ def change_behind_its_back(c, node):
     db = sqlite3.connect("file:%s?mode=ro&immutable=1" % path, uri=True)
     c.check(db.execute("SELECT count(*) FROM odd WHERE v LIKE 'quite diff%'").fetchone() == (1,), "nothing was changed")
     db.close()
+    node.command[-1:-1] = flags
     node.start()
     node.wait_ready(LONG)
 
@@ -177,6 +180,33 @@ def without_a_majority(c):
     c.check(sum(set_aside(n) for n in nodes) == 1, "not one of them was set aside")
 
 
+def with_other_extensions_it_is_told_only(c):
+    """Who computes with something else may be right in its way: first that is made equal (hazard 28)."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    c.need(compiler, "no C compiler")
+    cluster = prepare(c)
+    victim = next(n for n in cluster if n is not leader_of(list(cluster)))
+    others = [n for n in cluster if n is not victim]
+    library = os.path.join(victim.work_dir, "rot13.so")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, EXTENSION], check=True)
+    change_behind_its_back(c, victim, "-extensions-path", library)
+    see_it(others[0])
+
+    def told():
+        return all("but not the same SQLite, extensions" in log_of(n) for n in cluster)
+    write_until(others[0], LONG, told)
+    c.check(verdicts(others[0])[victim.node_id] == "different", "verdicts: %s" % verdicts(others[0]))
+    c.check("has other extensions than this node" in log_of(others[0]), "that extensions differ isn't told")
+    c.check(not any(set_aside(n) for n in cluster), "a database was thrown away")
+    victim.stop()
+    del victim.command[-3:-1]
+    victim.start()
+    wait_for("it is set aside", LONG, lambda: write_until(others[0], LONG, lambda: True) and set_aside(victim), 0.3)
+    victim.wait_ready(LONG)
+    wait_for("all are equal again", LONG, lambda: write_until(others[0], LONG, lambda: True) and equal_everywhere(cluster), 0.3)
+    c.check(not any(set_aside(n) for n in others), "another node threw its database away, too")
+
+
 def nothing_else_looks_like_it(c):
     """Kills, restarts, snapshots, a load, VACUUM, failing statements: no verdict but equal."""
     cluster = prepare(c)
@@ -228,7 +258,8 @@ def nothing_else_looks_like_it(c):
         c.check(not set_aside(node), "a database was thrown away")
 
 
-TESTS = [noticed_and_seeded_anew, a_leader_that_is_wrong, without_a_majority, nothing_else_looks_like_it]
+TESTS = [noticed_and_seeded_anew, a_leader_that_is_wrong, without_a_majority, with_other_extensions_it_is_told_only,
+         nothing_else_looks_like_it]
 
 
 def run(test, args, tally):
@@ -255,7 +286,7 @@ def main():
     parser.add_argument("--dir", help="parent of the data directories (default: temporary)")
     parser.add_argument("--flag", action="append", default=[], help="passed to the servers")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=12, help="of kills and restarts")
+    parser.add_argument("--seconds", type=float, default=6, help="of kills and restarts")
     args = parser.parse_args()
     args.sanitized = False
     exit_on_sigterm()

@@ -131,7 +131,13 @@ class Nemesis:
         begin = time.monotonic()
         signal_all(procs, signal.SIGSTOP)
 
+        # Also when what is watched meanwhile takes its time.
+        limit = threading.Timer(STOP_SECONDS_MAX, signal_all, (procs, signal.SIGCONT))
+        limit.daemon = True
+        limit.start()
+
         def go_on():
+            limit.cancel()
             signal_all(procs, signal.SIGCONT)
             if name in ("all", "rq-gateway"):
                 self.stopped.append((node.node_id, begin, time.monotonic() + 1.0))

@@ -330,7 +330,7 @@ def removing(c):
     down.command, rejoin = command, down.command
     down.start()
     wait_for("it is told", LONG, lambda: "was removed from the cluster" in log_of(down))
-    own = raft_state(down)["term"]
+    own = wait_for("its status tells the term", LONG, lambda: (raft_state(down) or {}).get("term"))
     c.stays("a removed node makes no election", 3.0, lambda: raft_state(leader)["term"] == before and raft_state(leader)["state"] == "Leader" and
             raft_state(down)["term"] == own)
     write(up, "undisturbed")
@@ -511,6 +511,92 @@ def killed_while_joining(c):
     c.check(listed.count("ID:n4") == 1 and listed.count("Voter") == 4, "members: %s" % listed)
     write(n4, "there")
     c.check(len(c.same_everywhere([*nodes, n4])) == 21, "content")
+
+
+def put_back(node, saved):
+    """Its folder is an older copy of itself."""
+    shutil.rmtree(node.data_dir)
+    shutil.copytree(saved, node.data_dir)
+
+
+def save(c, node):
+    """A copy of the folder, made while the node is down, as a backup would be; the node goes on then."""
+    c.check(node.stop() == 0, "%s doesn't stop cleanly" % node.node_id)
+    saved = node.data_dir + ".saved"
+    shutil.rmtree(saved, ignore_errors=True)
+    shutil.copytree(node.data_dir, saved, ignore=shutil.ignore_patterns("run"))
+    node.start()
+    node.wait_ready(LONG)
+    return saved
+
+
+def is_back(node, others, old_uuid):
+    """As a voter, under its old id, and as another disk."""
+    listed = members(others[0]).get(node.node_id, {})
+    state = raft_state(node) or {}
+    return listed.get("voter") and listed.get("reachable") and state.get("disk_uuid") not in (None, old_uuid)
+
+
+def restored_folder(c):
+    """A data folder that is put back from an old copy has forgotten what its node promised: it doesn't vote, and comes
+    back by itself as a new node."""
+    nodes = c.grown(3)
+    n1, n2, n3 = nodes
+    write(n2, "before")
+    # The others are there. n1 has no -join: it asks those that it knows of.
+    saved = save(c, n1)
+    uuid = raft_state(n1)["disk_uuid"]
+    for i in range(10):
+        write(n1, "a %d" % i)
+    n1.kill_tree()
+    put_back(n1, saved)
+    n1.start()
+    wait_for("n1 is told", LONG, lambda: "is an older copy of this node's data folder" in log_of(n1), 0.05)
+    wait_for("n1 is back as a new node", 60, lambda: is_back(n1, [n2, n3], uuid), 0.1)
+    values = ["before", *("a %d" % i for i in range(10))]
+    c.same_everywhere(nodes, values)
+    c.check(os.path.isdir(os.path.join(n1.data_dir, "consensus", "aside")), "the old files aren't kept")
+    # The leader is away: the old copy and the third would be a majority.
+    leader = leader_of(nodes)
+    copied, third = [n for n in nodes if n is not leader]
+    saved = save(c, copied)
+    uuid = raft_state(copied)["disk_uuid"]
+    for i in range(10):
+        write(leader, "b %d" % i)
+    copied.kill_tree()
+    leader.kill_tree()
+    put_back(copied, saved)
+    told = log_of(copied).count("is an older copy of this node's data folder")
+    copied.start()
+    wait_for("it is told by who doesn't lead", LONG, lambda: log_of(copied).count("is an older copy of this node's data folder") > told, 0.05)
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        leads = [n.node_id for n in (copied, third) if (raft_state(n) or {}).get("state") == "Leader"]
+        if not c.check(not leads, "%s leads by the vote of an old copy" % leads):
+            break
+        time.sleep(0.1)
+    c.check((raft_state(copied) or {}).get("old_copy") is True, "its status doesn't say so")
+    c.check((raft_state(copied) or {}).get("disk_uuid") == uuid, "its files were set aside although there is no leader to come back to")
+    leader.start()
+    wait_for("it is back as a new node", 60, lambda: is_back(copied, [leader, third], uuid), 0.1)
+    copied.wait_ready(LONG)
+    write(copied, "after")
+    c.same_everywhere(nodes, [*values, *("b %d" % i for i in range(10)), "after"])
+    # Restarts of all, and of each, are what they were: nobody is taken for an old copy any more.
+    for node in nodes:
+        c.check(node.stop() == 0, "%s doesn't stop cleanly" % node.node_id)
+    uuids = []
+    for node in nodes:
+        node.start()
+    for node in nodes:
+        node.wait_ready(LONG)
+        uuids.append(raft_state(node)["disk_uuid"])
+    for node in nodes:
+        node.kill_tree()
+        node.start()
+        node.wait_ready(LONG)
+    c.check([raft_state(n)["disk_uuid"] for n in nodes] == uuids, "a restart made a node a new one")
+    c.same_everywhere(nodes)
 
 
 def addresses_change(c):
@@ -817,7 +903,7 @@ def handbook(c):
 
 
 TESTS = [handbook, joins_as_user, joins_under_load, refuses_what_cannot_be, foreign_clusters, read_replica, seven, removing, leader_removes_itself,
-         leaves_when_it_stops, reaping, wiped_disk, wiped_founder, killed_while_joining, addresses_change, recover_one_of_three, peers_json]
+         leaves_when_it_stops, reaping, wiped_disk, wiped_founder, restored_folder, killed_while_joining, addresses_change, recover_one_of_three, peers_json]
 
 
 def run(test, args, tally):

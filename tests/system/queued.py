@@ -11,7 +11,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster_nodes import Cluster, ask, execute, processes, query, signal_all, wait_for
+from cluster_nodes import Cluster, Refused, ask, execute, processes, query, signal_all, wait_for
 from rqnode import HttpFailure, Node, NodeError, Tally, exit_on_sigterm
 
 TABLE = "CREATE TABLE q(id INTEGER PRIMARY KEY, client INTEGER, n INTEGER)"
@@ -243,6 +243,9 @@ def leadership(tally, binary):
         tally.check(follower.stop() == 0, "SIGTERM of a follower: exit code isn't 0")
         writers.stop()
         writers.check(tally, leader, "SIGTERM of a follower")
+    except (NodeError, HttpFailure, Refused):
+        cluster.dump_logs(60)
+        raise
     finally:
         if tally.failed:
             cluster.dump_logs(30)
@@ -266,7 +269,7 @@ def main():
             continue
         try:
             case(tally, args.rqd)
-        except (NodeError, HttpFailure, ValueError, KeyError) as e:
+        except (NodeError, HttpFailure, Refused, ValueError, KeyError) as e:
             tally.check(False, "%s: stopped: %s" % (case.__name__, e))
     return tally.finish()
 

@@ -40,8 +40,8 @@ class Case:
         if not self.check(ok, text):
             raise Unfit
 
-    def cluster(self, size=3):
-        cluster = Cluster(self.args.rqd, size, self.args.dir, [*SMALL, *self.args.flag])
+    def cluster(self, size=3, flags=()):
+        cluster = Cluster(self.args.rqd, size, self.args.dir, [*SMALL, *self.args.flag, *flags])
         self.nodes.extend(cluster)
         cluster.start()
         cluster.wait_ready()
@@ -163,8 +163,11 @@ def node_rss(proc):
 
 # ---------------------------------------------------------------------------- tests
 
+SLOW_READ = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT count(*) FROM n"
+
+
 def away_while_the_log_is_dropped(c):
-    cluster = c.cluster()
+    cluster = c.cluster(flags=("-slow-statement", "100ms"))
     n3 = cluster[2]
     n3.kill_tree()
     others = [cluster[0], cluster[1]]
@@ -180,6 +183,9 @@ def away_while_the_log_is_dropped(c):
     c.check(acknowledged > 0, "no write while a node was seeded")
     c.same_everywhere(cluster, before + acknowledged)
     c.check("The log begins anew" in log_of(n3), "it came back without a snapshot")
+    said = log_of(n3).count("A read took")
+    query(n3, SLOW_READ, "none")
+    c.check(log_of(n3).count("A read took") > said, "a slow statement isn't logged any more once the database was replaced")
     memory = memory_of(n3)
     c.check(c.args.sanitized or all(m < MEMORY_MIB for m in memory.values()), "memory of the node: %s MiB" % memory)
     # It is a member like the others: a majority with it alone.

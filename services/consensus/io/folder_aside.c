@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "io/identity.h"
+#include "io/starts_file.h"
 
 enum { NAME_BYTES_MAX = 300 };
 
@@ -20,7 +21,7 @@ static void move_one(void *arg, const char *name) {
         moving *m = arg;
         char to[NAME_BYTES_MAX];
         const bool stays = name[0] == '.' || strcmp(name, "lock") == 0 || strcmp(name, FOLDER_ASIDE_NAME) == 0 ||
-                           strcmp(name, IDENTITY_NAME) == 0;
+                           strcmp(name, IDENTITY_NAME) == 0 || strcmp(name, STARTS_NAME) == 0;
         if (m->err < 0 || stays)
                 return;
         (void) snprintf(to, sizeof to, FOLDER_ASIDE_NAME "/%s", name);

@@ -12,7 +12,7 @@
 /* That has happened: this node may join a cluster, and never form one. */
 bool folder_aside_is_there(int dir_fd);
 
-/* Moves all files but the lock; the identity last, so that a start finds what is left
+/* Moves all files but the lock and the starts (starts_file.h), which say where there are members; the identity last, so that a start finds what is left
  * unusable, and comes here again. Nothing of them may be open. Errors: RQ_EIO and the like. */
 rq_err folder_aside_move(const log_io *io, int dir_fd);
 

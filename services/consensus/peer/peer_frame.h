@@ -27,7 +27,7 @@ enum {
         PEER_PAYLOAD_BYTES_MAX = 80 * 1024 * 1024, /* one log entry of 64 MiB fits, with its frame */
 };
 
-/* Numbers are never reused. Reserved: 80-95 snapshots, 101-111 changes of
+/* Numbers are never reused. Reserved: 80-95 snapshots, 102-111 changes of
  * membership. */
 typedef enum peer_type {
         PEER_HELLO           = 1,  /* first, from both sides */
@@ -44,6 +44,7 @@ typedef enum peer_type {
         PEER_JOIN_REPLY      = 97,
         PEER_REMOVE          = 98, /* to the leader: this node is to leave the cluster (minor 2) */
         PEER_REMOVE_REPLY    = 99,
+        PEER_OLD_COPY        = 101, /* to who comes with an older copy of its folder, on the connection that it has made (minor 3) */
         PEER_REMOVED         = 100, /* to who isn't a member any more, on the connection that it has made (minor 2) */
         PEER_PROFILE         = 112, /* what the sender's outcomes depend on (minor 3, like the next two) */
         PEER_OUTCOMES        = 113, /* the sender's marks of its running hash of outcomes */

@@ -32,7 +32,7 @@ struct peer_link {
         rq_buf out;             /* of this turn */
         rq_timer hello_timer;
         peer_hello hello;
-        bool greeted, closing;
+        bool greeted, closing, trusted, dismissed;
         rq_err reason;
         size_t queue_bytes_max;
         size_t wanted;          /* bytes that on_readable() waits for */
@@ -102,7 +102,24 @@ void peer_link_close(peer_link *link, rq_err reason) {
         rq_task_post(&link->dispose);
 }
 
-static void on_hello_late(void *arg) { peer_link_close(arg, RQ_ETIMEOUT); }
+static void on_late(void *arg) {
+        peer_link *link = arg;
+        peer_link_close(link, link->dismissed ? RQ_ECANCELED : RQ_ETIMEOUT);
+}
+
+void peer_link_trust(peer_link *link) {
+        link->trusted = true;
+        link->wanted = 0; /* what is read ahead is set anew */
+}
+
+bool peer_link_is_dismissed(const peer_link *link) { return link->dismissed; }
+
+void peer_link_dismiss(peer_link *link) {
+        if (link->dismissed || link->closing)
+                return;
+        link->dismissed = true;
+        rq_timer_set(&link->hello_timer, PEER_DISMISS_WAIT_US);
+}
 
 /* --- input ------------------------------------------------------------------ */
 
@@ -111,16 +128,20 @@ static void on_hello_late(void *arg) { peer_link_close(arg, RQ_ETIMEOUT); }
 static void want(peer_link *link, size_t bytes) {
         if (bytes == link->wanted)
                 return;
-        const size_t ahead = link->greeted ? READ_AHEAD_BYTES : PEER_HEADER_BYTES + PEER_HELLO_BYTES_MAX;
+        const size_t ahead = link->trusted ? READ_AHEAD_BYTES : PEER_HEADER_BYTES + (link->greeted ? PEER_GUEST_BYTES_MAX : PEER_HELLO_BYTES_MAX);
         link->wanted = bytes;
         peer_transport_want(link->transport, bytes, ahead);
 }
 
 /* RQ_EAGAIN: the type is unknown, skip it. */
-static rq_err check_header(const peer_link *link, const peer_header *header) {
+static rq_err check_header(peer_link *link, const peer_header *header) {
         uint32_t body_max, payload_max;
         if ((header->type == PEER_HELLO) == link->greeted)
                 return RQ_EPROTO; /* it comes first, and once */
+        if (!link->trusted && (uint64_t) header->body_bytes + header->payload_bytes > PEER_GUEST_BYTES_MAX) {
+                link->problem = "it announces a frame larger than any that a node may send before it is known as a member";
+                return RQ_ETOOBIG;
+        }
         if (!peer_type_limits(header->type, &body_max, &payload_max))
                 return RQ_EAGAIN;
         return header->body_bytes > body_max || header->payload_bytes > payload_max ? RQ_ETOOBIG : RQ_OK;
@@ -199,9 +220,12 @@ static void on_readable(void *arg) {
         peer_link *link = arg;
         struct evbuffer *input = peer_transport_input(link->transport);
         rq_err r = RQ_OK;
-        while (r >= 0 && !link->closing && evbuffer_get_length(input) > 0)
+        while (r >= 0 && !link->closing && !link->dismissed && evbuffer_get_length(input) > 0)
                 r = take_frame(link, input);
-        if (r >= 0)
+        if (link->dismissed && !link->closing) {
+                (void) evbuffer_drain(input, evbuffer_get_length(input));
+                want(link, 1);
+        } else if (r >= 0)
                 want(link, link->greeted ? PEER_HEADER_BYTES : 1);
         else if (r != RQ_EAGAIN)
                 peer_link_close(link, r);
@@ -277,7 +301,7 @@ static rq_err begin(peer_link *link, const peer_hello *self) {
         if (r >= 0)
                 r = rq_task_init(&link->flush, link->loop, flush, link);
         if (r >= 0)
-                r = rq_timer_init(&link->hello_timer, link->loop, on_hello_late, link);
+                r = rq_timer_init(&link->hello_timer, link->loop, on_late, link);
         if (r < 0)
                 return r;
         want(link, 1);

@@ -13,7 +13,11 @@
 
 typedef struct peer_link peer_link;
 
-enum { PEER_HELLO_WAIT_US = 5000000 };
+enum {
+        PEER_HELLO_WAIT_US    = 5000000, /* with the TLS handshake */
+        PEER_DISMISS_WAIT_US  = 2000000,
+        PEER_GUEST_BYTES_MAX  = 8192,    /* of a frame, until the other side is trusted: all that a newcomer sends is smaller */
+};
 
 typedef struct peer_link_handlers {
         /* Once, before any other; an error closes. */
@@ -33,6 +37,15 @@ rq_err peer_link_new(rq_loop *loop, int take_fd, const peer_transport_options *t
 
 /* Ends it: on_end at the end of the turn. Nothing more is handled. Accepts NULL. */
 void peer_link_close(peer_link *link, rq_err reason);
+
+/* The other side is a member: its frames may be as large as their types allow. Before, one
+ * that announces more than PEER_GUEST_BYTES_MAX ends the link, and no memory is taken for it. */
+void peer_link_trust(peer_link *link);
+
+/* It was told why it isn't wanted: nothing more is handled, what comes is thrown away, so that the words arrive; it is
+ * expected to close, and is closed (RQ_ECANCELED) if it doesn't within PEER_DISMISS_WAIT_US. */
+void peer_link_dismiss(peer_link *link);
+bool peer_link_is_dismissed(const peer_link *link);
 
 /* At once and without on_end; not from a handler of this link. Accepts NULL, returns it. */
 peer_link *peer_link_free(peer_link *link);

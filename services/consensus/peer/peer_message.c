@@ -6,7 +6,9 @@
 enum {
         RAFT_HEAD_BYTES = 24,                   /* from, to, term */
         FLAG_0 = 1, FLAG_1 = 2,
-        HELLO_VIRGIN = 1, HELLO_VISITOR = 2, HELLO_TAIL_BYTES = 8,
+        HELLO_VIRGIN = 1, HELLO_VISITOR = 2, HELLO_CONFIGURATION_BYTES = 8, HELLO_START_BYTES = 32 + 4 * PEER_START_EARLIER,
+        HELLO_TAIL_BYTES = HELLO_CONFIGURATION_BYTES + HELLO_START_BYTES,
+        OLD_COPY_LED = 1,
         JOIN_STAYS = 1,
         FOUND_VIRGIN = 1,
         FOUND_RECORD_BYTES_MAX = RECORD_HEADER_BYTES + MEMBERSHIP_BYTES_MAX,
@@ -41,6 +43,7 @@ bool peer_type_limits(uint16_t type, uint32_t *ret_body_bytes_max, uint32_t *ret
         case PEER_REMOVE: body = PEER_REMOVE_BYTES; payload = MEMBERSHIP_NODE_MAX; break;
         case PEER_REMOVE_REPLY: body = PEER_REMOVE_REPLY_BYTES; payload = PEER_TEXT_MAX; break;
         case PEER_REMOVED: body = PEER_REMOVED_BYTES; break;
+        case PEER_OLD_COPY: body = PEER_OLD_COPY_BYTES; break;
         case PEER_PROFILE: body = PEER_PROFILE_BYTES; payload = OUTCOMES_VERSION_MAX; break;
         case PEER_OUTCOMES: body = PEER_OUTCOMES_BYTES; payload = PEER_OUTCOMES_MARKS_MAX * PEER_OUTCOMES_MARK_BYTES; break;
         case PEER_REFUTED: body = PEER_REFUTED_BYTES; break;
@@ -61,6 +64,21 @@ bool peer_type_limits(uint16_t type, uint32_t *ret_body_bytes_max, uint32_t *ret
 }
 
 /* --- HELLO and FOUND -------------------------------------------------------- */
+
+static void put_start(uint8_t *out, const peer_start *start) {
+        rq_put_u64(out, start->number);
+        rq_put_u64(out + 8, start->nonce);
+        rq_put_u64(out + 16, start->term);
+        rq_put_u64(out + 24, start->index);
+        for (size_t i = 0; i < PEER_START_EARLIER; i++)
+                rq_put_u32(out + 32 + 4 * i, start->earlier[i]);
+}
+
+static void get_start(const uint8_t *in, peer_start *ret_start) {
+        *ret_start = (peer_start) { rq_get_u64(in), rq_get_u64(in + 8), rq_get_u64(in + 16), rq_get_u64(in + 24), {0} };
+        for (size_t i = 0; i < PEER_START_EARLIER; i++)
+                ret_start->earlier[i] = rq_get_u32(in + 32 + 4 * i);
+}
 
 rq_err peer_hello_encode(const peer_hello *hello, rq_buf *out) {
         const size_t node = strlen(hello->node_id), address = strlen(hello->raft_addr), api = strlen(hello->api_addr);
@@ -84,7 +102,9 @@ rq_err peer_hello_encode(const peer_hello *hello, rq_buf *out) {
         memcpy(to + PEER_HELLO_FIXED_BYTES, hello->node_id, node);
         memcpy(to + PEER_HELLO_FIXED_BYTES + node, hello->raft_addr, address);
         memcpy(to + PEER_HELLO_FIXED_BYTES + node + address, hello->api_addr, api);
-        rq_put_u64(to + size - HELLO_TAIL_BYTES, hello->configuration);
+        uint8_t *tail = to + size - HELLO_TAIL_BYTES;
+        rq_put_u64(tail, hello->configuration);
+        put_start(tail + HELLO_CONFIGURATION_BYTES, &hello->start);
         out->size += size;
         return RQ_OK;
 }
@@ -124,8 +144,10 @@ rq_err peer_hello_decode(rq_bytes body, peer_hello *ret_hello) {
         memcpy(hello.raft_addr, in + PEER_HELLO_FIXED_BYTES + node, address);
         memcpy(hello.api_addr, in + PEER_HELLO_FIXED_BYTES + node + address, api);
         const size_t tail = PEER_HELLO_FIXED_BYTES + node + address + api;
-        if (body.size - tail >= HELLO_TAIL_BYTES) /* since minor 2 */
+        if (body.size - tail >= HELLO_CONFIGURATION_BYTES) /* since minor 2 */
                 hello.configuration = rq_get_u64(in + tail);
+        if (body.size - tail >= HELLO_TAIL_BYTES) /* since minor 3 */
+                get_start(in + tail + HELLO_CONFIGURATION_BYTES, &hello.start);
         *ret_hello = hello;
         return RQ_OK;
 }
@@ -217,6 +239,23 @@ size_t peer_raft_encode(const raft_message *m, uint8_t out[static PEER_RAFT_BYTE
         case RAFT_MSG_TIMEOUT_NOW: break;
         }
         return raft_body_bytes(m->type);
+}
+
+raft_term peer_raft_highest_term(const raft_message *m) {
+        raft_term terms[3] = { m->term, 0, 0 }, highest = 0;
+        switch (m->type) {
+        case RAFT_MSG_VOTE:
+                terms[1] = m->vote.campaign_term;
+                terms[2] = m->vote.last_term;
+                break;
+        case RAFT_MSG_VOTE_REPLY: terms[1] = m->vote_reply.campaign_term; break;
+        case RAFT_MSG_APPEND: terms[1] = m->append.previous_term; break;
+        case RAFT_MSG_APPEND_REPLY: terms[1] = m->append_reply.hint_term; break;
+        default: break;
+        }
+        for (size_t i = 0; i < sizeof terms / sizeof terms[0]; i++)
+                highest = terms[i] > highest ? terms[i] : highest;
+        return highest;
 }
 
 static rq_err get_flags(const uint8_t *in, uint32_t known, bool *ret_flag_0, bool *ret_flag_1) {
@@ -438,4 +477,18 @@ rq_err peer_removed_decode(rq_bytes body, raft_index *ret_configuration) {
                 return RQ_EPROTO;
         *ret_configuration = rq_get_u64(body.data);
         return RQ_OK;
+}
+
+void peer_old_copy_encode(const peer_old_copy *old, uint8_t out[static PEER_OLD_COPY_BYTES]) {
+        rq_put_u64(out, old->number);
+        rq_put_u64(out + 8, old->nonce);
+        rq_put_u32(out + 16, old->led ? OLD_COPY_LED : 0);
+        rq_put_u32(out + 20, 0);
+}
+
+rq_err peer_old_copy_decode(rq_bytes body, peer_old_copy *ret_old) {
+        if (body.size != PEER_OLD_COPY_BYTES || (rq_get_u32(body.data + 16) & ~(uint32_t) OLD_COPY_LED) != 0 || rq_get_u32(body.data + 20) != 0)
+                return RQ_EPROTO;
+        *ret_old = (peer_old_copy) { rq_get_u64(body.data), rq_get_u64(body.data + 8), rq_get_u32(body.data + 16) == OLD_COPY_LED };
+        return ret_old->number == 0 ? RQ_EPROTO : RQ_OK;
 }

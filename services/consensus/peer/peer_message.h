@@ -24,6 +24,8 @@ enum {
         PEER_REMOVE_BYTES     = 24,
         PEER_REMOVE_REPLY_BYTES = 32,
         PEER_REMOVED_BYTES    = 8,
+        PEER_OLD_COPY_BYTES   = 24,
+        PEER_START_EARLIER    = 8,
         PEER_TEXT_MAX         = 1024, /* of a reason */
 };
 
@@ -34,6 +36,14 @@ typedef enum peer_class {
         PEER_SNAPSHOT, /* only while one is sent */
         PEER_CLASSES,
 } peer_class;
+
+/* Which run of its node this is, and what its folder held when it began (io/starts_file.h, starts.h). */
+typedef struct peer_start {
+        uint64_t number, nonce;    /* number 0: a build that doesn't count, or a disk that couldn't be written */
+        raft_term term;            /* of the hard state */
+        raft_index index;          /* the last one of the log */
+        uint32_t earlier[PEER_START_EARLIER]; /* lowest halves of the nonces of the starts before, the latest first */
+} peer_start;
 
 /* Who is at the other end, in its own words. */
 typedef struct peer_hello {
@@ -49,6 +59,7 @@ typedef struct peer_hello {
         char raft_addr[MEMBERSHIP_ADDRESS_MAX + 1];
         char api_addr[PEER_API_ADDRESS_MAX + 1];
         raft_index configuration;  /* index of the entry that says who the members are, as far as its node knows; 0: none */
+        peer_start start;          /* since minor 3 */
 } peer_hello;
 
 /* Largest body and payload that this type may have. False: unknown, to be skipped. */
@@ -62,6 +73,8 @@ rq_err peer_hello_decode(rq_bytes body, peer_hello *ret_hello);
 /* Writes the body of a message; returns its size. */
 size_t peer_raft_encode(const raft_message *message, uint8_t out[static PEER_RAFT_BYTES_MAX]);
 uint16_t peer_raft_type(raft_message_type type);
+/* The highest term that it speaks of. */
+raft_term peer_raft_highest_term(const raft_message *message);
 /* Errors: RQ_EPROTO (size, unknown flags, not a type of Raft's). */
 rq_err peer_raft_decode(uint16_t type, rq_bytes body, raft_message *ret_message);
 
@@ -117,6 +130,14 @@ typedef enum peer_remove_result {
 typedef struct peer_remove_reply { peer_remove is; peer_remove_result result; } peer_remove_reply;
 void peer_remove_reply_encode(const peer_remove_reply *reply, uint8_t out[static PEER_REMOVE_REPLY_BYTES]);
 rq_err peer_remove_reply_decode(rq_bytes body, rq_bytes payload, peer_remove_reply *ret_reply);
+
+/* OLD_COPY: what the sender knows of the receiver's disk. */
+typedef struct peer_old_copy {
+        uint64_t number, nonce;    /* of the start that counts; number UINT64_MAX: none ever will */
+        bool led;                  /* there is a leader: the receiver can come back as a new node */
+} peer_old_copy;
+void peer_old_copy_encode(const peer_old_copy *old, uint8_t out[static PEER_OLD_COPY_BYTES]);
+rq_err peer_old_copy_decode(rq_bytes body, peer_old_copy *ret_old);
 
 /* REMOVED. configuration: index of the entry by which the other node isn't a member. */
 void peer_removed_encode(raft_index configuration, uint8_t out[static PEER_REMOVED_BYTES]);

@@ -18,6 +18,7 @@ enum {
         CIPHER_BYTES         = 128 * 1024,  /* encrypted before it is sent */
         DECRYPT_BYTES        = 64 * 1024,
         HANDSHAKE_SHARE      = 4,           /* of the loop's time: one part in so many */
+        STRANGER_PAUSE_US    = 2000,        /* while others go first */
         PROBLEM_BYTES        = 256,
         TLS_ALERT            = 0x15,        /* first bytes of TLS records: RFC 8446, 5.1 */
         TLS_HANDSHAKE        = 0x16,
@@ -33,6 +34,9 @@ struct peer_transport {
         void *owner;
         transport_state state;
         bool dialled, heard, met_plain, deaf;
+        bool known;                 /* dialled, or accepted from where members are */
+        bool waits_for_step;        /* counted in known_waiting */
+        bool strange;               /* counted in strange_count */
         size_t wanted, ahead;
         /* TLS only. */
         SSL *ssl;
@@ -49,9 +53,22 @@ static const uint8_t no_plain_here[] = { TLS_ALERT, 3, 3, 0, 2, 2, 71 };
 
 static struct evbuffer *raw_input(const peer_transport *t) { return bufferevent_get_input(t->bev); }
 
+static void stop_waiting_for_step(peer_transport *t) {
+        if (RQ_TAKE(t->waits_for_step, false))
+                t->security->known_waiting--;
+}
+
+/* The handshake is over, one way or the other. */
+static void stop_being_strange(peer_transport *t) {
+        if (RQ_TAKE(t->strange, false))
+                t->security->strange_count--;
+}
+
 static void fail(peer_transport *t, rq_err reason, const char *problem) {
         if (t->state == FAILED)
                 return;
+        stop_waiting_for_step(t);
+        stop_being_strange(t);
         t->state = FAILED;
         if (problem != NULL)
                 (void) snprintf(t->problem, sizeof t->problem, "%s", problem);
@@ -174,17 +191,27 @@ static void take_cipher(peer_transport *t) {
 }
 
 static void become_open(peer_transport *t) {
+        stop_being_strange(t);
         t->state = OPEN;
         bufferevent_setwatermark(t->bev, EV_READ, 0, READ_AHEAD_BYTES);
         t->handlers->on_open(t->owner);
 }
 
-/* A step costs up to some milliseconds (RSA): after it others have their turn. */
+/* A step costs up to some milliseconds (RSA): after it others have their turn, and of them known ones the next. */
 static bool may_step(peer_transport *t) {
+        peer_security *s = t->security;
         const uint64_t now_us = rq_clock_mono_us();
-        if (now_us >= t->security->handshake_from_us)
+        const bool others_first = !t->known && s->known_waiting > 0;
+        if (now_us >= s->handshake_from_us && !others_first) {
+                stop_waiting_for_step(t);
                 return true;
-        rq_timer_set(&t->pace, t->security->handshake_from_us - now_us);
+        }
+        if (t->known && !t->waits_for_step) {
+                t->waits_for_step = true;
+                s->known_waiting++;
+        }
+        const uint64_t wait_us = now_us < s->handshake_from_us ? s->handshake_from_us - now_us : 0;
+        rq_timer_set(&t->pace, wait_us + (others_first ? STRANGER_PAUSE_US : 0));
         return false;
 }
 
@@ -250,7 +277,11 @@ static void judge_first_byte(peer_transport *t) {
         uint8_t first;
         if (evbuffer_copyout(raw_input(t), &first, 1) != 1)
                 return;
-        if (first == TLS_HANDSHAKE) {
+        if (first == TLS_HANDSHAKE && !t->known && t->security->strange_count >= PEER_STRANGE_HANDSHAKES_MAX) {
+                fail(t, RQ_EFULL, "too many TLS handshakes from addresses where no member is are under way");
+        } else if (first == TLS_HANDSHAKE) {
+                t->strange = !t->known;
+                t->security->strange_count += t->strange;
                 if (begin_tls(t, NULL) < 0)
                         fail(t, RQ_ENOMEM, NULL);
                 else
@@ -307,6 +338,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg) {
 peer_transport *peer_transport_free(peer_transport *t) {
         if (t == NULL)
                 return NULL;
+        stop_waiting_for_step(t);
+        stop_being_strange(t);
         SSL_free(t->ssl); /* before what its BIO refers to */
         BIO_meth_free(t->method);
         if (t->pace.event != NULL)
@@ -326,6 +359,7 @@ static rq_err begin(peer_transport *t, const peer_transport_options *options) {
                 return RQ_OK;
         t->security = options->security;
         t->dialled = options->host != NULL;
+        t->known = t->dialled || options->known;
         if (!t->dialled) {
                 t->state = LISTENING;
                 return RQ_OK;

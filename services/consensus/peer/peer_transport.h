@@ -3,7 +3,8 @@
  *
  * Who accepts tells TLS from plain by the first byte, and says nothing before; who dials knows
  * what it wants. Handshakes of all links together get a quarter of the loop's time, so
- * that a flood of them delays other handshakes, and nothing else. */
+ * that a flood of them delays other handshakes, and nothing else. Those with addresses that are
+ * known come first, and of others only some are under way at a time. */
 #ifndef RQ_CONSENSUS_PEER_TRANSPORT_H
 #define RQ_CONSENSUS_PEER_TRANSPORT_H
 
@@ -19,11 +20,16 @@ typedef struct peer_security {
         rq_tls *tls;                /* NULL: nothing but plain; borrowed */
         bool transition;            /* with tls: plain is let in, too, and tried where the other side has no TLS */
         uint64_t handshake_from_us; /* monotonic: when the next step of a handshake may be made */
+        uint32_t known_waiting;     /* handshakes of known addresses that wait for that: theirs is the next step */
+        uint32_t strange_count;     /* handshakes under way that others have begun from addresses that aren't known */
 } peer_security;
+
+enum { PEER_STRANGE_HANDSHAKES_MAX = 16 };
 
 typedef struct peer_transport_options {
         peer_security *security;
         const char *host;           /* that was dialled; NULL: accepted. Borrowed until the call returns */
+        bool known;                 /* accepted, from an address where members are: its handshake comes before those of others */
         bool plain;                 /* dialled: without TLS nevertheless (transition) */
 } peer_transport_options;
 

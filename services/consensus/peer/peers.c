@@ -85,7 +85,7 @@ rq_err peers_new(const peers_options *options, peers **ret_peers) {
         rq_list_init(&p->guests);
         rq_list_init(&p->members_in);
         p->id = membership_raft_id(&p->o.self.disk_uuid);
-        p->limit_garbage = p->limit_tls = p->limit_foreign = p->limit_broken = p->limit_copy = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
+        p->limit_garbage = p->limit_tls = p->limit_foreign = p->limit_broken = p->limit_copy = p->limit_crowd = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
         p->listen_addr = strdup(options->listen_addr);
         rq_err r = p->listen_addr == NULL ? RQ_ENOMEM : rq_task_init(&p->turn, p->o.loop, on_turn, p);
         if (r >= 0)
@@ -174,6 +174,7 @@ static remote *remote_new(peers *p, const char *address, const member *of) {
         }
         memcpy(r->address, address, strlen(address) + 1);
         memcpy(r->listed, address, strlen(address) + 1);
+        r->placed = peer_place_parse(address, &r->place);
         rq_err err = peers_out_begin(p, r, PEER_CONTROL, &r->out[PEER_CONTROL]);
         if (err >= 0 && of != NULL)
                 err = peers_out_begin(p, r, PEER_BULK, &r->out[PEER_BULK]);
@@ -234,6 +235,7 @@ void peers_learn_address(peers *p, remote *r, const peer_hello *hello) {
         for (size_t i = 0; i < PEER_CLASSES; i++)
                 peers_out_end(&r->out[i]);
         memcpy(r->address, r->said, sizeof r->address);
+        r->placed = peer_place_parse(r->address, &r->place);
         for (size_t i = 0; i < PEER_SNAPSHOT; i++)
                 if (peers_out_begin(p, r, (peer_class) i, &r->out[i]) < 0)
                         r->problem = "its address is not host:port";

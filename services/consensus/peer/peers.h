@@ -18,7 +18,7 @@
 enum {
         PEERS_BULK_WINDOW_BYTES    = 8 * 1024 * 1024,  /* queued for a member, beside one frame */
         PEERS_CONTROL_QUEUE_BYTES  = 1024 * 1024,      /* above it messages are dropped: the member doesn't read */
-        PEERS_HALF_OPEN_MAX        = 64,               /* inbound connections that aren't a member's (yet) */
+        PEERS_HALF_OPEN_MAX        = 64,               /* inbound connections that aren't a member's (yet): see peer_places.h */
         PEERS_SEEDS_MAX            = 32,
 };
 
@@ -52,6 +52,12 @@ typedef enum peers_stranger {
         PEERS_STRANGER_ADMIT,   /* it knows more than we do: listen to it, until the list of members is set anew */
 } peers_stranger;
 
+/* Whether a member is to be let in (starts.h). */
+typedef enum peers_start {
+        PEERS_START_GOOD,
+        PEERS_START_OLD_COPY, /* of its folder: tell it so */
+} peers_start;
+
 /* What a node shows that wants to join, beside its HELLO. */
 typedef struct peers_join {
         bool stays;                /* as a learner */
@@ -68,7 +74,13 @@ typedef struct peers_changes {
         void (*on_remove_reply)(void *arg, const peer_remove_reply *reply, rq_bytes text);
         peers_stranger (*on_stranger)(void *arg, const peer_hello *from);
         void (*on_removed)(void *arg, const peer_hello *from, raft_index configuration);
+        /* Asked before any connection of a member counts. Fills what it is to be told. */
+        peers_start (*on_start)(void *arg, const peer_hello *from, peer_old_copy *ret_told);
+        void (*on_old_copy)(void *arg, const peer_hello *from, const peer_old_copy *told); /* a member says so of this node */
         raft_index (*configuration)(void *arg); /* for HELLO */
+        /* The highest term that elections can have led to, as far as this node can tell: who speaks of a higher one is
+         * hung up on, since taking it would end elections for ever. */
+        raft_term (*term_max)(void *arg);
         void (*on_visit)(void *arg, const peer_hello *from); /* a member that has started looks for the others (-join); may be NULL */
         void *arg;
 } peers_changes;

@@ -36,6 +36,9 @@ static rq_err refuse_stranger(inbound *in, const peer_hello *hello) {
 
 static void attach(inbound *in, remote *r, peer_class class) {
         inbound *older = r->in[class];
+        peer_link_trust(in->link);
+        r->place = in->from;
+        r->placed = true;
         peers_learn_address(in->p, r, peer_link_hello(in->link));
         if (older != NULL) {
                 /* It has noticed what we haven't: the older one is dead. */
@@ -49,6 +52,28 @@ static void attach(inbound *in, remote *r, peer_class class) {
         peers_out_nudge(r);
         peers_update_up(in->p, r);
         peers_touch(in->p, false);
+}
+
+/* It is told why it isn't wanted, and closes; its place is free for others from now on. */
+static rq_err dismiss_with(inbound *in, uint16_t type, rq_bytes body) {
+        rq_err r = peer_link_send(in->link, type, body, NULL, 0);
+        if (r >= 0)
+                peer_link_dismiss(in->link);
+        return r;
+}
+
+/* A member, if it is the one that this node knows. */
+static rq_err let_in(inbound *in, remote *r, const peer_hello *hello) {
+        const peers_changes *changes = &in->p->o.changes;
+        uint8_t body[PEER_OLD_COPY_BYTES];
+        peer_old_copy told;
+        if (changes->on_start != NULL && changes->on_start(changes->arg, hello, &told) == PEERS_START_OLD_COPY) {
+                r->problem = "it came with an older copy of its data folder, which may not vote";
+                peer_old_copy_encode(&told, body);
+                return dismiss_with(in, PEER_OLD_COPY, rq_bytes_of(body, sizeof body));
+        }
+        attach(in, r, hello->class);
+        return RQ_OK;
 }
 
 /* A visitor wants to join, or to know who is here. */
@@ -72,13 +97,10 @@ static rq_err receive_stranger(inbound *in, const peer_hello *hello) {
         switch (p->o.changes.on_stranger != NULL ? p->o.changes.on_stranger(p->o.changes.arg, hello) : PEERS_STRANGER_REFUSE) {
         case PEERS_STRANGER_REMOVED:
                 peer_removed_encode(p->o.changes.configuration(p->o.changes.arg), body);
-                return peer_link_send(in->link, PEER_REMOVED, rq_bytes_of(body, sizeof body), NULL, 0); /* it closes */
+                return dismiss_with(in, PEER_REMOVED, rq_bytes_of(body, sizeof body));
         case PEERS_STRANGER_ADMIT:
                 r = peers_admit(p, hello);
-                if (r == NULL)
-                        break;
-                attach(in, r, hello->class);
-                return RQ_OK;
+                return r != NULL ? let_in(in, r, hello) : RQ_ECANCELED;
         case PEERS_STRANGER_REFUSE:
                 break;
         }
@@ -99,10 +121,7 @@ static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {
         if (hello->visitor)
                 return receive_visitor(in, r, hello);
         if (rq_uuid_equal(&hello->cluster_id, &p->o.self.cluster_id)) {
-                if (r == NULL)
-                        return receive_stranger(in, hello);
-                attach(in, r, hello->class);
-                return RQ_OK;
+                return r != NULL ? let_in(in, r, hello) : receive_stranger(in, hello);
         }
         if (r != NULL) {
                 peers_out_nudge(r); /* so that it hears of our founding */
@@ -116,6 +135,14 @@ static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {
 
 /* --- frames ----------------------------------------------------------------- */
 
+static bool is_believable(inbound *in, raft_term term) {
+        const peers_changes *changes = &in->p->o.changes;
+        if (changes->term_max == NULL || term <= changes->term_max(changes->arg))
+                return true;
+        in->problem = "it speaks of a term that no elections can have led to";
+        return false;
+}
+
 static rq_err judged(rq_err r) { return r == RQ_ENOMEM || r == RQ_EFULL ? RQ_OK : r; }
 
 static rq_err take_message(inbound *in, const peer_header *header, rq_bytes body, rq_bytes payload) {
@@ -126,6 +153,11 @@ static rq_err take_message(inbound *in, const peer_header *header, rq_bytes body
                 return r;
         if (message.from != in->remote->id || message.to != in->p->id)
                 return RQ_EPROTO;
+        if (!is_believable(in, peer_raft_highest_term(&message)))
+                return RQ_EPROTO;
+        /* Nobody hands leadership over to who isn't a member: a live leader is protected from it. */
+        if (in->remote->admitted && message.type == RAFT_MSG_VOTE)
+                message.vote.transfer = false;
         return judged(callbacks->on_message(callbacks->arg, in->remote->id, &message, payload));
 }
 
@@ -212,7 +244,7 @@ static rq_err take_snapshot_frame(inbound *in, const peer_header *header, rq_byt
         rq_err r;
         if (header->type == PEER_SNAPSHOT_OFFER) {
                 r = peer_snapshot_offer_decode(body, payload, &offer);
-                if (r < 0 || offer.from != from || offer.to != self)
+                if (r < 0 || offer.from != from || offer.to != self || !is_believable(in, offer.term) || !is_believable(in, offer.index_term))
                         return RQ_EPROTO;
                 return to->on_offer(to->arg, &offer, payload);
         }
@@ -248,6 +280,26 @@ static rq_err take_snapshot(inbound *in, const peer_header *header, rq_bytes bod
         if (in->p->o.snapshots.on_offer == NULL)
                 return RQ_EPROTO;
         return words ? take_snapshot_word(in, header, body) : take_snapshot_frame(in, header, body, payload);
+}
+
+/* Who isn't a member as far as this node knows may be a leader that it doesn't know yet: what such a one
+ * has to say, and nothing by which one that was removed could make others do something. */
+static bool may_be_unlisted(uint16_t type) {
+        switch (type) {
+        case PEER_RAFT_FIRST + RAFT_MSG_VOTE:
+        case PEER_RAFT_FIRST + RAFT_MSG_VOTE_REPLY:
+        case PEER_RAFT_FIRST + RAFT_MSG_APPEND:
+        case PEER_RAFT_FIRST + RAFT_MSG_APPEND_REPLY:
+        case PEER_RAFT_FIRST + RAFT_MSG_HEARTBEAT:
+        case PEER_RAFT_FIRST + RAFT_MSG_HEARTBEAT_REPLY:
+        case PEER_RAFT_FIRST + RAFT_MSG_READ_REPLY: /* it was asked */
+        case PEER_FORWARD_REFUSED:                  /* likewise */
+        case PEER_PROFILE:
+        case PEER_OUTCOMES:
+        case PEER_SNAPSHOT_OFFER:
+        case PEER_SNAPSHOT_CHUNK: return true;
+        default: return false;
+        }
 }
 
 static rq_err take_outcomes(inbound *in, const peer_header *header, rq_bytes body, rq_bytes payload) {
@@ -291,6 +343,10 @@ static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, 
                 return take_join(in, body, payload);
         if (in->remote == NULL)
                 return RQ_EPROTO;
+        if (in->remote->admitted && !may_be_unlisted(header->type)) {
+                in->problem = "it isn't a member as far as this node knows, and may only vote and lead";
+                return RQ_EPROTO;
+        }
         if (header->type == PEER_REMOVE)
                 return take_remove(in, body, payload);
         if (header->type == PEER_REMOVE_REPLY)
@@ -337,9 +393,10 @@ static void log_end(const inbound *in, rq_err reason) {
                 p->stats.refused_count += reason == RQ_EACCES;
                 return;
         }
+        const char *problem = in->problem != NULL ? in->problem : peer_link_problem(in->link);
         if (rq_log_allowed(&p->limit_broken, &more))
                 rq_log_write(LOG_WARNING, fields, "Closed a connection of node \"%s\" from %s: %s (%u more)", hello->node_id,
-                             peer_link_address(in->link), rq_err_text(reason), more);
+                             peer_link_address(in->link), problem[0] != '\0' ? problem : rq_err_text(reason), more);
 }
 
 /* Takes it out of all lists. */
@@ -370,38 +427,74 @@ static void on_end(void *owner, peer_link *link, rq_err reason) {
         free(in);
 }
 
-/* The oldest one that has said nothing makes room, or a visitor: else a few such connections would
- * lock the members out. */
-static bool make_room(peers *p) {
-        if (p->guest_count < PEERS_HALF_OPEN_MAX)
-                return true;
-        for (rq_list *node = p->guests.next; node != &p->guests; node = node->next) {
-                inbound *in = RQ_LIST_ENTRY(node, inbound, node);
-                const peer_hello *hello = peer_link_hello(in->link);
-                if ((hello != NULL && !hello->visitor) || peer_link_is_closing(in->link))
-                        continue;
-                peer_link_close(in->link, RQ_EFULL);
-                return p->guest_count < 2 * PEERS_HALF_OPEN_MAX;
-        }
+static bool is_known_place(const peers *p, const peer_place *place) {
+        for (size_t i = 0; i < p->member_count; i++)
+                if (p->members[i]->placed && peer_place_equal(&p->members[i]->place, place))
+                        return true;
+        for (size_t i = 0; i < p->seed_count; i++)
+                if (p->seeds[i]->placed && peer_place_equal(&p->seeds[i]->place, place))
+                        return true;
         return false;
+}
+
+static peer_guest describe(const inbound *in) {
+        const peer_hello *hello = peer_link_hello(in->link);
+        return (peer_guest) {
+                .from = in->from, .known = in->known, .waits = hello != NULL && !hello->visitor,
+                .done = peer_link_is_closing(in->link) || peer_link_is_dismissed(in->link),
+        };
+}
+
+static void evict(inbound *in) {
+        peers *p = in->p;
+        uint32_t more;
+        p->stats.refused_count++;
+        if (!peer_link_is_closing(in->link) && !peer_link_is_dismissed(in->link) && rq_log_allowed(&p->limit_crowd, &more))
+                rq_log_warning("Too many connections that are no member's (yet): that from %s gives its place to another one (%u more)",
+                               peer_link_address(in->link), more);
+        peers_count_link(p, in->link);
+        forget(in);
+        in->link = peer_link_free(in->link);
+        free(in);
+        peers_touch(p, true);
+}
+
+/* False: this one gets no place. */
+static bool make_room(peers *p, const inbound *newcomer) {
+        peer_guest guests[PEER_PLACES_MAX];
+        inbound *which[PEER_PLACES_MAX];
+        size_t count = 0;
+        for (rq_list *node = p->guests.next; node != &p->guests && count < PEER_PLACES_MAX; node = node->next) {
+                which[count] = RQ_LIST_ENTRY(node, inbound, node);
+                guests[count] = describe(which[count]);
+                count++;
+        }
+        const peer_guest one = { .from = newcomer->from, .known = newcomer->known };
+        const int place = peer_places_choose(guests, count, &one);
+        if (place >= 0)
+                evict(which[place]);
+        return place != PEER_PLACES_NONE;
 }
 
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *from, int size, void *arg) {
         static const peer_link_handlers handlers = { on_hello, on_frame, on_drained, on_end };
         peers *p = arg;
         (void) listener;
-        (void) from;
         (void) size;
-        inbound *in = make_room(p) ? calloc(1, sizeof *in) : NULL;
-        if (in == NULL) {
+        inbound *in = calloc(1, sizeof *in);
+        if (in != NULL) {
+                in->p = p;
+                in->known = peer_place_of(from, &in->from) && is_known_place(p, &in->from);
+        }
+        if (in == NULL || !make_room(p, in)) {
                 p->stats.refused_count++;
+                free(in);
                 (void) close(fd);
                 return;
         }
         peer_socket_prepare(fd, true);
-        in->p = p;
         const peer_hello self = peers_hello_for(p, PEER_CONTROL);
-        const peer_transport_options transport = { .security = &p->security };
+        const peer_transport_options transport = { .security = &p->security, .known = in->known };
         if (peer_link_new(p->o.loop, fd, &transport, &self, &handlers, in, PEERS_CONTROL_QUEUE_BYTES, &in->link) < 0) {
                 free(in);
                 return;

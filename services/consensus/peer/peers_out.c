@@ -2,6 +2,7 @@
 #include "peer/peers_state.h"
 
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "log/log_fields.h"
@@ -111,6 +112,12 @@ static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {
         }
         if (!rq_uuid_equal(&hello->cluster_id, &p->o.self.cluster_id))
                 return found_another_cluster(out, hello);
+        /* It is told on the connection that it makes itself. */
+        peer_old_copy told;
+        if (p->o.changes.on_start != NULL && p->o.changes.on_start(p->o.changes.arg, hello, &told) == PEERS_START_OLD_COPY) {
+                r->problem = "it came with an older copy of its data folder, which may not vote";
+                return RQ_ECONFIG;
+        }
         come_up(out, hello);
         return RQ_OK;
 }
@@ -136,6 +143,15 @@ static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, 
                 changes->on_removed(changes->arg, peer_link_hello(link), configuration);
                 peers_touch(out->p, false);
                 r = RQ_ECONFIG; /* again later, slowly: it may be taken in again */
+        } else if (header->type == PEER_OLD_COPY && changes->on_old_copy != NULL && out->up) {
+                peer_old_copy told;
+                r = peer_old_copy_decode(body, &told);
+                if (r < 0)
+                        return r;
+                out->remote->problem = "it says that this node's data folder is an older copy";
+                changes->on_old_copy(changes->arg, peer_link_hello(link), &told);
+                peers_touch(out->p, false);
+                r = RQ_ECONFIG;
         }
         return r;
 }
@@ -225,6 +241,10 @@ static void on_end(void *owner, peer_link *link, rq_err reason) {
 static void on_connected(void *owner, int fd) {
         static const peer_link_handlers handlers = { on_hello, on_frame, on_drained, on_end };
         outbound *out = owner;
+        struct sockaddr_storage there;
+        socklen_t there_size = sizeof there;
+        if (getpeername(fd, (struct sockaddr *) &there, &there_size) == 0 && peer_place_of((struct sockaddr *) &there, &out->remote->place))
+                out->remote->placed = true;
         peer_hello self = peers_hello_for(out->p, out->class);
         self.visitor = out->remote->id == 0;
         const size_t queue = out->class == PEER_BULK || out->class == PEER_SNAPSHOT ? PEERS_BULK_QUEUE_BYTES : PEERS_CONTROL_QUEUE_BYTES;

@@ -6,6 +6,7 @@
 #include "log/log.h"
 #include "peer/peer_dial.h"
 #include "peer/peer_link.h"
+#include "peer/peer_places.h"
 #include "peer/peers.h"
 
 enum {
@@ -37,6 +38,9 @@ typedef struct inbound {
         peers *p;
         remote *remote;             /* NULL: a guest */
         peer_link *link;
+        peer_place from;
+        bool known;                 /* when it came: see peer_guest */
+        const char *problem;        /* static: more than the error says; NULL: nothing */
 } inbound;
 
 struct remote {
@@ -51,6 +55,8 @@ struct remote {
         char api_addr[PEER_API_ADDRESS_MAX + 1];
         outbound out[PEER_CLASSES];
         inbound *in[PEER_CLASSES];
+        peer_place place;           /* where its connections come from and go to */
+        bool placed;
         bool up;
         bool myself;                /* a seed that turned out to be this node */
         bool asked;                 /* a seed: JOIN is on its way */
@@ -80,7 +86,7 @@ struct peers {
         rq_task turn;
         bool hellos_changed;
         peers_stats stats;
-        rq_log_limit limit_garbage, limit_tls, limit_foreign, limit_broken, limit_copy;
+        rq_log_limit limit_garbage, limit_tls, limit_foreign, limit_broken, limit_copy, limit_crowd;
 };
 
 /* At the end of the turn: on_turn_end, and on_hello if hellos. */

@@ -24,9 +24,10 @@ static const char *const functions[] = {
 
 /* Sorted likewise: since SQLite 3.41 or later. */
 static const char *const newer_functions[] = {
-        "concat", "concat_ws", "json_error_position", "json_pretty", "jsonb", "jsonb_array", "jsonb_extract",
+        "concat", "concat_ws", "if", "json_error_position", "json_pretty", "jsonb", "jsonb_array", "jsonb_extract",
         "jsonb_group_array", "jsonb_group_object", "jsonb_insert", "jsonb_object", "jsonb_patch", "jsonb_remove",
-        "jsonb_replace", "jsonb_set", "octet_length", "string_agg", "timediff", "unhex",
+        "jsonb_replace", "jsonb_set", "octet_length", "string_agg", "timediff", "unhex", "unistr",
+        "unistr_quote",
 };
 
 /* Sorted likewise. */

@@ -50,7 +50,7 @@ struct apply_thread {
         bool started, finish, quit;
         rq_err start_error;
         uint64_t finish_by_us;
-        bool swap_wanted, swap_over;
+        bool swap_wanted, swap_over, swap_forward_only;
         store_state swap_position;
         rq_err swap_result;
         rq_buf swap_problem;
@@ -245,9 +245,10 @@ static bool swap_if_wanted(apply_thread *t) {
         (void) pthread_mutex_lock(&t->mutex);
         bool wanted = t->swap_wanted;
         const store_state position = t->swap_position;
+        const uint64_t above = t->swap_forward_only ? applier_state(t->applier)->index : FILES_SWAP_ANY;
         (void) pthread_mutex_unlock(&t->mutex);
         if (wanted) {
-                rq_err r = files_swap(t->files, &position, &text);
+                rq_err r = files_swap(t->files, &position, above, &text);
                 (void) pthread_mutex_lock(&t->mutex);
                 t->swap_wanted = false;
                 t->swap_over = true;
@@ -488,10 +489,11 @@ void apply_thread_checkpoint(apply_thread *t) {
         (void) pthread_cond_signal(&t->changed);
 }
 
-void apply_thread_swap(apply_thread *t, const store_state *position) {
+void apply_thread_swap(apply_thread *t, const store_state *position, bool forward_only) {
         (void) pthread_mutex_lock(&t->mutex);
         t->swap_wanted = true;
         t->swap_position = *position;
+        t->swap_forward_only = forward_only;
         (void) pthread_mutex_unlock(&t->mutex);
         (void) pthread_cond_signal(&t->changed);
 }

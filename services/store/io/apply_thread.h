@@ -59,8 +59,9 @@ void apply_thread_checkpoint(apply_thread *t);
 
 /* Between batches: files_swap() to the staged file at position. What is queued is
  * dropped. Then the condition is APPLY_SWAPPED; or it failed, *ret_problem of
- * apply_thread_swap_result() says why, and the thread goes on. One at a time. */
-void apply_thread_swap(apply_thread *t, const store_state *position);
+ * apply_thread_swap_result() says why, and the thread goes on. forward_only: it fails if this thread has
+ * applied as much, or more. One at a time. */
+void apply_thread_swap(apply_thread *t, const store_state *position, bool forward_only);
 
 /* True: a swap has ended, once for each. *ret_problem is the caller's. */
 bool apply_thread_swap_result(apply_thread *t, rq_err *ret_result, rq_buf *ret_problem);

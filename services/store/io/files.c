@@ -373,8 +373,15 @@ rq_err files_checkpoint(files *f, const store_state *state, bool force) {
         return r;
 }
 
-rq_err files_swap(files *f, const store_state *position, rq_buf *ret_problem) {
+rq_err files_swap(files *f, const store_state *position, uint64_t above, rq_buf *ret_problem) {
         database_facts facts;
+        /* Also what only a checkpoint knows of. */
+        const uint64_t on_disk = checkpoint_state(f->checkpoint)->position.index;
+        if (above != FILES_SWAP_ANY && position->index <= (above > on_disk ? above : on_disk)) {
+                (void) rq_buf_printf(ret_problem, "the database is at index %llu already, and doesn't go back to %llu",
+                                     (unsigned long long) (above > on_disk ? above : on_disk), (unsigned long long) position->index);
+                return RQ_EEXIST;
+        }
         if (atomic_load(&f->half_applied) || checkpoint_broken(f->checkpoint))
                 return RQ_EIO;
         rq_assert(!f->swapped && sqlite3_get_autocommit(f->writer));

@@ -119,9 +119,12 @@ bool files_broken(const files *f);
 /* The staged file (swap.h) becomes the database, at this position: durable when it
  * returns, done when the files are opened anew. Until then readers read the old
  * one; nothing may be committed any more. Waits for a checkpoint under way. Writer;
- * as files_checkpoint. *ret_problem: one sentence. Errors: RQ_ECORRUPT (the staged
+ * as files_checkpoint. above: what is applied; position must be beyond it, so that nothing that
+ * was applied is given up. FILES_SWAP_ANY: the database is worth nothing, and is replaced wherever it
+ * is. *ret_problem: one sentence. Errors: RQ_EEXIST (position isn't beyond above), RQ_ECORRUPT (the staged
  * file is no database), RQ_ENOENT, RQ_EAGAIN (readers hold a checkpoint up), RQ_EIO, RQ_ENOSPC, RQ_ENOMEM. */
-rq_err files_swap(files *f, const store_state *position, rq_buf *ret_problem);
+#define FILES_SWAP_ANY UINT64_MAX
+rq_err files_swap(files *f, const store_state *position, uint64_t above, rq_buf *ret_problem);
 
 /* It was done: nothing is committed to these files any more. Writer. */
 bool files_swapped(const files *f);

@@ -146,6 +146,36 @@ static void test_another_profile_is_told_only(void **state) {
         free(w);
 }
 
+/* A leader alone can't make a node throw its database away, nor can any minority. */
+static void test_a_leader_is_not_believed_alone(void **state) {
+        (void) state;
+        world *w = world_of(5, 1);
+        const size_t self = 4, leader = 0, learner = 5;
+        const outcomes_table *o = &w->table;
+        all_say(w, 1024, RIGHT);
+        mark(w, self, 2048, RIGHT);
+        assert_false(outcomes_confirms(o, w->ids[self], w->ids[leader], 2048, RIGHT, WRONG)); /* the leader hasn't said so */
+        mark(w, leader, 2048, WRONG);
+        assert_false(outcomes_confirms(o, w->ids[self], w->ids[leader], 2048, RIGHT, WRONG)); /* it is alone */
+        mark(w, 1, 2048, WRONG);
+        mark(w, learner, 2048, WRONG); /* which is no voter */
+        assert_false(outcomes_confirms(o, w->ids[self], w->ids[leader], 2048, RIGHT, WRONG));
+        mark(w, 2, 2048, WRONG);
+        assert_true(outcomes_confirms(o, w->ids[self], w->ids[leader], 2048, RIGHT, WRONG));
+        assert_false(outcomes_confirms(o, w->ids[self], w->ids[leader], 2048, WRONG, RIGHT)); /* not what either has */
+        assert_false(outcomes_confirms(o, w->ids[self], w->ids[leader], 2048, RIGHT, OTHER));
+        assert_false(outcomes_confirms(o, w->ids[self], w->ids[leader], 2048, RIGHT, RIGHT));
+        assert_false(outcomes_confirms(o, w->ids[self], w->ids[leader], 2049, RIGHT, WRONG));
+        assert_false(outcomes_confirms(o, w->ids[self], w->ids[3], 2048, RIGHT, WRONG));      /* a leader that hasn't said it */
+        assert_false(outcomes_confirms(o, w->ids[self], w->ids[self], 2048, RIGHT, WRONG));
+        /* It was so before, and they have begun anew since: what counts is the newest. */
+        mark(w, self, 4096, RIGHT);
+        for (size_t i = 0; i < 3; i++)
+                outcomes_take(outcomes_find(&w->table, w->ids[i]), 2, &(outcome_mark) { 4096, RIGHT }, 1);
+        assert_false(outcomes_confirms(o, w->ids[self], w->ids[leader], 2048, RIGHT, WRONG));
+        free(w);
+}
+
 static void test_members_come_and_go(void **state) {
         (void) state;
         world *w = world_of(3, 0);
@@ -225,6 +255,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_one_of_three_is_wrong), cmocka_unit_test(test_without_a_majority_nobody_is_refuted),
                 cmocka_unit_test(test_learners_are_compared_and_have_no_voice), cmocka_unit_test(test_another_profile_is_told_only),
+                cmocka_unit_test(test_a_leader_is_not_believed_alone),
                 cmocka_unit_test(test_members_come_and_go), cmocka_unit_test(test_marks_on_the_wire_are_strict),
                 cmocka_unit_test(test_profiles_and_refutations_are_strict),
         };

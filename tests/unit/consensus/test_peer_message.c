@@ -15,7 +15,8 @@
 #include "peer/peer_outcomes.h"
 
 #define GOLDEN_DIR RQ_SOURCE_DIR "/tests/golden/consensus/"
-#define GOLDEN_NAME "peer-frames.v1"
+#define GOLDEN_NAME "peer-frames.v2"
+#define GOLDEN_OF_MINOR_2 "peer-frames.v1" /* HELLO without its start */
 
 enum { MESSAGES = 16 };
 
@@ -48,7 +49,7 @@ static peer_hello sample_hello(void) {
         return (peer_hello) {
                 .cluster_id = { .bytes = "cluster id 0123" }, .disk_uuid = { .bytes = "disk uuid 01234" }, .class = PEER_BULK, .virgin = true,
                 .visitor = true, .configuration = 77, .expect = 3, .protocol_minor = 1, .feature_level = 1, .node_id = "node-1", .raft_addr = "db1.example:4002",
-                .api_addr = "db1.example:4001",
+                .api_addr = "db1.example:4001", .start = { .number = 12, .nonce = 0x123456789abcdef0, .term = 7, .index = 1000, .earlier = { 11, 10, 9, 8, 7, 6, 5, 4 } },
         };
 }
 
@@ -100,7 +101,8 @@ static const peer_join_reply sample_accepted = {
 static const peer_remove_reply sample_removal = { .is = { .from = 3, .to = 5, .number = 99 }, .result = PEER_REMOVE_REFUSED };
 
 static void add_changes(rq_buf *out) {
-        uint8_t join[PEER_JOIN_BYTES], reply[PEER_JOIN_REPLY_BYTES], remove[PEER_REMOVE_BYTES], removal[PEER_REMOVE_REPLY_BYTES], removed[PEER_REMOVED_BYTES];
+        uint8_t join[PEER_JOIN_BYTES], reply[PEER_JOIN_REPLY_BYTES], remove[PEER_REMOVE_BYTES], removal[PEER_REMOVE_REPLY_BYTES], removed[PEER_REMOVED_BYTES],
+                old[PEER_OLD_COPY_BYTES];
         peer_join_encode(true, join);
         add_frame(out, PEER_JOIN, rq_bytes_of(join, sizeof join), (rq_bytes) {0});
         peer_join_reply_encode(&sample_accepted, reply);
@@ -111,6 +113,8 @@ static void add_changes(rq_buf *out) {
         add_frame(out, PEER_REMOVE_REPLY, rq_bytes_of(removal, sizeof removal), rq_bytes_text("why"));
         peer_removed_encode(1234, removed);
         add_frame(out, PEER_REMOVED, rq_bytes_of(removed, sizeof removed), (rq_bytes) {0});
+        peer_old_copy_encode(&(peer_old_copy) { 12, 0x123456789abcdef0, true }, old);
+        add_frame(out, PEER_OLD_COPY, rq_bytes_of(old, sizeof old), (rq_bytes) {0});
 }
 
 static void add_outcomes(rq_buf *out) {
@@ -161,11 +165,10 @@ static void test_golden(void **state) {
 }
 
 /* The sample is read, not only written: its values are those that went in. */
-static void test_golden_is_read(void **state) {
+static void read_golden(const char *name, int others_wanted, bool has_start) {
         RQ_CLEANUP(rq_buf_done) rq_buf golden = {0};
-        (void) state;
         RQ_CLEANUP(rq_closep) int fd = open(GOLDEN_DIR, O_RDONLY | O_DIRECTORY);
-        assert_int_equal(log_io_load(log_io_kernel(), fd, GOLDEN_NAME, 1 << 20, &golden), RQ_OK);
+        assert_int_equal(log_io_load(log_io_kernel(), fd, name, 1 << 20, &golden), RQ_OK);
         int messages = 0, others = 0;
         for (size_t at = 0; at < golden.size;) {
                 peer_header header;
@@ -182,10 +185,23 @@ static void test_golden_is_read(void **state) {
                 } else {
                         others++;
                 }
+                if (header.type == PEER_HELLO) {
+                        peer_hello hello;
+                        const peer_hello want = sample_hello();
+                        assert_int_equal(peer_hello_decode(body, &hello), RQ_OK);
+                        assert_true(hello.configuration == want.configuration && strcmp(hello.api_addr, want.api_addr) == 0);
+                        assert_true(has_start ? memcmp(&hello.start, &want.start, sizeof want.start) == 0 : hello.start.number == 0);
+                }
                 at += PEER_HEADER_BYTES + header.body_bytes + header.payload_bytes;
         }
         assert_int_equal(messages, MESSAGES);
-        assert_int_equal(others, 12);
+        assert_int_equal(others, others_wanted);
+}
+
+static void test_golden_is_read(void **state) {
+        (void) state;
+        read_golden(GOLDEN_NAME, 13, true);
+        read_golden(GOLDEN_OF_MINOR_2, 12, false);
 }
 
 static void test_hello(void **state) {
@@ -202,10 +218,16 @@ static void test_hello(void **state) {
         assert_string_equal(got.api_addr, hello.api_addr);
         assert_true(got.class == PEER_BULK && got.virgin && got.expect == 3 && got.protocol_minor == 1 && got.feature_level == 1);
         assert_true(got.visitor && got.configuration == 77);
-        for (size_t size = 0; size + 8 < body.size; size++)
+        assert_memory_equal(&got.start, &hello.start, sizeof hello.start);
+        enum { START = 64, CONFIGURATION = 8 };
+        for (size_t size = 0; size + START + CONFIGURATION < body.size; size++)
                 assert_int_equal(peer_hello_decode(rq_bytes_of(body.data, size), &got), RQ_EPROTO);
-        assert_int_equal(peer_hello_decode(rq_bytes_of(body.data, body.size - 8), &got), RQ_OK); /* a build of minor 1 */
-        assert_true(got.configuration == 0);
+        assert_int_equal(peer_hello_decode(rq_bytes_of(body.data, body.size - START - CONFIGURATION), &got), RQ_OK); /* a build of minor 1 */
+        assert_true(got.configuration == 0 && got.start.number == 0);
+        for (size_t less = 1; less <= START; less++) { /* of minor 2 */
+                assert_int_equal(peer_hello_decode(rq_bytes_of(body.data, body.size - less), &got), RQ_OK);
+                assert_true(got.configuration == 77 && got.start.number == 0);
+        }
         /* A newer build says more. */
         assert_int_equal(rq_buf_append_text(&body, "more"), RQ_OK);
         assert_int_equal(peer_hello_decode(rq_buf_bytes(&body), &got), RQ_OK);
@@ -222,6 +244,24 @@ static void test_hello(void **state) {
         rq_put_u16(body.data + 44, 6);
         memset(body.data + 16, 0, RQ_UUID_BYTES); /* no disk */
         assert_int_equal(peer_hello_decode(rq_buf_bytes(&body), &got), RQ_EPROTO);
+}
+
+static void test_an_old_copy_is_told_strictly(void **state) {
+        uint8_t body[PEER_OLD_COPY_BYTES + 1] = {0};
+        peer_old_copy got;
+        (void) state;
+        peer_old_copy_encode(&(peer_old_copy) { UINT64_MAX, 5, true }, body);
+        assert_int_equal(peer_old_copy_decode(rq_bytes_of(body, PEER_OLD_COPY_BYTES), &got), RQ_OK);
+        assert_true(got.number == UINT64_MAX && got.nonce == 5 && got.led);
+        assert_int_equal(peer_old_copy_decode(rq_bytes_of(body, PEER_OLD_COPY_BYTES - 1), &got), RQ_EPROTO);
+        assert_int_equal(peer_old_copy_decode(rq_bytes_of(body, PEER_OLD_COPY_BYTES + 1), &got), RQ_EPROTO);
+        body[16] = 2;
+        assert_int_equal(peer_old_copy_decode(rq_bytes_of(body, PEER_OLD_COPY_BYTES), &got), RQ_EPROTO);
+        body[16] = 0;
+        body[20] = 1;
+        assert_int_equal(peer_old_copy_decode(rq_bytes_of(body, PEER_OLD_COPY_BYTES), &got), RQ_EPROTO);
+        peer_old_copy_encode(&(peer_old_copy) { 0, 5, true }, body); /* of no start at all */
+        assert_int_equal(peer_old_copy_decode(rq_bytes_of(body, PEER_OLD_COPY_BYTES), &got), RQ_EPROTO);
 }
 
 static void test_changes_are_strict(void **state) {
@@ -371,7 +411,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_golden), cmocka_unit_test(test_golden_is_read), cmocka_unit_test(test_hello),
                 cmocka_unit_test(test_raft_bodies_are_strict),
-                cmocka_unit_test(test_changes_are_strict), cmocka_unit_test(test_forwards), cmocka_unit_test(test_refusals),
+                cmocka_unit_test(test_changes_are_strict), cmocka_unit_test(test_an_old_copy_is_told_strictly), cmocka_unit_test(test_forwards), cmocka_unit_test(test_refusals),
                 cmocka_unit_test(test_headers), cmocka_unit_test(test_limits),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

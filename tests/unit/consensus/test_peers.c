@@ -38,6 +38,10 @@ typedef struct node {
         uint32_t joins, join_replies, removes, remove_replies, strangers;
         peer_join_reply join_reply;
         bool last_stays;
+        raft_term term_max;
+        rq_uuid old_copy;          /* this disk isn't let in */
+        uint32_t old_copies_told;
+        peer_old_copy told;
         char shown[64];
         char words[64];            /* of the last answer, or the node id to be removed */
 } node;
@@ -175,15 +179,30 @@ static void on_removed(void *arg, const peer_hello *from, raft_index configurati
 }
 
 static raft_index configuration(void *arg) { return ((node *) arg)->configuration; }
+static peers_start on_start(void *arg, const peer_hello *from, peer_old_copy *ret_told) {
+        const node *n = arg;
+        *ret_told = (peer_old_copy) { 12, 34, true };
+        return rq_uuid_equal(&from->disk_uuid, &n->old_copy) ? PEERS_START_OLD_COPY : PEERS_START_GOOD;
+}
+
+static void on_old_copy(void *arg, const peer_hello *from, const peer_old_copy *told) {
+        node *n = arg;
+        assert_non_null(from);
+        n->old_copies_told++;
+        n->told = *told;
+}
+
+static raft_term term_max(void *arg) { return ((node *) arg)->term_max; }
 
 static void open_node(world *w, int i, const char *listen, const rq_uuid *cluster_id) {
         node *n = &w->n[i];
+        n->term_max = 1000;
         peers_options options = {
                 .loop = w->loop, .listen_addr = listen,
                 .self = { .cluster_id = *cluster_id, .disk_uuid = n->disk_uuid },
                 .callbacks = { on_message, on_forward, on_forward_refused, on_down, on_room, on_turn_end, on_hello, on_found, is_virgin, n },
         };
-        options.changes = (peers_changes) { on_join, on_join_reply, on_remove, on_remove_reply, on_stranger, on_removed, configuration, NULL, n };
+        options.changes = (peers_changes) { on_join, on_join_reply, on_remove, on_remove_reply, on_stranger, on_removed, on_start, on_old_copy, configuration, term_max, NULL, n };
         (void) snprintf(options.self.node_id, sizeof options.self.node_id, "n%d", i);
         (void) snprintf(options.self.api_addr, sizeof options.self.api_addr, "localhost:%d", 4001 + i);
         if (w->says_address)
@@ -681,6 +700,59 @@ static void test_silent_connections_do_not_lock_members_out(void **state) {
         assert_true(open <= PEERS_HALF_OPEN_MAX);
 }
 
+/* Who was told that it was removed, and stays, holds no place that a member needs, and not for long. */
+static void test_who_was_told_makes_room(void **state) {
+        world *w = *state;
+        int fds[2 * PEERS_HALF_OPEN_MAX];
+        const int count = (int) (sizeof fds / sizeof fds[0]);
+        membership two = w->members;
+        two.count = 2; /* without node 2 */
+        w->n[0].stranger = PEERS_STRANGER_REMOVED;
+        assert_int_equal(peers_set_members(w->n[0].peers, &two), RQ_OK);
+        rq_buf out = {0};
+        put_hello(w, &out, 2, &cluster, PEER_CONTROL);
+        for (int i = 0; i < count; i++) {
+                fds[i] = call(w, 0);
+                say(fds[i], out.data, out.size);
+                RUN_UNTIL(w, w->n[0].strangers == (uint32_t) i + 1);
+        }
+        assert_int_equal(peers_set_members(w->n[1].peers, &two), RQ_OK);
+        RUN_UNTIL(w, up_both_ways(w, 0, 1) && up_both_ways(w, 1, 0));
+        for (int i = 0; i < count; i++) {
+                RUN_UNTIL(w, hung_up(fds[i]));
+                (void) close(fds[i]);
+        }
+        rq_buf_done(&out);
+}
+
+/* Megabytes are for members: neither are they waited for, nor skipped. */
+static void test_a_guest_may_not_announce_megabytes(void **state) {
+        world *w = *state;
+        connect_all(w);
+        uint8_t body[PEER_RAFT_BYTES_MAX];
+        const raft_message m = append(w, 1, 0, 1);
+        const size_t size = peer_raft_encode(&m, body);
+        for (int i = 0; i < 3; i++) {
+                rq_buf out = {0}, text = {0};
+                const peer_hello hello = { .cluster_id = cluster, .disk_uuid = w->n[1].disk_uuid, .node_id = "x", .visitor = true };
+                assert_int_equal(peer_hello_encode(&hello, &text), RQ_OK);
+                put_frame(&out, PEER_HELLO, rq_buf_bytes(&text), 0);
+                put_frame(&out, i == 0 ? peer_raft_type(m.type) : 200, rq_bytes_of(body, size), i < 2 ? PEER_PAYLOAD_BYTES_MAX : 100);
+                int fd = call(w, 0);
+                say(fd, out.data, out.size);
+                if (i < 2) {
+                        RUN_UNTIL(w, hung_up(fd));
+                } else {
+                        run_ms(w, 100);
+                        assert_false(hung_up(fd)); /* a newer build's */
+                }
+                (void) close(fd);
+                rq_buf_done(&out);
+                rq_buf_done(&text);
+        }
+        assert_true(all_up(w));
+}
+
 static void test_a_stranger_is_refused(void **state) {
         world *w = *state;
         connect_all(w);
@@ -803,6 +875,28 @@ static void test_who_was_removed_is_told(void **state) {
         RUN_UNTIL(w, all_up(w));
 }
 
+/* Neither way: its votes don't get here, and nothing of us gets there. */
+static void test_an_old_copy_is_not_let_in(void **state) {
+        world *w = *state;
+        w->n[0].old_copy = w->n[2].disk_uuid;
+        for (int i = 0; i < NODES; i++)
+                assert_int_equal(peers_set_members(w->n[i].peers, &w->members), RQ_OK);
+        RUN_UNTIL(w, w->n[2].old_copies_told > 0);
+        RUN_UNTIL(w, up_both_ways(w, 0, 1) && up_both_ways(w, 1, 2) && up_both_ways(w, 2, 1));
+        assert_true(w->n[2].told.number == 12 && w->n[2].told.nonce == 34 && w->n[2].told.led);
+        run_ms(w, 300);
+        assert_true(w->n[2].old_copies_told < 8); /* it asks again, slowly */
+        raft_message m = heartbeat(w, 2, 0);
+        (void) peers_send(w->n[2].peers, &m);
+        m = heartbeat(w, 0, 2);
+        assert_int_equal(peers_send(w->n[0].peers, &m), RQ_EPIPE);
+        run_ms(w, 50);
+        assert_true(w->n[0].messages == 0 && w->n[1].old_copies_told == 0);
+        peers_view view;
+        assert_true(peers_view_of(w->n[0].peers, w->n[2].id, &view) && !view.up);
+        assert_non_null(strstr(view.problem, "older copy"));
+}
+
 static void test_who_knows_more_is_admitted(void **state) {
         world *w = *state;
         const membership two = without(w, 2);
@@ -824,6 +918,56 @@ static void test_who_knows_more_is_admitted(void **state) {
         assert_int_equal(peers_set_members(w->n[0].peers, &two), RQ_OK);
         run_ms(w, 100);
         assert_false(up_both_ways(w, 0, 2));
+}
+
+/* One that was removed and says that it knows more can't have anything done. */
+static void test_who_is_not_listed_may_not_forward(void **state) {
+        world *w = *state;
+        const membership two = without(w, 2);
+        say_addresses(w);
+        w->n[0].stranger = PEERS_STRANGER_ADMIT;
+        w->n[2].configuration = 9;
+        assert_int_equal(peers_set_members(w->n[0].peers, &two), RQ_OK);
+        assert_int_equal(peers_set_members(w->n[1].peers, &w->members), RQ_OK);
+        assert_int_equal(peers_set_members(w->n[2].peers, &w->members), RQ_OK);
+        RUN_UNTIL(w, all_up(w));
+        const driver_forward f = { .to = w->n[0].id, .term = 5, .seed = 77, .kind = RECORD_SQL, .body = rq_bytes_text("insert") };
+        const uint32_t downs = w->n[2].downs;
+        assert_int_equal(peers_send_forward(w->n[2].peers, &f), RQ_OK);
+        RUN_UNTIL(w, w->n[2].downs > downs);
+        RUN_UNTIL(w, all_up(w));
+        raft_message vote = { .type = RAFT_MSG_VOTE, .from = w->n[2].id, .to = w->n[0].id, .term = 7, .vote = { .transfer = true, .campaign_term = 8 } };
+        assert_int_equal(peers_send(w->n[2].peers, &vote), RQ_OK);
+        RUN_UNTIL(w, w->n[0].messages == 1);
+        assert_false(w->n[0].last.vote.transfer); /* it doesn't override a leader */
+        raft_message now = { .type = RAFT_MSG_TIMEOUT_NOW, .from = w->n[2].id, .to = w->n[0].id, .term = 7 };
+        const uint32_t before = w->n[2].downs;
+        assert_int_equal(peers_send(w->n[2].peers, &now), RQ_OK);
+        RUN_UNTIL(w, w->n[2].downs > before);
+        assert_int_equal(w->n[0].forwards, 0);
+        assert_int_equal(w->n[0].messages, 1);
+}
+
+static void test_an_absurd_term_is_hung_up_on(void **state) {
+        world *w = *state;
+        connect_all(w);
+        raft_message messages[] = {
+                { .type = RAFT_MSG_HEARTBEAT, .term = 1001 }, { .type = RAFT_MSG_VOTE, .term = 3, .vote = { .campaign_term = UINT64_MAX } },
+                { .type = RAFT_MSG_VOTE, .term = 3, .vote = { .campaign_term = 3, .last_term = 5000 } },
+                { .type = RAFT_MSG_VOTE_REPLY, .term = UINT64_MAX },
+        };
+        for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
+                messages[i].from = w->n[0].id;
+                messages[i].to = w->n[1].id;
+                const uint32_t downs = w->n[0].downs;
+                assert_int_equal(peers_send(w->n[0].peers, &messages[i]), RQ_OK);
+                RUN_UNTIL(w, w->n[0].downs > downs);
+                RUN_UNTIL(w, all_up(w));
+        }
+        assert_int_equal(w->n[1].messages, 0);
+        messages[0].term = 1000;
+        assert_int_equal(peers_send(w->n[0].peers, &messages[0]), RQ_OK);
+        RUN_UNTIL(w, w->n[1].messages == 1);
 }
 
 /* The node's word counts, not the list's. */
@@ -856,9 +1000,11 @@ int main(void) {
                 TEST(test_the_newer_connection_wins), TEST(test_another_cluster_is_refused),
                 TEST(test_a_founding_is_told_until_it_is_known), TEST(test_seeds_show_who_is_there), TEST(test_garbage_is_hung_up_on),
                 TEST(test_frames_that_may_not_be_are_hung_up_on), TEST(test_unknown_types_are_skipped), TEST(test_a_slow_hello_is_hung_up_on),
-                TEST(test_silent_connections_do_not_lock_members_out), TEST(test_a_stranger_is_refused), TEST(test_the_port_is_taken),
+                TEST(test_silent_connections_do_not_lock_members_out), TEST(test_who_was_told_makes_room), TEST(test_a_guest_may_not_announce_megabytes),
+                TEST(test_a_stranger_is_refused), TEST(test_the_port_is_taken),
                 TEST(test_names_are_asked_elsewhere), TEST(test_joining_is_asked_for), TEST(test_a_removal_is_passed_on),
-                TEST(test_who_was_removed_is_told), TEST(test_who_knows_more_is_admitted), TEST(test_a_member_that_has_moved_is_found),
+                TEST(test_who_was_removed_is_told), TEST(test_an_old_copy_is_not_let_in), TEST(test_who_knows_more_is_admitted), TEST(test_who_is_not_listed_may_not_forward),
+                TEST(test_an_absurd_term_is_hung_up_on), TEST(test_a_member_that_has_moved_is_found),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

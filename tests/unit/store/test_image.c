@@ -413,7 +413,7 @@ static void test_swap(void **state) {
         to.index = 77;
         to.term = 5;
         assert_int_equal(files_open_reader(p->files, &reader), RQ_OK);
-        assert_int_equal(files_swap(p->files, &to, &problem), RQ_OK);
+        assert_int_equal(files_swap(p->files, &to, FILES_SWAP_ANY, &problem), RQ_OK);
         assert_int_equal(number(reader, "SELECT count(*) FROM t"), 401); /* the old one is still read */
         (void) sqlite3_close(reader);
         assert_int_equal(files_checkpoint(p->files, &p->at, true), RQ_OK); /* does nothing */
@@ -434,16 +434,16 @@ static void test_swap_refuses_what_is_no_database(void **state) {
         place *p = *state;
         rq_buf problem = {0};
         fill(p);
-        assert_int_equal(files_swap(p->files, &p->at, &problem), RQ_ENOENT);
+        assert_int_equal(files_swap(p->files, &p->at, FILES_SWAP_ANY, &problem), RQ_ENOENT);
         stage(p, "CREATE TABLE u(a)");
         int fd = openat(p->folder_fd, SWAP_FILE_NAME, O_RDWR);
         assert_int_equal(ftruncate(fd, 8192), 0);
         rq_buf_done(&problem);
-        assert_int_equal(files_swap(p->files, &p->at, &problem), RQ_ECORRUPT);
+        assert_int_equal(files_swap(p->files, &p->at, FILES_SWAP_ANY, &problem), RQ_ECORRUPT);
         assert_true(problem.size > 0);
         assert_int_equal(pwrite(fd, "not SQLite", 10, 0), 10);
         rq_buf_done(&problem);
-        assert_int_equal(files_swap(p->files, &p->at, &problem), RQ_ECORRUPT);
+        assert_int_equal(files_swap(p->files, &p->at, FILES_SWAP_ANY, &problem), RQ_ECORRUPT);
         (void) close(fd);
         rq_buf_done(&problem);
         /* Nothing has changed, and a start takes it away. */
@@ -452,6 +452,37 @@ static void test_swap_refuses_what_is_no_database(void **state) {
         place_open(p);
         assert_int_equal(number(p->writer, "SELECT count(*) FROM t"), 401);
         assert_int_equal(faccessat(p->folder_fd, SWAP_FILE_NAME, F_OK, 0), -1);
+}
+
+/* What was applied is given up for nothing that is older, or the same. */
+static void test_swap_never_goes_back(void **state) {
+        place *p = *state;
+        rq_buf problem = {0};
+        fill(p);
+        stage(p, "CREATE TABLE u(a); INSERT INTO u VALUES(42)");
+        store_state to = p->at;
+        for (uint64_t behind = 0; behind < 3; behind++) {
+                to.index = p->at.index - behind;
+                rq_buf_done(&problem);
+                assert_int_equal(files_swap(p->files, &to, p->at.index, &problem), RQ_EEXIST);
+                assert_true(problem.size > 0);
+        }
+        /* A checkpoint that is further than what the caller says counts, too. */
+        assert_int_equal(files_checkpoint(p->files, &p->at, true), RQ_OK);
+        to.index = p->at.index - 1;
+        rq_buf_done(&problem);
+        assert_int_equal(files_swap(p->files, &to, 0, &problem), RQ_EEXIST);
+        assert_false(files_swapped(p->files));
+        entry(p, "INSERT INTO t VALUES(5000, 1, NULL)");
+        assert_int_equal(number(p->writer, "SELECT count(*) FROM t"), 401);
+        to.index = p->at.index + 1;
+        rq_buf_done(&problem);
+        assert_int_equal(files_swap(p->files, &to, p->at.index, &problem), RQ_OK);
+        place_close(p);
+        place_open(p);
+        assert_int_equal(p->at.index, to.index);
+        assert_int_equal(number(p->writer, "SELECT a FROM u"), 42);
+        rq_buf_done(&problem);
 }
 
 /* --- killed before each step ------------------------------------------------ */
@@ -505,7 +536,7 @@ static int swap_in_child(place *p, int steps) {
                 to.index = 1000;
                 stage(p, "CREATE TABLE u(a); INSERT INTO u VALUES(42)"); /* a start before would have deleted it */
                 k.left = steps;
-                if (files_swap(p->files, &to, &problem) != RQ_OK)
+                if (files_swap(p->files, &to, FILES_SWAP_ANY, &problem) != RQ_OK)
                         _exit(4);
                 p->files = files_free(p->files);
                 if (place_try_open(p) != RQ_OK || p->at.index != 1000)
@@ -535,7 +566,7 @@ static void test_swap_killed_before_each_step(void **state) {
                         stage(p, "CREATE TABLE t(id INTEGER PRIMARY KEY, n INT, b BLOB)");
                         store_state to = p->at;
                         to.index = 10;
-                        assert_int_equal(files_swap(p->files, &to, &problem), RQ_OK);
+                        assert_int_equal(files_swap(p->files, &to, FILES_SWAP_ANY, &problem), RQ_OK);
                         place_close(p);
                         place_open(p);
                         assert_int_equal(p->at.index, 10);
@@ -564,6 +595,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_damaged_chunks_are_refused, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_chunks_must_follow, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_swap, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_swap_never_goes_back, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_swap_refuses_what_is_no_database, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_swap_killed_before_each_step, setup, teardown),
         };

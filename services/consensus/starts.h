@@ -1,0 +1,42 @@
+/* Members' starts: whether one that says HELLO is the node whose promises count, or an old copy of
+ * its folder, which has forgotten some of them and must not vote (decision 0015). What was seen of a member is
+ * on this node's disk before the member's connection counts. */
+#ifndef RQ_CONSENSUS_STARTS_H
+#define RQ_CONSENSUS_STARTS_H
+
+#include "core/membership.h"
+#include "io/starts_file.h"
+#include "peer/peer_message.h"
+
+/* What a member has promised to this node in this run: its log is durable up to index, in term. */
+typedef struct start_promise { raft_id id; raft_term term; raft_index index; } start_promise;
+
+typedef struct starts {
+        starts_file file;
+        bool counted;                  /* this run is on disk, and may be told */
+        peer_start self;               /* of this run, for HELLO; number 0: it couldn't be written */
+        start_promise promises[2 * MEMBERSHIP_COUNT_MAX];
+        uint32_t promise_next;         /* the place that is used next if none is free */
+} starts;
+
+typedef enum starts_verdict {
+        STARTS_SAME,     /* of the run that is known, or of a build that doesn't count */
+        STARTS_NEW,      /* a later run: to be written down */
+        STARTS_OLD_COPY, /* none that can follow the one that is known */
+} starts_verdict;
+
+/* Pure: by what is on disk. */
+starts_verdict starts_judge(const starts_file *file, const rq_uuid *disk_uuid, const peer_start *start);
+/* Pure: writes it down in file. members (may be NULL): they are kept when there is no room for all. */
+void starts_note(starts_file *file, const rq_uuid *disk_uuid, const start_mark *mark, const membership *members);
+/* Pure: whether this folder's node remembers that start, or can't tell any more: then nobody may say that it doesn't. */
+bool starts_is_ours(const starts_file *file, const start_mark *mark);
+/* This disk is refused from now on, whatever it says. */
+static const start_mark starts_never = { UINT64_MAX, 0 };
+
+/* A message of a member that stands for what is durable there. */
+void starts_take_promise(starts *s, const raft_message *message);
+/* False: it has promised more than it knows of. */
+bool starts_keeps_promise(const starts *s, raft_id id, const peer_start *start);
+
+#endif
