@@ -41,7 +41,7 @@ static const rq_flag flags[] = {
         NUMBER("db-max-ro-conns", "256", STORE, "most read-only SQLite connections; 0 and more than 256 mean 256", IN(GENERAL), .max = 1000000),
         DURATION("auto-optimize-int", "24h", STORE, "how often to run PRAGMA optimize", IN(GENERAL), LATER),
         DURATION("auto-vacuum-int", "0s", STORE, "how often to VACUUM; 0: never", IN(GENERAL), LATER),
-        TEXT("extensions-path", "PATHS", "", STORE | GATEWAY, "SQLite extensions to load: files and folders, with commas; the same on all nodes", IN(GENERAL)),
+        TEXT("extensions-path", "PATHS", "", STORE | GATEWAY, "SQLite extensions to load: files, folders, zip and tar.gz archives, with commas; the same on all nodes", IN(GENERAL)),
         TEXT("cpu-profile", "FILE", "", 0, "profile of the Go runtime", IN(GENERAL), IGNORED),
         TEXT("mem-profile", "FILE", "", 0, "profile of the Go runtime", IN(GENERAL), IGNORED),
         TEXT("trace-profile", "FILE", "", 0, "profile of the Go runtime", IN(GENERAL), IGNORED),

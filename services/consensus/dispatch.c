@@ -13,6 +13,7 @@
 #include "members.h"
 #include "snapshot_in.h"
 #include "snapshot_out.h"
+#include "probes.h"
 #include "removals.h"
 #include "status.h"
 
@@ -343,7 +344,16 @@ static rq_err on_remove(void *arg, ipc_link *link, const ipc_frame *frame) {
 static rq_err on_status_get(void *arg, ipc_link *link, const ipc_frame *frame) {
         consensus *c = arg;
         RQ_CLEANUP(rq_buf_done) rq_buf document = {0};
-        rq_err r = status_document(c, &document);
+        Rq__StatusGet *body = rq__status_get__unpack(rq_arena_allocator(c->arena), frame->body.size, frame->body.data);
+        if (body == NULL)
+                return RQ_EPROTO;
+        const bool probe = body->probe && ipc_link_role(link) == IPC_GATEWAY;
+        rq_arena_reset(c->arena);
+        if (probe && !c->unformed) {
+                probes_add(c, gateway_from(link)->number, frame->request_id);
+                return RQ_OK;
+        }
+        rq_err r = status_document(c, NULL, &document);
         if (r < 0)
                 return r;
         (void) ipc_link_send(link, IPC_STATUS, frame->request_id, (rq_bytes) {0}, rq_buf_bytes(&document));

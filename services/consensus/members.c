@@ -10,6 +10,7 @@
 #include "folder.h"
 #include "founding.h"
 #include "log/log_fields.h"
+#include "probes.h"
 #include "removals.h"
 #include "snapshot_in.h"
 #include "snapshot_out.h"
@@ -82,6 +83,7 @@ static void on_down(void *arg, raft_id id, bool refused) {
         if (c->unformed)
                 return;
         driver_peer_down(c->driver, id, refused);
+        probes_on_down(c, id);
         consensus_wake(c);
 }
 
@@ -167,6 +169,8 @@ static void on_removed(void *arg, const peer_hello *from, raft_index configurati
                 joining_ask(c->joining);
         consensus_wake(c);
 }
+
+static void on_pong(void *arg, raft_id from, uint64_t number) { probes_on_pong(arg, from, number); }
 
 static void on_visit(void *arg, const peer_hello *from) { steering_visit(arg, from); }
 
@@ -254,7 +258,7 @@ peers_changes members_changes(consensus *c) {
         return (peers_changes) {
                 .on_join = on_join, .on_join_reply = on_join_reply, .on_remove = on_remove, .on_remove_reply = on_remove_reply,
                 .on_stranger = on_stranger, .on_removed = on_removed, .configuration = configuration_index,
-                .on_start = on_start, .on_old_copy = on_old_copy, .term_max = term_max, .on_visit = on_visit, .arg = c,
+                .on_start = on_start, .on_old_copy = on_old_copy, .term_max = term_max, .on_pong = on_pong, .on_visit = on_visit, .arg = c,
         };
 }
 

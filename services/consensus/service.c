@@ -17,6 +17,7 @@
 #include "members.h"
 #include "snapshot_in.h"
 #include "snapshot_out.h"
+#include "probes.h"
 #include "removals.h"
 #include "steering.h"
 
@@ -254,6 +255,9 @@ static void set_timer(consensus *c) {
         for (size_t i = 0; i < CONSENSUS_TRANSFERS_MAX; i++)
                 if (c->transfers[i].pending && c->transfers[i].deadline_us < due_us)
                         due_us = c->transfers[i].deadline_us;
+        const uint64_t probes_due_us = probes_deadline_us(c);
+        if (probes_due_us < due_us)
+                due_us = probes_due_us;
         const uint64_t removals_due_us = removals_deadline_us(c);
         if (removals_due_us < due_us)
                 due_us = removals_due_us;
@@ -338,6 +342,7 @@ static void turn(consensus *c) {
                 log_state(c);
         }
         dispatch_send_transfers(c);
+        probes_turn(c);
         snapshot_sends_turn(c->sends);
         snapshot_receipt_turn(c->receipt);
         divergence_turn(c->divergence);

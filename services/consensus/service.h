@@ -37,6 +37,21 @@ typedef struct consensus_write {
         raft_persisted when_durable;
 } consensus_write;
 
+/* Somebody wants to know which members can be reached; see probes.h. */
+enum { CONSENSUS_PROBES_MAX = 16 };
+typedef struct consensus_probed {
+        raft_id id;
+        uint32_t rtt_us;
+        bool over, answered;
+} consensus_probed;
+typedef struct consensus_probe {
+        uint32_t gateway;
+        uint64_t request_id, number, begin_us, deadline_us;
+        uint32_t count, open_count; /* of those that were asked; that have not answered yet */
+        consensus_probed asked[MEMBERSHIP_COUNT_MAX];
+        bool pending;
+} consensus_probe;
+
 /* May they join? What this node's gateway, which has the users, was asked lately; see admission.h. */
 enum { ADMISSION_PLACES = 8 };
 typedef struct consensus_admission {
@@ -115,6 +130,8 @@ typedef struct consensus {
         consensus_steering steering;
         consensus_removal removals[CONSENSUS_REMOVALS_MAX];
         uint64_t removal_number;
+        consensus_probe probes[CONSENSUS_PROBES_MAX];
+        uint64_t probe_number;
         raft_id raft_id;
         bool not_a_voter;           /* by the hard state */
         stream_fetch last_fetch;    /* of the store, as long as its link stands; from 0: none */

@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "divergence.h"
 #include "feature_level.h"
+#include "probes.h"
 #include "snapshot_in.h"
 #include "snapshot_out.h"
 
@@ -53,7 +54,7 @@ static void add_profile(json_t *o, const divergence_view *v) {
         (void) json_object_set_new(o, "profile", json_string(text));
 }
 
-static json_t *node(const consensus *c, const member *m, uint64_t now_us) {
+static json_t *node(const consensus *c, const member *m, const consensus_probe *probe, uint64_t now_us) {
         const raft *r = driver_raft(c->driver);
         raft_id id = membership_raft_id(&m->disk_uuid);
         bool self = id == c->raft_id;
@@ -72,10 +73,13 @@ static json_t *node(const consensus *c, const member *m, uint64_t now_us) {
         if (leads)
                 (void) json_object_set_new(o, "lag", number(raft_trail_of(r)->last > progress.match ? raft_trail_of(r)->last - progress.match : 0));
         bool heard = !leads || now_us - progress.contact_us < c->o.config.election_us;
-        bool reachable = self || (known && view.up && heard);
+        bool reachable = self || (known && view.up && heard), answered;
+        uint32_t rtt_us = view.rtt_us;
+        if (!self && probe != NULL && probes_view(probe, id, &answered, &rtt_us))
+                reachable = answered;
         (void) json_object_set_new(o, "reachable", json_boolean(reachable));
-        if (!self && reachable && view.rtt_us > 0)
-                (void) json_object_set_new(o, "time_us", number(view.rtt_us));
+        if (!self && reachable && rtt_us > 0)
+                (void) json_object_set_new(o, "time_us", number(rtt_us));
         if (!self && view.up)
                 (void) json_object_set_new(o, "tls", json_boolean(view.tls));
         divergence_view compared = {0};
@@ -97,7 +101,7 @@ static int by_name(const void *a, const void *b) {
 }
 
 /* By id. Of a lost disk and the one that replaces it, only the latter, which is a learner still. */
-static json_t *nodes(const consensus *c) {
+static json_t *nodes(const consensus *c, const consensus_probe *probe) {
         const membership *m = driver_membership(c->driver, NULL);
         const member *sorted[MEMBERSHIP_COUNT_MAX];
         const uint32_t count = m == NULL ? 0 : m->count;
@@ -108,7 +112,7 @@ static json_t *nodes(const consensus *c) {
         qsort(sorted, count, sizeof sorted[0], by_name);
         for (uint32_t i = 0; i < count; i++)
                 if (i == 0 || strcmp(sorted[i - 1]->node_id, sorted[i]->node_id) != 0)
-                        (void) json_array_append_new(list, node(c, sorted[i], now_us));
+                        (void) json_array_append_new(list, node(c, sorted[i], probe, now_us));
         return list;
 }
 
@@ -339,10 +343,10 @@ static json_t *cluster_object(const consensus *c) {
         return o;
 }
 
-rq_err status_document(consensus *c, rq_buf *ret_document) {
+rq_err status_document(consensus *c, const consensus_probe *probe, rq_buf *ret_document) {
         json_t *document = json_object();
         (void) json_object_set_new(document, "raft", raft_object(c));
-        (void) json_object_set_new(document, "nodes", nodes(c));
+        (void) json_object_set_new(document, "nodes", nodes(c, probe));
         (void) json_object_set_new(document, "counters", counters_object(c));
         (void) json_object_set_new(document, "cluster", cluster_object(c));
         char *text = json_dumps(document, JSON_COMPACT);

@@ -5,7 +5,7 @@
 
 #include "service.h"
 
-/* Errors: RQ_ENOMEM. */
-rq_err status_document(consensus *c, rq_buf *ret_document);
+/* probe: what the members were asked for it, borrowed (probes.h); NULL: nothing. Errors: RQ_ENOMEM. */
+rq_err status_document(consensus *c, const consensus_probe *probe, rq_buf *ret_document);
 
 #endif

@@ -122,7 +122,7 @@ static rq_err send_read(exchange *ex, ipc_link *link, uint64_t left_us) {
                 .render = render_of(p),
                 .db_timeout_us = positive_us(p->db_timeout_ns),
                 .min_index = p->min_index,
-                .credit_bytes = RESULT_CREDIT_BYTES,
+                .credit_bytes = ex->is_file ? FILE_CREDIT_BYTES : RESULT_CREDIT_BYTES,
                 .max_rows = ex->done != NULL ? 0 : ex->gw->config->max_answer_rows,
                 .max_bytes = ex->done != NULL ? 0 : ex->gw->config->max_answer_bytes,
                 .timeout_us = left_us,

@@ -29,6 +29,7 @@ enum {
         LINKS_LOST_MAX         = 2,                /* a read that broke as many is not sent again: it may be why */
         RESULT_CREDIT_BYTES    = 256 * 1024,       /* of a result that may be under way to a slow client */
         CREDIT_BYTES_MIN       = 32 * 1024,        /* given back at a time */
+        FILE_CREDIT_BYTES      = 1024 * 1024,      /* of a backup: fewer turns for so many bytes */
         LINK_WAIT_MS           = 3000,             /* for a service that restarts, before anything was sent */
         LOST_LINK_WAIT_MS      = 10000,            /* for the result of a write whose link to consensus broke */
         STATUS_WAIT_MS         = 1000,

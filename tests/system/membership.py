@@ -12,6 +12,7 @@ import random
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cluster_nodes import Refused, ask, dump, execute, query, raft_state, wait_for
-from rqnode import HOST, HttpFailure, Node, NodeError, Tally, exit_on_sigterm, free_port
+from rqnode import HOST, HttpFailure, Node, NodeError, Tally, exit_on_sigterm, free_port, send_signal
 
 TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)"
 FAST = ("-join-interval", "500ms", "-join-attempts", "60")
@@ -748,6 +749,29 @@ def peers_json(c):
 
 # ---------------------------------------------------------------------------- the handbook
 
+def who_is_there(c):
+    """/nodes tells what is so now: of a node that was just killed, and of one that hangs with its connections up."""
+    nodes = c.grown(3)
+    n1, n2, n3 = nodes
+    for asked in (n1, n2):
+        there = members(asked)
+        c.check(all(there[n]["reachable"] and there[n]["time"] < 0.7 for n in ("n1", "n2", "n3")), "all are there: %s" % there)
+    hanging = n3.find("rq-consensus")
+    for proc in hanging:
+        send_signal(proc, signal.SIGSTOP)
+    for asked in (n1, n2):
+        e = members(asked)["n3"]
+        c.check(not e["reachable"] and e.get("error"), "one that hangs, asked %s: %s" % (asked.node_id, e))
+    for proc in hanging:
+        send_signal(proc, signal.SIGCONT)
+    wait_for("it goes on", LONG, lambda: all(members(n)["n3"]["reachable"] for n in (n1, n2)), 0.05)
+    n3.root.kill()      # the launcher; its services go with it, a little later
+    n3.root.wait()
+    for asked in (n1, n2):
+        e = members(asked)["n3"]
+        c.check(not e["reachable"] and e.get("error"), "just killed, asked %s: %s" % (asked.node_id, e))
+
+
 def users_file(node, name, users):
     """Its path: the name in the folder of a node that isn't started yet."""
     path = os.path.join(node.work_dir, name)
@@ -902,7 +926,7 @@ def handbook(c):
             "after the recovery: %s" % members(n2))
 
 
-TESTS = [handbook, joins_as_user, joins_under_load, refuses_what_cannot_be, foreign_clusters, read_replica, seven, removing, leader_removes_itself,
+TESTS = [handbook, who_is_there, joins_as_user, joins_under_load, refuses_what_cannot_be, foreign_clusters, read_replica, seven, removing, leader_removes_itself,
          leaves_when_it_stops, reaping, wiped_disk, wiped_founder, restored_folder, killed_while_joining, addresses_change, recover_one_of_three, peers_json]
 
 

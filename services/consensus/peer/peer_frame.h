@@ -46,6 +46,8 @@ typedef enum peer_type {
         PEER_REMOVE_REPLY    = 99,
         PEER_OLD_COPY        = 101, /* to who comes with an older copy of its folder, on the connection that it has made (minor 3) */
         PEER_REMOVED         = 100, /* to who isn't a member any more, on the connection that it has made (minor 2) */
+        PEER_PING            = 120, /* of a member; answered on the same connection (minor 3) */
+        PEER_PONG            = 121,
         PEER_PROFILE         = 112, /* what the sender's outcomes depend on (minor 3, like the next two) */
         PEER_OUTCOMES        = 113, /* the sender's marks of its running hash of outcomes */
         PEER_REFUTED         = 114, /* leader -> a member whose outcomes are not a majority's: begin anew */

@@ -43,6 +43,8 @@ bool peer_type_limits(uint16_t type, uint32_t *ret_body_bytes_max, uint32_t *ret
         case PEER_REMOVE: body = PEER_REMOVE_BYTES; payload = MEMBERSHIP_NODE_MAX; break;
         case PEER_REMOVE_REPLY: body = PEER_REMOVE_REPLY_BYTES; payload = PEER_TEXT_MAX; break;
         case PEER_REMOVED: body = PEER_REMOVED_BYTES; break;
+        case PEER_PING:
+        case PEER_PONG: body = PEER_PING_BYTES; break;
         case PEER_OLD_COPY: body = PEER_OLD_COPY_BYTES; break;
         case PEER_PROFILE: body = PEER_PROFILE_BYTES; payload = OUTCOMES_VERSION_MAX; break;
         case PEER_OUTCOMES: body = PEER_OUTCOMES_BYTES; payload = PEER_OUTCOMES_MARKS_MAX * PEER_OUTCOMES_MARK_BYTES; break;
@@ -476,6 +478,19 @@ rq_err peer_removed_decode(rq_bytes body, raft_index *ret_configuration) {
         if (body.size != PEER_REMOVED_BYTES)
                 return RQ_EPROTO;
         *ret_configuration = rq_get_u64(body.data);
+        return RQ_OK;
+}
+
+void peer_ping_encode(const peer_ping *ping, uint8_t out[static PEER_PING_BYTES]) {
+        rq_put_u64(out, ping->from);
+        rq_put_u64(out + 8, ping->to);
+        rq_put_u64(out + 16, ping->number);
+}
+
+rq_err peer_ping_decode(rq_bytes body, peer_ping *ret_ping) {
+        if (body.size != PEER_PING_BYTES)
+                return RQ_EPROTO;
+        *ret_ping = (peer_ping) { .from = rq_get_u64(body.data), .to = rq_get_u64(body.data + 8), .number = rq_get_u64(body.data + 16) };
         return RQ_OK;
 }
 

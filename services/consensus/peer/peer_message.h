@@ -24,6 +24,7 @@ enum {
         PEER_REMOVE_BYTES     = 24,
         PEER_REMOVE_REPLY_BYTES = 32,
         PEER_REMOVED_BYTES    = 8,
+        PEER_PING_BYTES       = 24,
         PEER_OLD_COPY_BYTES   = 24,
         PEER_START_EARLIER    = 8,
         PEER_TEXT_MAX         = 1024, /* of a reason */
@@ -142,5 +143,10 @@ rq_err peer_old_copy_decode(rq_bytes body, peer_old_copy *ret_old);
 /* REMOVED. configuration: index of the entry by which the other node isn't a member. */
 void peer_removed_encode(raft_index configuration, uint8_t out[static PEER_REMOVED_BYTES]);
 rq_err peer_removed_decode(rq_bytes body, raft_index *ret_configuration);
+
+/* PING, and PONG with the same bytes. number: the asking node's. */
+typedef struct peer_ping { raft_id from, to; uint64_t number; } peer_ping;
+void peer_ping_encode(const peer_ping *ping, uint8_t out[static PEER_PING_BYTES]);
+rq_err peer_ping_decode(rq_bytes body, peer_ping *ret_ping);
 
 #endif

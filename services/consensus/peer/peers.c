@@ -369,7 +369,16 @@ rq_err peers_send_remove_reply(peers *p, const peer_remove *remove, peer_remove_
         return send_frame(p, remove->from, PEER_CONTROL, PEER_REMOVE_REPLY, rq_bytes_of(body, sizeof body), &words, 1);
 }
 
-enum { MINOR_JOIN = 2, MINOR_JOIN_CREDENTIALS = 3 };
+enum { MINOR_JOIN = 2, MINOR_JOIN_CREDENTIALS = 3, MINOR_PING = 3 };
+
+rq_err peers_send_ping(peers *p, raft_id to, uint64_t number) {
+        uint8_t body[PEER_PING_BYTES];
+        const remote *r = peers_member(p, to);
+        if (r != NULL && r->out[PEER_CONTROL].up && r->protocol_minor < MINOR_PING)
+                return RQ_EVERSION;
+        peer_ping_encode(&(peer_ping) { .from = p->id, .to = to, .number = number }, body);
+        return send_frame(p, to, PEER_CONTROL, PEER_PING, rq_bytes_of(body, sizeof body), NULL, 0);
+}
 
 void peers_send_join(peers *p, bool stays, rq_bytes credentials) {
         uint8_t body[PEER_JOIN_BYTES];

@@ -78,6 +78,7 @@ typedef struct peers_changes {
         peers_start (*on_start)(void *arg, const peer_hello *from, peer_old_copy *ret_told);
         void (*on_old_copy)(void *arg, const peer_hello *from, const peer_old_copy *told); /* a member says so of this node */
         raft_index (*configuration)(void *arg); /* for HELLO */
+        void (*on_pong)(void *arg, raft_id from, uint64_t number); /* to peers_send_ping(); may be NULL */
         /* The highest term that elections can have led to, as far as this node can tell: who speaks of a higher one is
          * hung up on, since taking it would end elections for ever. */
         raft_term (*term_max)(void *arg);
@@ -157,6 +158,9 @@ rq_err peers_send_forward(peers *p, const driver_forward *forward);  /* to forwa
 rq_err peers_send_forward_refused(peers *p, raft_id to, raft_term term, uint64_t seed, rq_err err);
 rq_err peers_send_remove(peers *p, raft_id to, uint64_t number, const char *node_id);
 rq_err peers_send_remove_reply(peers *p, const peer_remove *remove, peer_remove_result result, const char *text);
+
+/* Is it there? on_pong() tells, or on_down(), or nothing. Also RQ_EVERSION: an older build, which doesn't answer. */
+rq_err peers_send_ping(peers *p, raft_id to, uint64_t number);
 
 /* A third connection to this member, until it isn't wanted any more; on_link() when it
  * is up or broken. Not from on_link(). Errors: RQ_ENOENT (no member), RQ_ENOMEM, RQ_EINVAL (its address). */

@@ -212,6 +212,16 @@ static rq_err take_join(inbound *in, rq_bytes body, rq_bytes credentials) {
         return peer_link_send(in->link, PEER_JOIN_REPLY, rq_bytes_of(encoded, sizeof encoded), &piece, 1);
 }
 
+static rq_err take_ping(inbound *in, rq_bytes body) {
+        peer_ping ping;
+        rq_err r = peer_ping_decode(body, &ping);
+        if (r < 0)
+                return r;
+        if (ping.from != in->remote->id || ping.to != in->p->id)
+                return RQ_EPROTO;
+        return judged(peer_link_send(in->link, PEER_PONG, body, NULL, 0));
+}
+
 static rq_err take_remove(inbound *in, rq_bytes body, rq_bytes payload) {
         const peers_changes *changes = &in->p->o.changes;
         peer_remove remove;
@@ -343,6 +353,8 @@ static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, 
                 return take_join(in, body, payload);
         if (in->remote == NULL)
                 return RQ_EPROTO;
+        if (header->type == PEER_PING)
+                return take_ping(in, body);
         if (in->remote->admitted && !may_be_unlisted(header->type)) {
                 in->problem = "it isn't a member as far as this node knows, and may only vote and lead";
                 return RQ_EPROTO;

@@ -127,6 +127,7 @@ static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, 
         outbound *out = owner;
         const peers_changes *changes = &out->p->o.changes;
         peer_join_reply reply;
+        peer_ping ping;
         raft_index configuration;
         rq_err r = RQ_EPROTO;
         if (header->type == PEER_JOIN_REPLY && out->remote->asked) {
@@ -134,6 +135,13 @@ static rq_err on_frame(void *owner, peer_link *link, const peer_header *header, 
                 r = peer_join_reply_decode(body, payload, &reply);
                 if (r >= 0)
                         changes->on_join_reply(changes->arg, peer_link_hello(link), &reply, payload);
+                peers_touch(out->p, false);
+        } else if (header->type == PEER_PONG && out->remote->id != 0) {
+                r = peer_ping_decode(body, &ping);
+                if (r < 0 || ping.from != out->p->id || ping.to != out->remote->id)
+                        return RQ_EPROTO;
+                if (changes->on_pong != NULL)
+                        changes->on_pong(changes->arg, out->remote->id, ping.number);
                 peers_touch(out->p, false);
         } else if (header->type == PEER_REMOVED && changes->on_removed != NULL) {
                 r = peer_removed_decode(body, &configuration);

@@ -3,6 +3,7 @@
 #include <jansson.h>
 
 #include "api/api.h"
+#include "consensus.pb-c.h"
 
 static void complete(exchange *ex) {
         switch (ex->route->op) {
@@ -28,10 +29,16 @@ static bool is_waiting(const exchange *ex) { return ex->document_asked[DOCUMENT_
 void documents_ask(exchange *ex, bool of_store_too) {
         gateway *gw = ex->gw;
         ipc_link *links[2] = { ipc_connector_link(gw->consensus), of_store_too ? ipc_connector_link(gw->store) : NULL };
+        Rq__StatusGet get = RQ__STATUS_GET__INIT;
+        uint8_t packed[8];
+        get.probe = ex->route->op == OP_NODES || ex->route->op == OP_LEADER;
+        const size_t packed_size = rq__status_get__pack(&get, packed);
         uint64_t limit_us = STATUS_WAIT_MS * 1000, patience_us = ex->deadline_us - ex->started_ns / 1000;
         ex->state = EX_STATUS;
-        for (int i = 0; i < 2; i++)
-                ex->document_asked[i] = links[i] != NULL && ipc_link_send(links[i], IPC_STATUS_GET, ex->id, (rq_bytes) {0}, (rq_bytes) {0}) >= 0;
+        for (int i = 0; i < 2; i++) {
+                const rq_bytes body = i == DOCUMENT_CONSENSUS ? rq_bytes_of(packed, packed_size) : (rq_bytes) {0};
+                ex->document_asked[i] = links[i] != NULL && ipc_link_send(links[i], IPC_STATUS_GET, ex->id, body, (rq_bytes) {0}) >= 0;
+        }
         if (is_waiting(ex))
                 gateway_set_deadline(gw, ex, patience_us < limit_us ? patience_us : limit_us);
         else

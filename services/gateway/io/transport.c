@@ -45,6 +45,13 @@ static void tell_failure(transport *t) {
 
 static void want_write(transport *t, bool wanted);
 
+/* What an earlier call left would be taken for this one's. Looking costs less than clearing
+ * what is empty, which it nearly always is. */
+static void forget_errors(void) {
+        if (ERR_peek_error() != 0)
+                ERR_clear_error();
+}
+
 /* After a call of OpenSSL that gave n <= 0. */
 static rq_err explain(transport *t, int n) {
         switch (SSL_get_error(t->ssl, n)) {
@@ -105,7 +112,7 @@ static rq_err shake_hands(transport *t) {
                 return RQ_EAGAIN; /* the socket is still readable in the next turn */
         t->shared->steps--;
         rq_task_post(&t->shared->turn_end);
-        ERR_clear_error();
+        forget_errors();
         int n = SSL_do_handshake(t->ssl);
         if (n != 1) {
                 rq_err r = explain(t, n);
@@ -120,7 +127,7 @@ static rq_err read_tls(transport *t, uint8_t *data, size_t size, size_t *ret_siz
         size_t have = 0;
         int reads = 0;
         bool more = true;
-        ERR_clear_error();
+        forget_errors();
         for (; more && have < size && reads < READS_A_TURN; reads++) {
                 size_t room = size - have;
                 int n = SSL_read(t->ssl, data + have, room > INT_MAX ? INT_MAX : (int) room);
@@ -143,7 +150,7 @@ static rq_err read_tls(transport *t, uint8_t *data, size_t size, size_t *ret_siz
 }
 
 static rq_err write_tls(transport *t, const uint8_t *data, size_t size, size_t *ret_sent) {
-        ERR_clear_error();
+        forget_errors();
         int n = SSL_write(t->ssl, data, size > INT_MAX ? INT_MAX : (int) size);
         if (n > 0) {
                 *ret_sent = (size_t) n;
@@ -199,7 +206,7 @@ void transport_done(transport *t) {
         if (t->ssl != NULL) {
                 if (t->state == TRANSPORT_OPEN && !t->broken)
                         (void) SSL_shutdown(t->ssl); /* our word that nothing was cut off */
-                ERR_clear_error();
+                forget_errors();
                 SSL_free(t->ssl);
         }
         if (t->fd >= 0)

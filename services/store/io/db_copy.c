@@ -261,12 +261,13 @@ rq_err db_copy_send_file(int fd, db_journal journal, db_copy_send send, void *ar
         }
 }
 
-rq_err db_copy_send_image(image *from, db_journal journal, db_copy_send send, void *arg) {
-        RQ_CLEANUP(rq_freep) uint8_t *piece = malloc(PIECE_BYTES);
+rq_err db_copy_send_image(image *from, db_journal journal, db_copy_room room, db_copy_send send, void *arg) {
+        RQ_CLEANUP(rq_freep) uint8_t *own = room == NULL ? malloc(PIECE_BYTES) : NULL;
         size_t size;
-        if (piece == NULL)
-                return RQ_ENOMEM;
         for (uint64_t at = 0;; at += size) {
+                uint8_t *piece = room != NULL ? room(arg, PIECE_BYTES) : own;
+                if (piece == NULL)
+                        return RQ_ENOMEM;
                 rq_err r = image_read(from, at, piece, PIECE_BYTES, &size);
                 if (r < 0 || size == 0)
                         return r;

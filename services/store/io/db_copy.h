@@ -28,10 +28,12 @@ rq_err db_copy_out(sqlite3 *from, bool vacuumed, const atomic_bool *stop, int *r
 typedef bool (*db_copy_send)(void *arg, rq_bytes piece);
 rq_err db_copy_send_file(int fd, db_journal journal, db_copy_send send, void *arg);
 
-/* The same of an image (io/image.h), whose pages are released as they are sent.
- * Errors: also image_read()'s. */
+/* The same of an image (io/image.h), whose pages are released as they are sent. room: where each
+ * piece is put before it is sent, NULL: out of memory; or NULL, for a place of our own.
+ * Errors: also image_read()'s, RQ_ENOMEM. */
 struct image;
-rq_err db_copy_send_image(struct image *from, db_journal journal, db_copy_send send, void *arg);
+typedef void *(*db_copy_room)(void *arg, size_t size);
+rq_err db_copy_send_image(struct image *from, db_journal journal, db_copy_room room, db_copy_send send, void *arg);
 
 /* The other way: the database in the file at path, of whatever page size, becomes all
  * that the writer's has, in one transaction that this makes: readers see what was there

@@ -52,6 +52,7 @@ struct db_reader {
         uint64_t deadline_us, index;
         db_read_send send;
         void *send_arg;
+        db_read_room room;
         bool gave_up; /* send said stop, or memory is out */
         uint64_t rows, bytes_sent;
         transaction_stack open; /* of the request: they change nothing, all is one read transaction */
@@ -116,6 +117,7 @@ db_reader *db_reader_free(db_reader *r) {
 
 rq_bytes db_reader_json(const db_reader *r) { return json_bytes(r->json); }
 const char *db_reader_problem(const db_reader *r) { return r->problem; }
+void db_reader_set_room(db_reader *r, db_read_room room) { r->room = room; }
 void db_reader_interrupt(db_reader *r) { sqlite3_interrupt(r->db); }
 
 static rq_bytes sql_of(const Rq__Statement *s) { return rq_bytes_of(s->sql.data, s->sql.len); }
@@ -360,11 +362,16 @@ static rq_err dump_all(db_reader *r, const Rq__Backup *backup) {
 
 static void close_image(image **i) { *i = image_close(*i); }
 
+static void *piece_room(void *arg, size_t size) {
+        const db_reader *r = arg;
+        return r->room(r->send_arg, size);
+}
+
 /* As it is, from the file: nothing is copied before it is sent, and the transaction ends at once. */
 static rq_err send_image(db_reader *r, image *opened, db_journal journal) {
         RQ_CLEANUP(close_image) image *i = opened;
         (void) sqlite3_reset(r->snapshot);
-        rq_err e = db_copy_send_image(i, journal, send_bytes, r);
+        rq_err e = db_copy_send_image(i, journal, r->room != NULL ? piece_room : NULL, send_bytes, r);
         const char *problem = e == RQ_ECANCELED && !r->gave_up ? image_problem(i) : NULL;
         if (problem != NULL)
                 (void) snprintf(r->problem, sizeof r->problem, "the backup failed: %s", problem);

@@ -30,10 +30,17 @@ typedef enum db_read_outcome {
         DB_READ_FAILED,    /* db_reader_problem() says why */
 } db_read_outcome;
 
+/* Where the caller may put the next piece, so that it need not be copied: send() gets it then, from its
+ * beginning. NULL: out of memory. Valid until the next call of either. */
+typedef void *(*db_read_room)(void *arg, size_t size);
+
 /* Looks at *stop now and then; db_reader_interrupt() makes that sooner.
  * *ret_index: what the read saw (an upper bound: hazard 21). */
 db_read_outcome db_reader_run(db_reader *r, const Rq__Query *query, const atomic_bool *stop,
                               db_read_send send, void *arg, uint64_t *ret_index);
+
+/* For pieces of files; NULL, as at the beginning: they are put elsewhere. */
+void db_reader_set_room(db_reader *r, db_read_room room);
 
 /* The same in no time, by a thread that may not wait: true: the whole answer, of
  * at most bytes_max, is in db_reader_json(), and *ret_index is set. False: it

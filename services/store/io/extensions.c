@@ -1,5 +1,6 @@
 #include "io/extensions.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,8 +12,15 @@
 
 #include "base/checksum.h"
 #include "base/cleanup.h"
+#include "io/archive.h"
 
-typedef struct extension { char *path; const char *name; uint32_t crc32c; } extension;
+typedef struct extension {
+        char *path;
+        const char *name;   /* in path, or unpacked_name */
+        char *unpacked_name;
+        int fd;             /* of one that was unpacked into memory, which path names; else -1 */
+        uint32_t crc32c;
+} extension;
 
 struct extensions {
         extension files[EXTENSIONS_MAX];
@@ -56,6 +64,7 @@ static rq_err add_file(extensions *e, const char *path, rq_buf *problem) {
         rq_err r = checksum(path, &file->crc32c, problem);
         if (r < 0)
                 return r;
+        file->fd = -1;
         file->path = strdup(path);
         if (file->path == NULL)
                 return RQ_ENOMEM;
@@ -64,6 +73,64 @@ static rq_err add_file(extensions *e, const char *path, rq_buf *problem) {
         e->count++;
         return RQ_OK;
 }
+
+/* --- archives --------------------------------------------------------------- */
+
+typedef struct unpacking { extensions *e; const char *archive; rq_buf *problem; } unpacking;
+
+static rq_err add_unpacked(void *arg, const char *name, int take_fd) {
+        unpacking *u = arg;
+        RQ_CLEANUP(rq_closep) int fd = take_fd;
+        char path[64];
+        (void) snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        rq_err r = add_file(u->e, path, u->problem);
+        if (r < 0)
+                return r;
+        extension *file = &u->e->files[u->e->count - 1];
+        file->fd = RQ_TAKE(fd, -1);
+        file->unpacked_name = strdup(name);
+        file->name = file->unpacked_name;
+        return file->name != NULL ? RQ_OK : RQ_ENOMEM;
+}
+
+static rq_err read_all(int fd, size_t size, rq_buf *out) {
+        rq_err r = rq_buf_reserve(out, size);
+        while (r >= 0 && out->size < size) {
+                const ssize_t n = read(fd, out->data + out->size, size - out->size);
+                if (n <= 0)
+                        return n < 0 ? rq_err_from_errno(errno) : RQ_ECORRUPT;
+                out->size += (size_t) n;
+        }
+        return r;
+}
+
+/* *ret_is_one false: no archive, nothing was done. */
+static rq_err add_archive(extensions *e, const char *path, size_t size, bool *ret_is_one, rq_buf *problem) {
+        RQ_CLEANUP(rq_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+        RQ_CLEANUP(rq_buf_done) rq_buf archive = {0};
+        unpacking u = { e, path, problem };
+        uint8_t head[4];
+        const char *why = "";
+        const size_t before = e->count;
+        if (fd < 0)
+                return complain(problem, path, strerror(errno));
+        const ssize_t n = pread(fd, head, sizeof head, 0);
+        *ret_is_one = n > 0 && archive_is_one(rq_bytes_of(head, (size_t) n));
+        if (!*ret_is_one)
+                return RQ_OK;
+        if (size > ARCHIVE_BYTES_MAX)
+                return complain(problem, path, "larger than 256 MiB");
+        rq_err r = read_all(fd, size, &archive);
+        if (r >= 0)
+                r = archive_read(rq_buf_bytes(&archive), add_unpacked, &u, &why);
+        if (r == RQ_ECONFIG || r == RQ_ENOMEM)
+                return r; /* said, but for the latter */
+        if (r < 0)
+                return complain(problem, path, why[0] != '\0' ? why : rq_err_text(r));
+        return e->count > before ? RQ_OK : complain(problem, path, "there is no *.so in it");
+}
+
+/* --- paths ------------------------------------------------------------------ */
 
 static int is_library(const struct dirent *entry) {
         size_t size = strlen(entry->d_name);
@@ -96,7 +163,9 @@ static rq_err add_path(extensions *e, const char *path, rq_buf *problem) {
                 return add_folder(e, path, problem);
         if (!S_ISREG(st.st_mode))
                 return complain(problem, path, "neither a file nor a folder");
-        return add_file(e, path, problem);
+        bool is_archive = false;
+        rq_err r = add_archive(e, path, (size_t) st.st_size, &is_archive, problem);
+        return r < 0 || is_archive ? r : add_file(e, path, problem);
 }
 
 /* --- functions -------------------------------------------------------------- */
@@ -136,12 +205,30 @@ static rq_err keep_functions(extensions *e, const char *before, const char *now)
         return r;
 }
 
+enum { ENTRY_BYTES = 300 };
+
+/* As SQLite makes it of a file's name: "libFoo-1.so" has sqlite3_foo_init. */
+static const char *entry_point(const char *name, char entry[static ENTRY_BYTES]) {
+        size_t n = (size_t) snprintf(entry, ENTRY_BYTES, "sqlite3_");
+        for (const char *p = strncasecmp(name, "lib", 3) == 0 ? name + 3 : name; *p != '\0' && *p != '.' && n < ENTRY_BYTES - 8; p++)
+                if (isascii(*p) && isalpha((unsigned char) *p))
+                        entry[n++] = (char) tolower((unsigned char) *p);
+        (void) snprintf(entry + n, ENTRY_BYTES - n, "_init");
+        return entry;
+}
+
 static rq_err load(sqlite3 *db, const extension *file, rq_buf *problem) {
         char *text = NULL;
         int rc = sqlite3_load_extension(db, file->path, NULL, &text);
+        if (rc != SQLITE_OK && file->fd >= 0) { /* its path doesn't say how its entry is called */
+                char entry[ENTRY_BYTES];
+                sqlite3_free(text);
+                text = NULL;
+                rc = sqlite3_load_extension(db, file->path, entry_point(file->name, entry), &text);
+        }
         if (rc == SQLITE_OK)
                 return RQ_OK;
-        rq_err r = problem != NULL ? complain(problem, file->path, text != NULL ? text : sqlite3_errstr(rc)) : RQ_EIO;
+        rq_err r = problem != NULL ? complain(problem, file->fd >= 0 ? file->name : file->path, text != NULL ? text : sqlite3_errstr(rc)) : RQ_EIO;
         sqlite3_free(text);
         return r;
 }
@@ -186,8 +273,12 @@ rq_err extensions_open(const char *paths, extensions **ret_extensions, rq_buf *r
 extensions *extensions_free(extensions *e) {
         if (e == NULL)
                 return NULL;
-        for (size_t i = 0; i < e->count; i++)
+        for (size_t i = 0; i < e->count; i++) {
                 free(e->files[i].path);
+                free(e->files[i].unpacked_name);
+                if (e->files[i].fd >= 0)
+                        (void) close(e->files[i].fd);
+        }
         for (size_t i = 0; i < e->function_count; i++)
                 free(e->functions[i]);
         free(e->functions);

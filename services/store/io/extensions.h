@@ -20,8 +20,8 @@ typedef struct extensions extensions;
 
 enum { EXTENSIONS_MAX = 64, EXTENSION_BYTES_MAX = 256 * 1024 * 1024 };
 
-/* paths: files and folders with commas between; of a folder every *.so in it, in
- * the order of their names. Each is loaded once, to see what it brings. "" is no
+/* paths: files, folders and archives (archive.h) with commas between; of a folder every *.so in it, in
+ * the order of their names, of an archive in its own. Each is loaded once, to see what it brings. "" is no
  * extension. *ret_problem (the caller's): one sentence that names the file.
  * Errors: RQ_ECONFIG, RQ_ENOMEM. */
 rq_err extensions_open(const char *paths, extensions **ret_extensions, rq_buf *ret_problem);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "log/log.h"
 
@@ -25,6 +26,7 @@ typedef struct read_worker {
         pthread_cond_t changed; /* a job, credit, or the end */
         db_reader *reader;      /* set under the mutex */
         read_job *job;
+        read_event *piece;      /* with room for one, which is its reader's to fill */
         uint64_t waits_since_us; /* for credit; 0: it doesn't */
         uint64_t waited_us;      /* before that, in this job */
         bool idle, lent; /* lent: the loop's thread uses its connection */
@@ -131,7 +133,38 @@ static bool send_pieces(read_worker *w, uint64_t index, rq_bytes *json, bool all
         return true;
 }
 
-static bool on_pieces(void *arg, uint64_t index, rq_bytes json) { return send_pieces(arg, index, &json, true); }
+static void *piece_room(void *arg, size_t size) {
+        read_worker *w = arg;
+        if (w->piece == NULL)
+                w->piece = malloc(sizeof *w->piece + READ_PIECE_BYTES_MAX);
+        return w->piece != NULL && size <= READ_PIECE_BYTES_MAX ? w->piece->bytes : NULL;
+}
+
+/* One that was put in its place is sent from there, if there is credit for all of it. */
+static bool send_in_place(read_worker *w, uint64_t index, rq_bytes piece) {
+        read_pool *p = w->pool;
+        bool covered = false;
+        if (w->piece == NULL || piece.data != w->piece->bytes)
+                return false;
+        (void) pthread_mutex_lock(&p->mutex);
+        if (w->job->credit >= piece.size && !atomic_load(&w->job->stop)) {
+                read_event *e = RQ_TAKE(w->piece, NULL);
+                w->job->credit -= piece.size;
+                e->next = NULL;
+                e->job = w->job;
+                e->kind = READ_PIECE;
+                e->index = index;
+                e->size = piece.size;
+                push(p, e);
+                covered = true;
+        }
+        (void) pthread_mutex_unlock(&p->mutex);
+        return covered;
+}
+
+static bool on_pieces(void *arg, uint64_t index, rq_bytes json) {
+        return send_in_place(arg, index, json) || send_pieces(arg, index, &json, true);
+}
 
 /* The rest of an answer that is done; NULL: stopped, or no memory. */
 static read_event *last_event(read_worker *w, uint64_t index) {
@@ -173,7 +206,11 @@ static read_event *run_job(read_worker *w) {
                 return make_event(job, READ_STOPPED, 0, (rq_bytes) {0});
         if (!ensure_reader(w))
                 return make_event(job, READ_FAILED, 0, rq_bytes_text(no_connection));
-        switch (db_reader_run(w->reader, job->query, &job->stop, on_pieces, w, &index)) {
+        db_reader_set_room(w->reader, piece_room);
+        db_read_outcome outcome = db_reader_run(w->reader, job->query, &job->stop, on_pieces, w, &index);
+        db_reader_set_room(w->reader, NULL);
+        free(RQ_TAKE(w->piece, NULL));
+        switch (outcome) {
         case DB_READ_DONE:
                 e = last_event(w, index);
                 break;

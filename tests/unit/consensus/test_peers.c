@@ -43,6 +43,8 @@ typedef struct node {
         uint32_t old_copies_told;
         peer_old_copy told;
         char shown[64];
+        raft_id pong_from;
+        uint64_t pong;
         char words[64];            /* of the last answer, or the node id to be removed */
 } node;
 
@@ -140,6 +142,12 @@ static void on_join(void *arg, const peer_hello *from, const peers_join *join, p
         assert_int_equal(rq_buf_append_text(ret_payload, "an answer"), RQ_OK);
 }
 
+static void on_pong(void *arg, raft_id from, uint64_t number) {
+        node *n = arg;
+        n->pong_from = from;
+        n->pong = number;
+}
+
 static void take_words(node *n, rq_bytes text) {
         (void) snprintf(n->words, sizeof n->words, "%.*s", (int) text.size, (const char *) text.data);
 }
@@ -202,7 +210,7 @@ static void open_node(world *w, int i, const char *listen, const rq_uuid *cluste
                 .self = { .cluster_id = *cluster_id, .disk_uuid = n->disk_uuid },
                 .callbacks = { on_message, on_forward, on_forward_refused, on_down, on_room, on_turn_end, on_hello, on_found, is_virgin, n },
         };
-        options.changes = (peers_changes) { on_join, on_join_reply, on_remove, on_remove_reply, on_stranger, on_removed, on_start, on_old_copy, configuration, term_max, NULL, n };
+        options.changes = (peers_changes) { on_join, on_join_reply, on_remove, on_remove_reply, on_stranger, on_removed, on_start, on_old_copy, configuration, on_pong, term_max, NULL, n };
         (void) snprintf(options.self.node_id, sizeof options.self.node_id, "n%d", i);
         (void) snprintf(options.self.api_addr, sizeof options.self.api_addr, "localhost:%d", 4001 + i);
         if (w->says_address)
@@ -847,6 +855,15 @@ static void test_joining_is_asked_for(void **state) {
         assert_true(all_up(w) == false && up_both_ways(w, 0, 1)); /* members notice nothing */
 }
 
+static void test_a_ping_is_answered(void **state) {
+        world *w = *state;
+        connect_all(w);
+        assert_int_equal(peers_send_ping(w->n[0].peers, w->n[1].id, 42), RQ_OK);
+        RUN_UNTIL(w, w->n[0].pong == 42);
+        assert_true(w->n[0].pong_from == w->n[1].id && w->n[1].pong == 0);
+        assert_int_equal(peers_send_ping(w->n[0].peers, 12345, 43), RQ_EPIPE); /* no member */
+}
+
 static void test_a_removal_is_passed_on(void **state) {
         world *w = *state;
         connect_all(w);
@@ -1002,7 +1019,7 @@ int main(void) {
                 TEST(test_frames_that_may_not_be_are_hung_up_on), TEST(test_unknown_types_are_skipped), TEST(test_a_slow_hello_is_hung_up_on),
                 TEST(test_silent_connections_do_not_lock_members_out), TEST(test_who_was_told_makes_room), TEST(test_a_guest_may_not_announce_megabytes),
                 TEST(test_a_stranger_is_refused), TEST(test_the_port_is_taken),
-                TEST(test_names_are_asked_elsewhere), TEST(test_joining_is_asked_for), TEST(test_a_removal_is_passed_on),
+                TEST(test_names_are_asked_elsewhere), TEST(test_joining_is_asked_for), TEST(test_a_removal_is_passed_on), TEST(test_a_ping_is_answered),
                 TEST(test_who_was_removed_is_told), TEST(test_an_old_copy_is_not_let_in), TEST(test_who_knows_more_is_admitted), TEST(test_who_is_not_listed_may_not_forward),
                 TEST(test_an_absurd_term_is_hung_up_on), TEST(test_a_member_that_has_moved_is_found),
         };
