@@ -321,6 +321,8 @@ static void bodies_that_drip_make_room(void **state) {
                 all[i] = client_new(h);
                 client_send(all[i], "POST /db/execute HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n[\"INS");
         }
+        for (int i = 0; i < 1000 && metrics_now().gateway.requests_in_flight < COUNT; i++)
+                (void) usleep(10000);
         (void) usleep(ARRIVING_MS * 1000 + 300000);
         for (int i = 0; i < 3; i++)
                 expect_part(h, "POST", "/db/execute", "[\"INSERT\"]", 200, "last_insert_id");
