@@ -42,6 +42,7 @@ set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
 set(CPACK_SET_DESTDIR ON)  # so that /etc/rq, which is not below the prefix, is in the packages
 set(CPACK_PROJECT_CONFIG_FILE ${CMAKE_SOURCE_DIR}/packaging/PackProject.cmake)
+set(CPACK_PRE_BUILD_SCRIPTS ${CMAKE_SOURCE_DIR}/packaging/set_times.cmake)
 set(CPACK_THREADS 1)       # of the compressors: the same bytes on any machine
 
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)

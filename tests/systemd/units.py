@@ -79,7 +79,8 @@ def reproduced(new, args, tally, work):
     made = lambda folder, names: [n for n in names if folder == ROOT and (n.startswith("build") or n in (".git", ".venv"))]
     shutil.copytree(ROOT, source, symlinks=True, ignore=made)
     epoch = os.environ.get("SOURCE_DATE_EPOCH") or run("sh", "-c", "git -C '%s' log -1 --format=%%ct 2>/dev/null || echo 1767225600" % ROOT).strip()
-    build(again, os.path.join(work, "again-build"), "--readers-since", args.version, source=source, env={"SOURCE_DATE_EPOCH": epoch})
+    build(again, os.path.join(work, "again-build"), "--readers-since", args.version, source=source,
+          env={"SOURCE_DATE_EPOCH": epoch, "RQ_COMMIT": run("git", "-C", ROOT, "rev-parse", "HEAD", check=False).strip()}) # the copy has no history
     shutil.rmtree(os.path.join(work, "again-build"))
     one, two = digest(new), digest(again)
     tally.check(len(one) == 3 and any("dbgsym" in name for name in one), "packages: %s" % list(one))
