@@ -69,11 +69,10 @@ typedef struct consensus_admission {
 } consensus_admission;
 
 /* What a leader has seen of nodes that join, for /debug/vars. */
-enum { TAKEN_IN_KEPT = 8 };
 typedef struct consensus_joins {
         uint64_t asked;             /* nodes that were taken in, and members that came with -join */
         uint64_t taken_in, at_home, moved; /* new ones; members that came from where they were, and from elsewhere */
-        raft_id visitors[TAKEN_IN_KEPT]; /* just taken in: they look around once, as every member does that starts */
+        struct { raft_id id; uint64_t nonce; } runs[MEMBERSHIP_COUNT_MAX]; /* that came last, by their starts: each is counted once */
         size_t next;
 } consensus_joins;
 

@@ -91,6 +91,21 @@ static void reply_with(peer_join_reply *reply, rq_buf *payload, peer_join_result
         (void) rq_buf_append(payload, text, strnlen(text, PEER_TEXT_MAX)); /* without memory: no words */
 }
 
+/* Who was just taken in looks around once, as every member does that starts; and connections are made anew. */
+static bool is_new_run(consensus_joins *joins, const peer_hello *from) {
+        const raft_id id = membership_raft_id(&from->disk_uuid);
+        size_t place = 0;
+        while (place < MEMBERSHIP_COUNT_MAX && joins->runs[place].id != id)
+                place++;
+        if (place < MEMBERSHIP_COUNT_MAX && joins->runs[place].nonce == from->start.nonce)
+                return false;
+        if (place == MEMBERSHIP_COUNT_MAX)
+                place = joins->next++ % MEMBERSHIP_COUNT_MAX;
+        joins->runs[place].id = id;
+        joins->runs[place].nonce = from->start.nonce;
+        return true;
+}
+
 static void accept_member(consensus *c, const peer_hello *from, const membership *now, peer_join_reply *reply, rq_buf *payload) {
         if (membership_encode(now, payload) < 0) {
                 reply_with(reply, payload, PEER_JOIN_WAIT, "the leader is out of memory");
@@ -100,21 +115,17 @@ static void accept_member(consensus *c, const peer_hello *from, const membership
                 .result = PEER_JOIN_ACCEPTED, .database_id = c->identity.database_id, .cluster_id = c->cluster_id,
                 .configuration = steering_configuration_index(c),
         };
-        c->joins.asked++;
-        c->joins.taken_in++;
-        c->joins.visitors[c->joins.next++ % TAKEN_IN_KEPT] = membership_raft_id(&from->disk_uuid);
+        if (is_new_run(&c->joins, from)) {
+                c->joins.asked++;
+                c->joins.taken_in++;
+        }
 }
 
 void steering_visit(consensus *c, const peer_hello *from) {
         const raft_id id = membership_raft_id(&from->disk_uuid);
         const member *m = members_find(c, id);
-        if (!is_leader(c) || m == NULL)
+        if (!is_leader(c) || m == NULL || !is_new_run(&c->joins, from))
                 return;
-        for (size_t i = 0; i < TAKEN_IN_KEPT; i++)
-                if (c->joins.visitors[i] == id) {
-                        c->joins.visitors[i] = 0;
-                        return;
-                }
         c->joins.asked++;
         if (strcmp(m->raft_addr, from->raft_addr) == 0)
                 c->joins.at_home++;

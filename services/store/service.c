@@ -452,6 +452,15 @@ static void store_shutdown(void *state) {
         stop_if_done(s);
 }
 
+/* --check-config: the extensions are there, and can be loaded. */
+static rq_err store_check(const rq_config *config, char *const *argv, rq_buf *problem) {
+        extensions *loaded = NULL;
+        (void) argv;
+        rq_err r = extensions_open(rq_config_string(config, "extensions-path"), &loaded, problem);
+        (void) extensions_free(loaded);
+        return r;
+}
+
 const rq_service_def store_service = {
-        .name = "rq-store", .folder = "store", .start = store_start, .shutdown = store_shutdown, .free = store_free,
+        .name = "rq-store", .folder = "store", .start = store_start, .check = store_check, .shutdown = store_shutdown, .free = store_free,
 };

@@ -103,6 +103,19 @@ class Server:
         with open(script, "w") as f:
             extra = "".join(', ["%s"] = "%s"' % item for item in self.headers.items())
             f.write(LUA % {"authorization": extra, "path": path, "body": body})
+        # Two runs, one longer than the other: what is between them has no handshakes in it, which on a slow
+        # machine cost more than the few requests of some seconds.
+        for _ in range(5):
+            short, long = (self.run_wrk(script, connections, n) for n in (1, 1 + seconds))
+            requests, us, server, both = (b - a for a, b in zip(short, long))
+            if requests > 0:
+                break
+        else:
+            raise BenchError("%s %s: the machine is too busy to measure this" % (self.kind, case))
+        return {"req/s": requests / us * 1e6, "CPU us/req": server * 1e6 / requests, "with wrk's": both * 1e6 / requests}
+
+    def run_wrk(self, script, connections, seconds):
+        """Requests, us, and seconds of CPU: the server's, and together with those of wrk."""
         cpu, before = self.node.cpu_seconds_exact(), resource.getrusage(resource.RUSAGE_CHILDREN)
         out = run("wrk", "-t1", "-c%d" % connections, "-d%ds" % seconds, "--timeout", "30s", "-s", script,
                   "%s://%s" % (self.scheme, self.node.address()))
@@ -111,8 +124,8 @@ class Server:
         load = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         requests, us, errors = map(int, [l for l in out.splitlines() if l.startswith("RESULT")][0].split()[1:])
         if errors or not requests:
-            raise BenchError("%s %s: %d errors of %d requests" % (self.kind, case, errors, requests))
-        return {"req/s": requests / us * 1e6, "CPU us/req": cpu * 1e6 / requests, "with wrk's": (cpu + load) * 1e6 / requests}
+            raise BenchError("%s: %d errors of %d requests" % (self.kind, errors, requests))
+        return requests, us, cpu, cpu + load
 
 
 def main():

@@ -14,9 +14,9 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-TARGETS = ("json_body", "http", "params", "ipc", "log_recover", "peer_link", "peer_tls", "peer_message", "state_file", "record")
+TARGETS = ("json_body", "http", "params", "ipc", "log_recover", "peer_link", "peer_tls", "peer_message", "state_file", "record", "database_header")
 # Above it an input is mostly repetition; bodies of requests are the exception.
-MAX_LEN = {"json_body": 8192, "http": 8192, "log_recover": 16384, "ipc": 8192, "peer_link": 8192, "peer_tls": 8192}
+MAX_LEN = {"database_header": 256, "json_body": 8192, "http": 8192, "log_recover": 16384, "ipc": 8192, "peer_link": 8192, "peer_tls": 8192}
 
 
 def build(folder):

@@ -51,6 +51,9 @@ def is_refused(tally, binary, paths, says):
             text = log.read()
         tally.check(code != 0, "%s: exit code %s" % (paths, code))
         tally.check(says in text, "%s: no %r in %s" % (paths, says, text[-1500:]))
+        tally.check(not os.path.exists(os.path.join(node.data_dir, "consensus")), "%s: a cluster was founded before they were looked at" % paths)
+        done = subprocess.run([binary, "--check-config", "-extensions-path", paths, node.data_dir], capture_output=True, text=True, timeout=60)
+        tally.check(done.returncode == 78 and says in done.stderr, "%s: --check-config: %d %r" % (paths, done.returncode, done.stderr[-300:]))
     except subprocess.TimeoutExpired:
         tally.check(False, "%s: the node goes on" % paths)
     finally:

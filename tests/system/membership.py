@@ -19,7 +19,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster_nodes import Refused, ask, dump, execute, query, raft_state, wait_for
+from cluster_nodes import Refused, ask, dump, execute, launcher_first, query, raft_state, signal_all, wait_for
 from rqnode import HOST, HttpFailure, Node, NodeError, Tally, exit_on_sigterm, free_port, send_signal
 
 TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)"
@@ -520,12 +520,17 @@ def put_back(node, saved):
     shutil.copytree(saved, node.data_dir)
 
 
-def save(c, node):
-    """A copy of the folder, made while the node is down, as a backup would be; the node goes on then."""
-    c.check(node.stop() == 0, "%s doesn't stop cleanly" % node.node_id)
+def copy_of(node):
     saved = node.data_dir + ".saved"
     shutil.rmtree(saved, ignore_errors=True)
     shutil.copytree(node.data_dir, saved, ignore=shutil.ignore_patterns("run"))
+    return saved
+
+
+def save(c, node):
+    """A copy of the folder, made while the node is down, as a backup would be; the node goes on then."""
+    c.check(node.stop() == 0, "%s doesn't stop cleanly" % node.node_id)
+    saved = copy_of(node)
     node.start()
     node.wait_ready(LONG)
     return saved
@@ -583,6 +588,23 @@ def restored_folder(c):
     copied.wait_ready(LONG)
     write(copied, "after")
     c.same_everywhere(nodes, [*values, *("b %d" % i for i in range(10)), "after"])
+    # A copy that was made in an instant while the node ran knows of all its starts; the leader knows what it acknowledged since.
+    leader = leader_of(nodes)
+    copied = next(n for n in nodes if n is not leader)
+    signal_all(launcher_first(copied), signal.SIGSTOP)
+    saved = copy_of(copied)
+    signal_all(launcher_first(copied), signal.SIGCONT)
+    uuid = raft_state(copied)["disk_uuid"]
+    told = log_of(copied).count("is an older copy of this node's data folder")
+    for i in range(10):
+        write(copied, "c %d" % i)
+    copied.kill_tree()
+    put_back(copied, saved)
+    copied.start()
+    wait_for("it is told by the leader", LONG, lambda: log_of(copied).count("is an older copy of this node's data folder") > told, 0.05)
+    wait_for("it is back as a new node again", 60, lambda: is_back(copied, [n for n in nodes if n is not copied], uuid), 0.1)
+    copied.wait_ready(LONG)
+    c.same_everywhere(nodes, [*values, *("b %d" % i for i in range(10)), "after", *("c %d" % i for i in range(10))])
     # Restarts of all, and of each, are what they were: nobody is taken for an old copy any more.
     for node in nodes:
         c.check(node.stop() == 0, "%s doesn't stop cleanly" % node.node_id)

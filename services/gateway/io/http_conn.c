@@ -133,8 +133,7 @@ static http_conn *conn_of(http_parser *parser) { return parser->data; }
 
 static int on_message_begin(http_parser *parser) {
         http_conn *conn = conn_of(parser);
-        conn->state = CONN_HEADERS;
-        set_idle(conn, false);
+        conn->state = CONN_HEADERS; /* idle still: a header that drips is to make room, too */
         conn->request = (http_request) {0};
         conn->target.size = 0;
         conn->content_type_size = conn->content_encoding_size = conn->accept_encoding_size = 0;
@@ -252,6 +251,7 @@ static int on_headers_complete(http_parser *parser) {
         http_conn *conn = conn_of(parser);
         bool has_length = (parser->flags & F_CONTENTLENGTH) != 0;
 
+        set_idle(conn, false);
         if (parser->http_major != 1)
                 return -1;
         parser->upgrade = 0; /* offers of another protocol are ignored */

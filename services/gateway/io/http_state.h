@@ -50,7 +50,7 @@ struct http_conn {
         http_parser parser;
         rq_list node;            /* of all connections */
         rq_list dirty_node;      /* of those with something to do at the end of the turn */
-        rq_list idle_node;       /* of idle ones, the longest idle first */
+        rq_list idle_node;       /* of those without a whole header, the longest first */
         wheel_entry deadline;
         conn_state state;
         answer_state answer;

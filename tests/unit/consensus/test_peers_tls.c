@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "certificates.h"
 #include "log/log.h"
+#include "peer/peer_link.h"
 #include "peer/peers.h"
 
 enum { NODES = 2 };
@@ -284,9 +285,12 @@ static void test_a_transition_ends_with_tls(void **state) {
         RUN_UNTIL(w, up(w) && view_of(w, 0).tls && view_of(w, 1).tls);
 }
 
-static int call(const world *w, int i) {
+/* last: of the address that it comes from, 127.0.0.x; members are at 1. */
+static int call_from(const world *w, int i, uint32_t last) {
         struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(w->n[i].port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        const struct sockaddr_in own = { .sin_family = AF_INET, .sin_addr.s_addr = htonl((INADDR_LOOPBACK & ~0xffu) + last) };
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(fd, (const struct sockaddr *) &own, sizeof own), 0);
         assert_int_equal(connect(fd, (struct sockaddr *) &address, sizeof address), 0);
         (void) fcntl(fd, F_SETFL, O_NONBLOCK);
         return fd;
@@ -299,6 +303,8 @@ static bool hung_up(int fd) {
                 ;
         return n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
 }
+
+static int call(const world *w, int i) { return call_from(w, i, 1); }
 
 /* A port with TLS says nothing to who says nothing, and an alert to a node without. */
 static void test_strangers_on_a_port_with_tls(void **state) {
@@ -374,6 +380,47 @@ static void test_half_open_handshakes_hold_nobody_up(void **state) {
         assert_true(up(w));
 }
 
+/* From where no member is: only some at a time, whatever the number of addresses; and a member that comes meanwhile is let in at once. */
+static void test_handshakes_of_strangers_are_few(void **state) {
+        world *w = *state;
+        static const char half[] = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+        enum { COUNT = 8 * PEERS_HALF_OPEN_MAX };
+        static int fds[COUNT];
+        open_both(w, TLS, TLS, true);
+        RUN_UNTIL(w, up(w));
+        close_node(w, 1);
+        const uint64_t begin_us = rq_clock_mono_us();
+        for (uint32_t i = 0; i < COUNT; i++) {
+                fds[i] = call_from(w, 0, 2 + i % 200);
+                (void) send(fds[i], half, sizeof half - 1, MSG_NOSIGNAL);
+                for (int k = 0; k < 3; k++)
+                        (void) event_base_loop(rq_loop_base(w->loop), EVLOOP_NONBLOCK);
+        }
+        uint32_t open = 0;
+        for (uint32_t i = 0; i < COUNT; i++)
+                open += !hung_up(fds[i]);
+        const bool early = rq_clock_mono_us() - begin_us < PEER_HELLO_WAIT_US; /* else they are ended for being late */
+        assert_true(!early || open > 0);
+        assert_true(open <= PEER_STRANGE_HANDSHAKES_MAX);
+        open_node(w, 1, TLS, true);
+        for (int i = 0; i < NODES; i++)
+                assert_int_equal(peers_set_members(w->n[i].peers, &w->members), RQ_OK);
+        RUN_UNTIL(w, up(w));
+        for (uint32_t i = 0; i < COUNT; i++) {
+                RUN_UNTIL(w, hung_up(fds[i]));
+                (void) close(fds[i]);
+        }
+        /* Their places are free again. */
+        int fd = call_from(w, 0, 9);
+        (void) send(fd, half, sizeof half - 1, MSG_NOSIGNAL);
+        for (int i = 0; i < 50; i++) {
+                (void) event_base_loop(rq_loop_base(w->loop), EVLOOP_NONBLOCK);
+                (void) usleep(1000);
+        }
+        assert_false(hung_up(fd));
+        (void) close(fd);
+}
+
 /* --- files ------------------------------------------------------------------------- */
 
 static int make_files(void **state) {
@@ -409,7 +456,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_nodes_talk), TEST(test_megabytes_and_a_window), TEST(test_who_comes_up_with_whom),
                 TEST(test_a_node_without_a_certificate_is_told), TEST(test_a_transition_ends_with_tls), TEST(test_strangers_on_a_port_with_tls),
-                TEST(test_nonsense_through_tls), TEST(test_half_open_handshakes_hold_nobody_up),
+                TEST(test_nonsense_through_tls), TEST(test_half_open_handshakes_hold_nobody_up), TEST(test_handshakes_of_strangers_are_few),
         };
         return cmocka_run_group_tests(tests, make_files, remove_files);
 }

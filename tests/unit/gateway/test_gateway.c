@@ -321,6 +321,8 @@ static void bodies_that_drip_make_room(void **state) {
                 all[i] = client_new(h);
                 client_send(all[i], "POST /db/execute HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n[\"INS");
         }
+        for (int i = 0; i < 1000 && metrics_now().gateway.requests_in_flight < COUNT; i++)
+                (void) usleep(10000);
         (void) usleep(ARRIVING_MS * 1000 + 300000);
         for (int i = 0; i < 3; i++)
                 expect_part(h, "POST", "/db/execute", "[\"INSERT\"]", 200, "last_insert_id");
@@ -335,6 +337,25 @@ static void bodies_that_drip_make_room(void **state) {
         for (int i = 0; i < 500 && metrics_now().gateway.requests_in_flight > 0; i++)
                 (void) usleep(10000);
         assert_int_equal(metrics_now().gateway.requests_in_flight, 0);
+}
+
+/* Headers that never end keep no new connection out. */
+static void headers_that_drip_make_room(void **state) {
+        (void) state;
+        enum { COUNT = 500 };
+        static client *all[COUNT];
+        for (int i = 0; i < COUNT; i++) {
+                all[i] = client_new(h);
+                client_send(all[i], "GET /db/query?q=SELECT HTTP/1.1\r\nHost: x\r\nX: ");
+        }
+        for (int i = 0; i < 3; i++)
+                expect_answer(h, "GET", "/db/query?q=SELECT", NULL, 200, SELECTED);
+        client_send(all[COUNT - 1], "y\r\n\r\n"); /* one that ends in time is answered */
+        reply r = client_reply(all[COUNT - 1]);
+        assert_int_equal(r.status, 200);
+        reply_done(&r);
+        for (int i = 0; i < COUNT; i++)
+                client_free(all[i]);
 }
 
 /* --- streams ---------------------------------------------------------------- */
@@ -781,7 +802,7 @@ int main(void) {
                 cmocka_unit_test(min_index_is_passed_on), cmocka_unit_test(tokens_are_of_an_epoch), cmocka_unit_test(bounds_on_staleness_are_passed_on), cmocka_unit_test(consensus_has_the_first_word), cmocka_unit_test(backups_name_format_and_tables), cmocka_unit_test(tails), cmocka_unit_test(bodies_are_checked),
                 cmocka_unit_test(text_bodies), cmocka_unit_test(sql_preview), cmocka_unit_test(checks_come_in_order),
                 cmocka_unit_test(pages_and_paths), cmocka_unit_test(failures_by_outcome), cmocka_unit_test(nothing_hangs),
-                cmocka_unit_test(without_a_leader), cmocka_unit_test(too_many_requests), cmocka_unit_test(bodies_that_drip_make_room), cmocka_unit_test(a_large_result_flows),
+                cmocka_unit_test(without_a_leader), cmocka_unit_test(too_many_requests), cmocka_unit_test(bodies_that_drip_make_room), cmocka_unit_test(headers_that_drip_make_room), cmocka_unit_test(a_large_result_flows),
                 cmocka_unit_test(a_slow_reader_is_bounded_and_cancelled), cmocka_unit_test(a_client_that_hangs_up_cancels_its_read),
                 cmocka_unit_test(reads_are_sent_again), cmocka_unit_test(a_read_that_breaks_links_is_not_sent_for_ever), cmocka_unit_test(writes_are_never_sent_again),
                 cmocka_unit_test(a_restarting_consensus_is_waited_for), cmocka_unit_test(status_document),

@@ -158,6 +158,8 @@ static void make_log_of_all_kinds(bench *b) {
                 entry(b, removed, "DELETE FROM own WHERE own MATCH 'wo*' AND rowid % 5 = 2", "INSERT OR ROLLBACK INTO t(k) VALUES(0)");
                 entry(b, "BEGIN", "DELETE FROM t WHERE id > 100", "SAVEPOINT s", "INSERT INTO own VALUES('undone')", "ROLLBACK TO s", "COMMIT");
                 request(b, "SELECT count(*) FROM of_t WHERE of_t MATCH 'words'", "SELECT id FROM box WHERE x0 < 20 ORDER BY id", "INSERT INTO own(own) VALUES('optimize')");
+                if (i % 4 == 3)
+                        entry(b, "INSERT INTO own VALUES('before')", "VACUUM", "INSERT INTO own VALUES('behind')"); /* several transactions */
         }
 }
 
