@@ -88,7 +88,7 @@ def check_bash(t, build, folder):
         (["rqd", "-run-dir", ""], {"data"}),
         (["rqd", "-fk", "d"], {"data"}),                # a boolean doesn't take the next word
         (["rqd", "-http-addr", ""], set()),             # nothing to offer
-        (["rqd", ""], {"data", "doctor"}),
+        (["rqd", ""], {"data", "doctor", "help", "recover", "version"}),
         (["rq-store", ""], {"data"}),
         (["rq-store", "-http"], set()),                 # not one of its flags
         (["rq-gateway", "-http-id"], {"-http-idle-timeout"}),

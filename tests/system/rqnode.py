@@ -238,10 +238,17 @@ def send_signal(proc, sig):
         os.close(fd)
 
 
+_given_ports = set()
+
+
 def free_port():
-    # Below the range of outgoing connections, so that a load generator can't take it meanwhile.
+    # Below the range of outgoing connections, so that a load generator can't take it meanwhile. Each once:
+    # what was given isn't in use before its node is started.
     while True:
         port = random.SystemRandom().randrange(15000, 32000)
+        if port in _given_ports:
+            continue
+        _given_ports.add(port)
         with socket.socket() as s:
             try:
                 s.bind((HOST, port))
