@@ -765,6 +765,32 @@ def check_memory_of_reads(b, limit):
     b.check("reads hold nothing afterwards", left == 0 and b.works(), "%d bytes" % left)
 
 
+def check_memory_of_writes(b):
+    """What a write sorts, and what would undo it, isn't in memory: an entry larger than that would end each node that applies it."""
+    execute = "/db/execute?timeout=120s"
+    client = b.node.client(120.0)
+    rows = ("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) "
+            "INSERT INTO wide(v) SELECT hex(randomblob(120)) FROM n")
+    body = json.dumps(["CREATE TABLE wide(id INTEGER PRIMARY KEY, v TEXT)", *[rows] * 5])
+    b.check("120 MB to write over", b"error" not in client.request("POST", execute, body).body)
+    before, most, done = b.pss("rq-store"), [0], threading.Event()
+
+    def watch():
+        while not done.is_set():
+            most[0] = max(most[0], b.pss("rq-store"))
+            time.sleep(0.01)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    answers = [client.request("POST", execute, json.dumps([s])).body for s in
+               ("CREATE INDEX of_wide ON wide(v)", "UPDATE wide SET v = v || 'x' WHERE id % 2", "DROP TABLE wide")]
+    done.set()
+    watcher.join()
+    client.close()
+    b.check("an index and an update of all of it", not any(b"error" in a for a in answers), "%r" % answers)
+    b.check("memory of rq-store with them", most[0] - before < 48 * MIB, "%s before, at most %s" % (mib(before), mib(most[0])))
+
+
 def check_large_bodies(b):
     client = b.node.client(40.0)
     client.request("POST", "/db/execute", '["CREATE TABLE large (v)"]')
@@ -838,6 +864,7 @@ def main():
         check_cancel(b)
         check_reads_on_the_loop(b)
         check_large_bodies(b)
+        check_memory_of_writes(b)
     with Bench(args.rqd, tally, ("-watchdog", "0", "-http-idle-timeout", "2s", "-max-body-size", "1MiB", "-max-inflight", "8")) as b:
         check_sizes(b, MIB)
         check_slow_clients(b, 2.0)

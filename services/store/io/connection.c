@@ -43,13 +43,16 @@ static const struct { int id, value; } options[] = {
 /* journal_size_limit: a WAL that a long read let grow shrinks when it begins
  * anew. secure_delete: Debian compiles it in; it doubles writes of deletes. */
 static const char pragmas_of_all[] =
-        "PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0; PRAGMA wal_autocheckpoint=0; PRAGMA cell_size_check=ON;"
+        "PRAGMA mmap_size=0; PRAGMA wal_autocheckpoint=0; PRAGMA cell_size_check=ON;"
         "PRAGMA secure_delete=OFF; PRAGMA recursive_triggers=OFF; PRAGMA automatic_index=ON;"
         "PRAGMA reverse_unordered_selects=OFF; PRAGMA ignore_check_constraints=OFF; PRAGMA analysis_limit=0;"
         "PRAGMA synchronous=OFF; PRAGMA busy_timeout=5000;";
-static const char pragmas_of_writer[] = "PRAGMA cache_size=-16384; PRAGMA journal_size_limit=67108864;";
+/* temp_store: what an index sorts and a statement's journal would else be in memory, whatever their size: an entry that takes
+ * more of it than a node has would end every node that applies it, again and again. Files without a name, in the folder of the
+ * database (vfs.c). Reads have a limit of memory (sqlite_memory.h), and are to leave the disk alone. */
+static const char pragmas_of_writer[] = "PRAGMA temp_store=FILE; PRAGMA cache_size=-16384; PRAGMA journal_size_limit=67108864;";
 /* A reader never commits: to it, as to busy_timeout of one writer, the numbers mean nothing; rqlite's own tests and tools know them. */
-static const char pragmas_of_reader[] = "PRAGMA cache_size=-2048; PRAGMA query_only=ON; PRAGMA wal_autocheckpoint=1000;";
+static const char pragmas_of_reader[] = "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-2048; PRAGMA query_only=ON; PRAGMA wal_autocheckpoint=1000;";
 
 static void close_connection(sqlite3 **db) {
         (void) sqlite3_close(*db);
