@@ -984,11 +984,34 @@ def cut_off_during_forming(c):
     c.clean_stop(cluster)
 
 
+def fifteen_go_on_without_seven(c):
+    """The most that are supported, and the most of them that may be away."""
+    cluster = c.form(15, start=False)
+    cluster.start()
+    cluster.wait_ready(60)
+    execute(cluster[0], TABLE)
+    expected = [n.node_id for n in cluster]
+    for node in cluster:
+        c.write(node, node.node_id)
+    for _ in range(7):
+        cluster.leader(nodes=[n for n in cluster if n.root.returncode is None]).kill_tree()
+        c.writes_again(next(n for n in cluster if n.root.returncode is None), "x", 20)
+    dead = [n for n in cluster if n.root.returncode is not None]
+    c.check(len(dead) == 7, "%d are away" % len(dead))
+    cluster.start(dead)
+    cluster.wait_ready(60)
+    found = c.same_everywhere(cluster)
+    c.check(found[:15] == expected and set(found[15:]) == {"x"}, "content is %s" % shorten(found))
+    listed = json.loads(ask(cluster[0], "GET", "/nodes?ver=2").body)["nodes"]
+    c.check(sum(e["voter"] for e in listed) == 15, "/nodes: %s" % shorten(listed))
+    c.clean_stop(cluster)
+
+
 TESTS = [forms_with_three, forms_with_five, forms_one_by_one, forms_although_killed,
          every_level_everywhere, followers_forward, redirects, leadership_transfers,
          any_node_hands_over, transfers_lose_nothing, any_node_restarts, all_nodes_restart, services_die,
          late_node_catches_up, goes_on_without_one, refuses_without_majority,
-         refuses_without_majority_of_five, five_go_on_without_two, stopped_leader,
+         refuses_without_majority_of_five, five_go_on_without_two, fifteen_go_on_without_seven, stopped_leader,
          garbage_on_the_raft_port, stranger, wiped_disk_under_an_old_id]
 NETWORK_TESTS = [isolated_leader, isolated_follower_disturbs_nobody, half_cut_links, bridge,
                  bridge_of_five, cut_off_during_forming]
