@@ -15,7 +15,7 @@
 
 typedef struct world world;
 
-enum { NODE_SEGMENTS_MAX = 4096 };
+enum { NODE_SEGMENTS_MAX = 16384 };
 
 /* One entry of a node's log, as the checkers know it. */
 typedef struct shadow_entry {
