@@ -76,7 +76,9 @@ class Writers:
 
 
 def flush(node):
-    response = ask(node, "POST", "/db/execute?queue&wait", [], 30)
+    """Waits until all that `node` has accepted is made. With noleader: right after a kill the node may
+    learn only now that nobody leads, and would refuse the mark as it refuses any queued write then."""
+    response = ask(node, "POST", "/db/execute?queue&wait&noleader", [], 30)
     if response.status != 200:
         raise NodeError("a mark wasn't answered: %d %r" % (response.status, response.body))
 

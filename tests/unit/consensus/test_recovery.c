@@ -173,8 +173,8 @@ static int recover(const folder *d, bool yes) {
         (void) fflush(NULL);
         pid_t pid = fork();
         if (pid == 0) {
-                (void) freopen("/dev/null", "w", stdout);
-                (void) freopen("/dev/null", "w", stderr);
+                if (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr))
+                        _exit(127);
                 _exit(recovery_main(yes ? 3 : 2, argv));
         }
         assert_int_equal(waitpid(pid, &status, 0), pid);
