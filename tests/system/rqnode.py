@@ -472,6 +472,20 @@ class Node:
     def client(self, timeout=10.0):
         return Client(self.http_port, timeout, self.host)
 
+    def log(self):
+        """All that it has said since it was first started."""
+        with open(self.log_path, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def log_says(self, text, seconds=30.0):
+        """Whether it does in that time."""
+        deadline = time.monotonic() + seconds
+        while text not in self.log():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
+
     def dump_log(self, lines=40, out=sys.stderr):
         try:
             with open(self.log_path, "rb") as f:
