@@ -5,6 +5,7 @@ import http.client
 import os
 import sqlite3
 import subprocess
+import threading
 import time
 
 from cluster_nodes import Refused
@@ -50,6 +51,19 @@ class Case:
         if start:
             node.start()
         return node
+
+    def at_once(self, calls):
+        """Each (function, argument, …) on a thread of its own, until all have ended. One that stops is a failure."""
+        def call(function, *arguments):
+            try:
+                function(*arguments)
+            except STOPS as e:
+                self.check(False, "stopped: %s: %s" % (type(e).__name__, e))
+        threads = [threading.Thread(target=call, args=c) for c in calls]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
     def end(self, failed):
         """Ends all nodes; where something failed their data is kept, and their logs are shown."""

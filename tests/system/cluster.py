@@ -1001,14 +1001,16 @@ def main():
     parser = cases.arguments(__doc__)
     parser.add_argument("--peer-server", action="store_true",
                         help="not rq: leave out what only rq promises")
+    parser.add_argument("--part", choices=("loopback", "network"), help="only tests on loopback, or those that cut links")
     args = parser.parse_args()
+    tests = {"loopback": TESTS, "network": NETWORK_TESTS}.get(args.part, TESTS + NETWORK_TESTS)
     why = None
     if not cluster_net.inside():
         why = cluster_net.missing()
         if why is None:
             cluster_net.enter()
     network = cluster_net.Network(5) if why is None else None
-    return cases.main(TESTS + NETWORK_TESTS, lambda *more: Case(*more, network), args,
+    return cases.main(tests, lambda *more: Case(*more, network), args,
                       lambda test: why if test in NETWORK_TESTS and network is None else None)
 
 

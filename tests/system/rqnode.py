@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections import namedtuple
@@ -238,17 +239,22 @@ def send_signal(proc, sig):
         os.close(fd)
 
 
-_given_ports = set()
+_given_ports = {}       # port: the socket whose name says that it is ours
 
 
 def free_port():
-    # Below the range of outgoing connections, so that a load generator can't take it meanwhile. Each once:
-    # what was given isn't in use before its node is started.
+    # Below the range of outgoing connections, so that a load generator can't take it meanwhile. Each once, and
+    # while this process lives for no other suite that runs beside it: what was given isn't in use before its
+    # node is started, nor while that is down.
     while True:
         port = random.SystemRandom().randrange(15000, 32000)
         if port in _given_ports:
             continue
-        _given_ports.add(port)
+        _given_ports[port] = socket.socket(socket.AF_UNIX)
+        try:
+            _given_ports[port].bind("\0rq-test-port-%d" % port)
+        except OSError:
+            continue
         with socket.socket() as s:
             try:
                 s.bind((HOST, port))
@@ -500,18 +506,20 @@ class Node:
 
 
 class Tally:
-    """Counts checks; the last line of every test program comes from here."""
+    """Counts checks, of any thread; the last line of every test program comes from here."""
 
     def __init__(self):
         self.passed = 0
         self.failed = 0
+        self.lock = threading.Lock()
 
     def check(self, ok, text):
-        if ok:
-            self.passed += 1
-        else:
-            self.failed += 1
-            print("FAIL %s" % text, flush=True)
+        with self.lock:
+            if ok:
+                self.passed += 1
+            else:
+                self.failed += 1
+                print("FAIL %s" % text, flush=True)
         return bool(ok)
 
     def finish(self, skipped=None):
