@@ -287,17 +287,6 @@ static bool is_database(const char *name) {
         return length == own || name[length - own - 1] == '/';
 }
 
-/* A file without a name. Not every file system knows O_TMPFILE (overlayfs). */
-static int open_temp(vfs *v) {
-        int fd = v->io->open(v->io->context, v->folder_fd, ".", O_TMPFILE | O_RDWR);
-        if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR))
-                return fd;
-        fd = v->io->open(v->io->context, v->folder_fd, "temporary", O_CREAT | O_EXCL | O_RDWR);
-        if (fd >= 0)
-                (void) unlinkat(v->folder_fd, "temporary", 0);
-        return fd;
-}
-
 static int vfs_open(sqlite3_vfs *base, sqlite3_filename name, sqlite3_file *ret_file, int flags, int *ret_flags) {
         vfs *v = base->pAppData;
         vfs_file *file = (vfs_file *) ret_file;
@@ -316,7 +305,7 @@ static int vfs_open(sqlite3_vfs *base, sqlite3_filename name, sqlite3_file *ret_
                         flags = (flags & ~(SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)) | SQLITE_OPEN_READONLY;
         } else if (flags & (SQLITE_OPEN_TEMP_DB | SQLITE_OPEN_TRANSIENT_DB | SQLITE_OPEN_TEMP_JOURNAL | SQLITE_OPEN_SUBJOURNAL)) {
                 file->role = ROLE_TEMP;
-                file->fd = open_temp(v);
+                file->fd = files_io_open_unnamed(v->io, v->folder_fd);
                 if (file->fd < 0)
                         return record(file, errno, SQLITE_CANTOPEN);
         } else {
