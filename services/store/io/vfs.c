@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "io/database_file.h"
 #include "io/wal_seal.h"
+#include "log/log.h"
 
 /* Milliseconds from SQLite's day 0 (Julian day) to 1970. */
 #define UNIX_EPOCH_MS INT64_C(210866760000000)
@@ -33,6 +34,7 @@ struct vfs {
         wal_index *index;
         atomic_uint_fast64_t clock_us;
         atomic_int failure;
+        rq_log_limit failure_log; /* the writer's thread */
         bool registered;
 
         /* Locks of the database file, as in https://sqlite.org/lockingv3.html */
@@ -54,11 +56,31 @@ typedef struct vfs_file {
 
 /* Failures */
 
+static const char *verb_of(int code) {
+        switch (code) {
+        case SQLITE_IOERR_READ:     return "read";
+        case SQLITE_IOERR_WRITE:    return "write";
+        case SQLITE_IOERR_TRUNCATE: return "cut";
+        case SQLITE_IOERR_FSTAT:    return "look at";
+        case SQLITE_CANTOPEN:       return "make";
+        default:                    return "map";
+        }
+}
+
+/* Who hears of it knows neither file nor reason. It is tried again and again: a line in a while. */
+static void tell(vfs_file *file, int errno_value, int code) {
+        static const char *const files[] = { [ROLE_DATABASE] = DATABASE_FILE_NAME, [ROLE_WAL] = DATABASE_WAL_NAME,
+                                             [ROLE_TEMP] = "a temporary file beside the database" };
+        uint32_t suppressed;
+        if (rq_log_allowed(&file->vfs->failure_log, &suppressed))
+                rq_log_warning("The writer cannot %s %s: %s", verb_of(code), files[file->role], strerror(errno_value));
+}
+
 static int record(vfs_file *file, int errno_value, int code) {
         bool full = files_io_error(errno_value) == RQ_ENOSPC;
         int none = VFS_OK;
-        if (file->writer)
-                (void) atomic_compare_exchange_strong(&file->vfs->failure, &none, full ? VFS_FULL : VFS_IO);
+        if (file->writer && atomic_compare_exchange_strong(&file->vfs->failure, &none, full ? VFS_FULL : VFS_IO))
+                tell(file, errno_value, code);
         return full && code == SQLITE_IOERR_WRITE ? SQLITE_FULL : code;
 }
 
@@ -434,6 +456,7 @@ rq_err vfs_new(const files_io *io, int folder_fd, int database_fd, int wal_fd, v
                 return RQ_ENOMEM;
         rq_assert(pthread_mutex_init(&v->mutex, NULL) == 0);
         v->io = io;
+        v->failure_log = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
         v->folder_fd = folder_fd;
         v->database_fd = database_fd;
         v->wal_fd = wal_fd;
