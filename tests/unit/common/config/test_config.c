@@ -197,6 +197,11 @@ static void test_faults_in_the_file(void **state) {
         assert_int_equal(fwrite("fk\0= true\n", 1, 10, f), 10);
         assert_int_equal(fclose(f), 0);
         refused(with_file("d"), "not a text file");
+        refused("-config /dev/zero d", "/dev/zero: larger than 1048576 bytes: not a configuration file");
+        loads("-config /dev/null d");
+        write_file("\xEF\xBB\xBF" "fk = true\r\n");
+        loads(with_file("d"));
+        assert_true(rq_config_bool(config, "fk"));
 }
 
 static void test_rules_of_rqlite(void **state) {
