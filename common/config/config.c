@@ -1,7 +1,6 @@
 #include "config/config.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <limits.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -61,7 +60,7 @@ static int64_t number_of(const rq_config *config, const char *name) { return val
 
 /* --- values --------------------------------------------------------------- */
 
-enum { WHERE_BYTES = PATH_MAX + 128, FILE_BYTES_MAX = 1024 * 1024 };
+enum { WHERE_BYTES = PATH_MAX + 128, LINE_BYTES_MAX = 64 * 1024 };
 
 static void environment_name(const char *name, char *out, size_t size) {
         size_t used = (size_t) snprintf(out, size, "RQ_%s", name);
@@ -246,54 +245,43 @@ static void fclosep(FILE **file) {
                 (void) fclose(*file);
 }
 
-/* The whole file, as far as a configuration can be: a device that never ends isn't read for ever. */
-static rq_err read_text(loader *l, char **ret_text, size_t *ret_size) {
-        RQ_CLEANUP(fclosep) FILE *file = fopen(l->file, "re");
-        RQ_CLEANUP(rq_freep) char *text = malloc(FILE_BYTES_MAX + 1);
-        if (file == NULL)
-                return complain(&l->problem, "cannot read configuration file %s: %s", l->file, strerror(errno));
-        if (text == NULL)
-                return RQ_ENOMEM;
-        size_t size = fread(text, 1, FILE_BYTES_MAX + 1, file);
-        if (ferror(file))
-                return complain(&l->problem, "cannot read configuration file %s: %s", l->file, strerror(errno));
-        if (size > FILE_BYTES_MAX)
-                return complain(&l->problem, "%s: larger than %d bytes: not a configuration file", l->file, FILE_BYTES_MAX);
-        *ret_text = RQ_TAKE(text, NULL);
-        *ret_size = size;
-        return RQ_OK;
+/* With what ends it, and a NUL behind. 0: nothing is left. LINE_BYTES_MAX: it is longer than that. */
+static size_t read_line(FILE *file, char line[static LINE_BYTES_MAX + 1]) {
+        size_t size = 0;
+        int c = 0;
+        while (size < LINE_BYTES_MAX && c != '\n' && (c = getc(file)) != EOF)
+                line[size++] = (char) c;
+        line[size] = '\0';
+        return size;
 }
 
 static rq_err read_file(loader *l) {
         RQ_CLEANUP(fclosep) FILE *file = NULL;
-        RQ_CLEANUP(rq_freep) char *line = NULL;
+        RQ_CLEANUP(rq_freep) char *line = malloc(LINE_BYTES_MAX + 1);
         RQ_CLEANUP(rq_freep) uint32_t *seen = calloc(rq_flag_count(), sizeof *seen);
-        size_t capacity = 0;
+        size_t size;
         rq_err r = RQ_OK;
 
         l->file = text_of(l->config, "config");
         if (l->file[0] == '\0')
                 return RQ_OK;
-        if (seen == NULL)
+        if (seen == NULL || line == NULL)
                 return RQ_ENOMEM;
-        RQ_CLEANUP(rq_freep) char *text = NULL;
-        size_t text_size;
-        r = read_text(l, &text, &text_size);
-        if (r < 0 || text_size == 0)
-                return r;
-        file = fmemopen(text, text_size, "r");
+        file = fopen(l->file, "re");
         if (file == NULL)
-                return RQ_ENOMEM;
-        for (uint32_t number = 1; r == RQ_OK; number++) {
-                ssize_t size = getline(&line, &capacity, file);
-                if (size < 0)
-                        break;
-                if (strlen(line) != (size_t) size)
+                return complain(&l->problem, "cannot read configuration file %s: %s", l->file, strerror(errno));
+        errno = 0;
+        for (uint32_t number = 1; r == RQ_OK && (size = read_line(file, line)) > 0; number++) {
+                if (strlen(line) != size)
                         return complain(&l->problem, "%s:%u: not a text file", l->file, number);
+                if (size == LINE_BYTES_MAX)
+                        return complain(&l->problem, "%s:%u: a line of %d bytes or more", l->file, number, LINE_BYTES_MAX);
                 /* Some editors begin a text with this mark. */
                 bool marked = number == 1 && strncmp(line, "\xEF\xBB\xBF", 3) == 0;
                 r = read_file_line(l, marked ? line + 3 : line, number, seen);
         }
+        if (r == RQ_OK && ferror(file))
+                return complain(&l->problem, "cannot read configuration file %s: %s", l->file, strerror(errno));
         return r;
 }
 

@@ -197,11 +197,17 @@ static void test_faults_in_the_file(void **state) {
         assert_int_equal(fwrite("fk\0= true\n", 1, 10, f), 10);
         assert_int_equal(fclose(f), 0);
         refused(with_file("d"), "not a text file");
-        refused("-config /dev/zero d", "/dev/zero: larger than 1048576 bytes: not a configuration file");
-        loads("-config /dev/null d");
         write_file("\xEF\xBB\xBF" "fk = true\r\n");
         loads(with_file("d"));
         assert_true(rq_config_bool(config, "fk"));
+        refused("-config /dev/zero d", "/dev/zero:1: not a text file"); /* without an end: never taken in whole */
+
+        static char line[64 * 1024 + 1];
+        (void) memset(line, '#', sizeof line - 1);
+        refused_in_file(line, 1, "a line of 65536 bytes or more");
+        line[sizeof line - 2] = '\0';
+        write_file(line);
+        loads(with_file("d"));
 }
 
 static void test_rules_of_rqlite(void **state) {
