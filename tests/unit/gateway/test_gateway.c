@@ -112,6 +112,9 @@ static void tokens_are_of_an_epoch(void **state) {
         expect_answer(h, "GET", "/db/query?q=SELECT&level=none&min_index=0000000000030201.4711", NULL, 200, SELECTED);
         assert_int_equal(fake_now().last_min_index, 4711);
         const uint64_t asked = fake_now().queries + fake_now().reads;
+        r = ask(h, "GET", "/db/query?q=SELECT&level=none&min_index=0000000000030202.4711", NULL);
+        assert_non_null(strstr(r.head, "HTTP/1.1 409 Conflict\r\n"));
+        reply_done(&r);
         expect_part(h, "GET", "/db/query?q=SELECT&level=none&min_index=0000000000030202.4711", NULL, 409, "another epoch");
         expect_part(h, "GET", "/db/query?q=SELECT&level=linearizable&min_index=0000000000000000.4711", NULL, 409, "another epoch");
         expect_part(h, "POST", "/db/request?min_index=0000000000000000.1", "[\"SELECT\"]", 409, "another epoch");
