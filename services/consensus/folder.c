@@ -237,6 +237,7 @@ void folder_close(consensus *c) {
         log_configurations_done(&c->found);
         rq_buf_done(&c->found_members);
         c->found_until = 0;
+        c->store_came = false;
         rq_buf_done(&c->founding_record);
         rq_buf_done(&c->writes);
         rq_buf_done(&c->report.placements);

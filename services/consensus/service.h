@@ -153,7 +153,8 @@ typedef struct consensus {
         log_catalog catalog;
         log_configurations found;   /* in the log when it was opened; those up to members_known are: */
         rq_buf found_members;       /* see cluster_file.h; empty: none */
-        raft_index found_until;     /* where the store was then: up to here that can't change any more */
+        raft_index found_until;     /* where the store was when it came first: up to here that can't change any more */
+        bool store_came;
         log_report report;
         rq_wake wake;
         rq_timer timer;

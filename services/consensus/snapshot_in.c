@@ -262,8 +262,9 @@ bool snapshot_receipt_on_fetch(snapshot_receipt *s, raft_index applied, raft_ter
                 return true;
         if (s->phase == RECEIPT_STAGING)
                 send_begin(s); /* it wasn't there, or has lost it */
-        if (s->c->found_until == 0 && log_has(s, applied, term))
+        if (!s->c->store_came && log_has(s, applied, term))
                 s->c->found_until = applied;
+        s->c->store_came = true;
         if (base->configuration.size == 0 || base->index != applied || base->term != term || log_has(s, applied, term) ||
             applied <= raft_commit_of(driver_raft(s->c->driver)))
                 return false;

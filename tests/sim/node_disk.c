@@ -45,6 +45,7 @@ static void folder_is_closed(sim_node *n) {
         if (n->shell != NULL) {
                 log_configurations_done(&n->shell->c.found);
                 n->shell->c.found_until = 0;
+                n->shell->c.store_came = false;
         }
         log_batch_close(&n->batch);
         n->batch = (log_batch) { .place = { .fd = -1 }, .hard = { .fd = -1 } };
