@@ -225,6 +225,10 @@ def refuses_what_cannot_be(c):
     # A replica without a cluster, a node that joins itself.
     alone = c.node("n5", "-raft-non-voter")
     c.check(exits(alone) == 78 and "without a cluster to join" in log_of(alone), "a replica founded a cluster")
+    # An HTTP port taken for a Raft port, which is what people type first.
+    lost = c.node("n7", "-join", n1.address())
+    wait_for("told what answers there", LONG, lambda: "it answers as an HTTP server: between nodes Raft addresses (-raft-addr) are needed" in log_of(lost))
+    lost.kill_tree()
     # Nobody there: HTTP answers meanwhile, ready is false.
     lonely = c.node("n6", "-join", "http://nonsense", "-join-interval", "1s")
     wait_for("HTTP while joining", LONG, lambda: ask(lonely, "GET", "/readyz?noleader").status == 200)
@@ -276,6 +280,17 @@ def read_replica(c):
     replica.start()
     replica.wait_ready(LONG)
     c.same_everywhere([n1, replica], ["a", "by the replica", "round 0", "round 1", "round 2", "without it"])
+    # What it is was decided when it was taken in: another flag is told, and does nothing until it is removed.
+    c.check(replica.stop() == 0, "the replica doesn't stop cleanly")
+    replica.command.remove("-raft-non-voter")
+    replica.start()
+    replica.wait_ready(LONG)
+    c.check('Node "r1" is a read replica, as its log says, and stays one without -raft-non-voter' in log_of(replica), "a changed role isn't told of")
+    c.check(members(n1)["r1"]["voter"] is False, "a replica became a voter by a flag")
+    c.check(remove(n1, "r1")[0] == 200, "the replica isn't removed")
+    replica.stop()
+    replica.start()
+    wait_for("removed, and back as a voter", LONG, lambda: members(n1)["r1"]["voter"])
     status, text = remove(replica, "r1")
     c.check(status == 200, "a replica removes itself: %d %s" % (status, text))
     c.check(sorted(members(n1)) == ["n1"], "members: %s" % members(n1))

@@ -58,9 +58,10 @@ struct http_conn {
         http_request request;
         rq_buf target;
         rq_buf authorization;
-        char content_type[128], content_encoding[32], accept_encoding[128];
+        char content_type[128], content_encoding[32], accept_encoding[128], transfer_encoding[32];
         char field[24];          /* name of the header at hand, lower case, if it can be one that we look at */
-        uint8_t field_size, content_type_size, content_encoding_size, accept_encoding_size;
+        uint8_t field_size, content_type_size, content_encoding_size, accept_encoding_size, transfer_encoding_size;
+        uint8_t hosts, transfer_encodings; /* header fields of that name, 2 and more: 2 */
         uint32_t header_bytes;
         uint64_t body_bytes, progress_bytes;
         void *data;

@@ -34,6 +34,7 @@ static const char change_refused[] = "attempt to change database via query opera
 typedef struct seen {
         bool ddl, inserts, changes, uses_changes, writes_statistics, analyzes;
         bool lengthy; /* calls a function that isn't brief */
+        bool asks_journal_mode; /* and sets none */
         control_kind control;
         char savepoint[SAVEPOINT_NAME_MAX + 1];
 } seen;
@@ -102,8 +103,10 @@ static int on_pragma(statements *s, const char *name, const char *value) {
         if (s->rules == STATEMENTS_READER) {
                 /* A reader's connection serves everybody: nothing may stick to it.
                  * Reading any value is harmless. */
-                if (value == NULL || how == PRAGMA_READ_ARG)
+                if (value == NULL || how == PRAGMA_READ_ARG) {
+                        s->seen.asks_journal_mode = s->preparing && strcasecmp(name, "journal_mode") == 0;
                         return SQLITE_OK;
+                }
                 return refuse(s, "%s", change_refused);
         }
         switch (how) {
@@ -479,7 +482,8 @@ rq_err statements_prepare(statements *s, rq_bytes sql, statement *ret, rq_bytes 
                 if (sqlite3_stmt_isexplain(c->stmt) == 0)
                         st.control = c->seen.control;
                 st.savepoint = c->seen.savepoint;
-                st.readonly |= st.control != CONTROL_NONE;
+                /* SQLite counts it as a write even where it only asks. */
+                st.readonly |= st.control != CONTROL_NONE || c->seen.asks_journal_mode;
                 st.brief = !c->seen.lengthy && st.control == CONTROL_NONE;
                 st.uses_changes = c->seen.uses_changes;
                 st.analyzes = c->seen.analyzes;
