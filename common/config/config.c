@@ -276,7 +276,9 @@ static rq_err read_file(loader *l) {
                         return complain(&l->problem, "%s:%u: not a text file", l->file, number);
                 if (size == LINE_BYTES_MAX)
                         return complain(&l->problem, "%s:%u: a line of %d bytes or more", l->file, number, LINE_BYTES_MAX);
-                r = read_file_line(l, line, number, seen);
+                /* Some editors begin a text with this mark. */
+                bool marked = number == 1 && strncmp(line, "\xEF\xBB\xBF", 3) == 0;
+                r = read_file_line(l, marked ? line + 3 : line, number, seen);
         }
         if (r == RQ_OK && ferror(file))
                 return complain(&l->problem, "cannot read configuration file %s: %s", l->file, strerror(errno));

@@ -139,6 +139,7 @@ static int on_message_begin(http_parser *parser) {
         conn->content_type_size = conn->content_encoding_size = conn->accept_encoding_size = 0;
         conn->transfer_encoding_size = 0;
         conn->hosts = conn->transfer_encodings = 0;
+        conn->complaint = NULL;
         conn->is_gzip = conn->gzip_wanted = false;
         conn->authorization.size = 0;
         conn->field_size = 0;
@@ -178,8 +179,10 @@ static int on_header_field(http_parser *parser, const char *at, size_t size) {
                 around = 4; /* ": " and the end of the line */
         }
         /* "Content-Length : 5": the parser lets it pass, a proxy before us may have taken it for another field. */
-        if (memchr(at, ' ', size) != NULL)
+        if (memchr(at, ' ', size) != NULL) {
+                conn->complaint = "400 Bad Request: a blank in the name of a header field";
                 return refuse(conn, 400);
+        }
         for (size_t i = 0; i < size && conn->field_size < sizeof conn->field; i++) {
                 char c = at[i];
                 conn->field[conn->field_size++] = c >= 'A' && c <= 'Z' ? (char) (c | 0x20) : c;
@@ -261,9 +264,15 @@ static void ask_for_body(http_conn *conn) {
 
 /* What a proxy before us could read in another way than we do (RFC 9112, 3.2 and 6.1). 0: nothing. A coding that doesn't end
  * with "chunked" the parser refuses itself. */
-static unsigned ambiguity_of(const http_conn *conn, const http_parser *parser) {
+static unsigned ambiguity_of(http_conn *conn, const http_parser *parser) {
         bool is_1_0 = parser->http_minor == 0;
-        if (conn->hosts > 1 || (conn->hosts == 0 && !is_1_0) || (conn->transfer_encodings > 0 && is_1_0))
+        if (conn->hosts > 1)
+                conn->complaint = "400 Bad Request: more than one Host";
+        else if (conn->hosts == 0 && !is_1_0)
+                conn->complaint = "400 Bad Request: missing required Host header";
+        else if (conn->transfer_encodings > 0 && is_1_0)
+                conn->complaint = "400 Bad Request: HTTP/1.0 has no Transfer-Encoding";
+        if (conn->complaint != NULL)
                 return 400;
         if ((parser->flags & F_CHUNKED) == 0)
                 return 0;
@@ -417,7 +426,10 @@ static void answer_refused(http_conn *conn, unsigned status) {
         bool is_damaged = conn->refusal == 400 && conn->is_gzip; /* the header is over, and nothing else refuses with it */
         conn->keep_alive = conn->no_body = false;
         conn->close_after = conn->linger_after = true;
-        http_answer_text(conn, texts[i].status, is_damaged ? "400 Bad Request: the body is no gzip, or damaged" : texts[i].text);
+        if (conn->complaint != NULL)
+                http_answer_text(conn, texts[i].status, conn->complaint);
+        else
+                http_answer_text(conn, texts[i].status, is_damaged ? "400 Bad Request: the body is no gzip, or damaged" : texts[i].text);
 }
 
 static void refuse_malformed(http_conn *conn, enum http_errno error) {

@@ -77,6 +77,7 @@ struct http_conn {
         chunk_check chunks;      /* of a chunked body, ahead of the parser */
         size_t chunks_ahead;     /* by so many bytes */
 
+        const char *complaint;   /* that says it better than the status; NULL: none */
         unsigned refusal;        /* status for a request that ends in a parser error; 0: 400 */
         bool is_dirty, is_idle;
         bool field_open;         /* in a name (else in a value) */

@@ -229,6 +229,25 @@ static void transfer_codings_that_are_not_known(void **state) {
         client_free(c);
 }
 
+static void what_is_wrong_is_said(void **state) {
+        static const struct { const char *request, *text; } rows[] = {
+                { "GET / HTTP/1.1\r\n\r\n", "400 Bad Request: missing required Host header\n" },
+                { "GET / HTTP/1.1\r\nHost: x\r\nhOST: x\r\n\r\n", "400 Bad Request: more than one Host\n" },
+                { "GET / HTTP/1.1\r\nHost : x\r\n\r\n", "400 Bad Request: a blank in the name of a header field\n" },
+                { "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", "400 Bad Request: HTTP/1.0 has no Transfer-Encoding\n" },
+                { "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: a, chunked\r\n\r\n", "501 Not Implemented: of Transfer-Encoding, only chunked is understood\n" },
+        };
+        (void) state;
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+                client *c = client_new(h);
+                client_send(c, rows[i].request);
+                reply r = client_reply(c);
+                assert_string_equal(reply_text(&r), rows[i].text);
+                reply_done(&r);
+                client_free(c);
+        }
+}
+
 static void header_limits(void **state) {
         (void) state;
         rq_buf text = {0};
@@ -367,7 +386,7 @@ int main(void) {
                 cmocka_unit_test(chunked_bodies), cmocka_unit_test(expect_100_continue), cmocka_unit_test(http_1_0),
                 cmocka_unit_test(absolute_form_and_methods), cmocka_unit_test(an_offer_to_upgrade_is_ignored),
                 cmocka_unit_test(malformed_requests),
-                cmocka_unit_test(transfer_codings_that_are_not_known), cmocka_unit_test(header_limits), cmocka_unit_test(body_limit),
+                cmocka_unit_test(transfer_codings_that_are_not_known), cmocka_unit_test(what_is_wrong_is_said), cmocka_unit_test(header_limits), cmocka_unit_test(body_limit),
                 cmocka_unit_test(an_early_answer_keeps_the_connection), cmocka_unit_test(slow_clients),
                 cmocka_unit_test(a_half_closed_client_gets_its_answer), cmocka_unit_test(idle_connections_make_room),
         };

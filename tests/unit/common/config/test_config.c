@@ -197,6 +197,9 @@ static void test_faults_in_the_file(void **state) {
         assert_int_equal(fwrite("fk\0= true\n", 1, 10, f), 10);
         assert_int_equal(fclose(f), 0);
         refused(with_file("d"), "not a text file");
+        write_file("\xEF\xBB\xBF" "fk = true\r\n");
+        loads(with_file("d"));
+        assert_true(rq_config_bool(config, "fk"));
         refused("-config /dev/zero d", "/dev/zero:1: not a text file"); /* without an end: never taken in whole */
 
         static char line[64 * 1024 + 1];
