@@ -118,7 +118,7 @@ def a_write_that_never_ends(tally, binary):
         indexes = {json.loads(ask(n, "GET", "/status?key=store.db_applied_index").body) for n in cluster}
         tally.check(len(indexes) == 1, "they stand at different entries: %s" % indexes)
         for node in cluster:
-            node.kill()
+            node.kill_tree()
         for node in cluster:
             node.command[-1:-1] = ["-skip-entry", str(max(indexes) + 1)]
             node.start()
