@@ -12,6 +12,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from cluster_nodes import wait_for, wait_links
 from rqnode import HttpFailure, Node, Tally, exit_on_sigterm, free_port
 
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
@@ -143,15 +144,13 @@ def check_cluster(t, d, parent):
         node.start()
     for node in nodes:
         node.wait_ready()
+    wait_links(nodes)
     flags = ports_of(nodes[0]) + ["-bootstrap-expect", "3", "-join", join, nodes[0].data_dir]
     result = d.run("--quick", *flags)
     d.expect(result, "cluster", "OK", "3 of 3 members answer, one leads")
     d.expect(result, "versions", "OK", "n3 ")
     nodes[2].stop()
-    deadline = 50
-    while deadline and json.loads(nodes[0].client().request("GET", "/nodes").body)["n3"]["reachable"]:
-        deadline -= 1
-        time.sleep(0.1)
+    wait_for("it is missed", 30, lambda: not json.loads(nodes[0].client().request("GET", "/nodes").body)["n3"]["reachable"], 0.1)
     result = d.run("--quick", *flags)
     d.expect(result, "nodes", "CRITICAL", "n3 at %s can't be reached" % nodes[2].raft_address())
     nodes[1].kill_tree()

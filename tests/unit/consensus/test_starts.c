@@ -1,29 +1,12 @@
 /* Starts of members: the file, and who is told from an older copy of itself. */
 #include "base/checksum.h"
 #include "fault_io.h"
-#include "records.h"
+#include "own_folder.h"
 #include "starts.h"
 
 #define GOLDEN RQ_SOURCE_DIR "/tests/golden/consensus/"
 
 static const rq_uuid disk = { .bytes = "disk uuid 012345" }, other = { .bytes = "other disk 01234" };
-static char dir_name[] = "/tmp/rq-test-starts-XXXXXX";
-static int dir_fd;
-
-static int set_up(void **state) {
-        (void) state;
-        (void) strcpy(dir_name, "/tmp/rq-test-starts-XXXXXX");
-        dir_fd = test_dir(dir_name);
-        return 0;
-}
-
-static int tear_down(void **state) {
-        (void) state;
-        empty_dir(dir_fd);
-        (void) close(dir_fd);
-        (void) rmdir(dir_name);
-        return 0;
-}
 
 static starts_file sample(void) {
         starts_file file = { .is_old_copy = true, .seen_count = 2, .join = "10.0.0.2:4002,[::1]:4002" };
@@ -299,7 +282,7 @@ static void test_members_promises_stay(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test_setup_teardown(test_file, set_up, tear_down), cmocka_unit_test(test_another_disk_begins_anew),
+                cmocka_unit_test_setup_teardown(test_file, set_up_folder, tear_down_folder), cmocka_unit_test(test_another_disk_begins_anew),
                 cmocka_unit_test(test_restarts_are_let_in), cmocka_unit_test(test_an_old_copy_is_told_from_its_node),
                 cmocka_unit_test(test_who_was_refused_stays_so), cmocka_unit_test(test_the_version_before_is_read),
                 cmocka_unit_test(test_levels_stand_beside_starts), cmocka_unit_test(test_a_member_may_not_have_much_written), cmocka_unit_test(test_members_promises_stay),
