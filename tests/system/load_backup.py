@@ -230,6 +230,10 @@ def sql_is_all_or_nothing(case):
                query(node, "SELECT count(*), sum(a) FROM ld") == [(60000, 60000 * 59999 // 2)], "all of much")
     case.check("rows_affected" in load("INSERT INTO ld VALUES('" + "y" * 3 * MIB + "', 1);")["results"][0] and
                query(node, "SELECT length(a) FROM ld WHERE b = 1") == [(3 * MIB,)], "a statement of 3 MiB")
+    dumped = load("BEGIN;\nCREATE TABLE d(a);\nPRAGMA writable_schema=ON;\nINSERT INTO sqlite_schema(type,name,tbl_name,rootpage,sql)"
+                  "VALUES('table','f','f',0,'CREATE VIRTUAL TABLE f USING fts5(a)');\nPRAGMA writable_schema=OFF;\nCOMMIT;")
+    case.check("load the database file itself" in dumped["results"][0]["error"] and
+               query(node, "SELECT count(*) FROM sqlite_schema WHERE name IN ('d', 'f')") == [(0,)], "a dump by the shell with virtual tables: %s" % dumped)
     case.check("ATTACH is not available" in load("ATTACH 'x' AS y;")["results"][0]["error"], "what is refused elsewhere is refused here")
 
 

@@ -208,6 +208,12 @@ def doctor(machine, tally):
     tally.check(not bad, "rqd doctor finds: %r" % bad)
     tally.check(machine.ok("rqd doctor --quick >/dev/null; test $? -le 1"), "rqd doctor: exit code")
 
+    # A node of the package that doesn't run is what a monitoring system asks for.
+    machine.sh("systemctl stop rq.target " + " ".join(SERVICES))
+    text = machine.sh("rqd doctor --quick; echo exit $?", check=False)
+    tally.check("there is a node in /var/lib/rq, and it doesn't run" in text and "exit 2" in text, "rqd doctor beside a node that is stopped: %s" % text)
+    machine.sh("systemctl start rq.target")
+    machine.wait_ready()
 
     # Somebody else may ask, too: what is hidden from them is unknown, not wrong.
     text = machine.sh("runuser -u stranger -- rqd doctor --json --quick; echo $? >&2", check=False)

@@ -131,6 +131,8 @@ static int on_pragma(statements *s, const char *name, const char *value) {
         }
         if (strcasecmp(name, "defer_foreign_keys") == 0)
                 return refuse(s, "PRAGMA defer_foreign_keys is not available: declare the constraint DEFERRABLE INITIALLY DEFERRED");
+        if (strcasecmp(name, "writable_schema") == 0) /* what stands in sqlite3's dumps before virtual tables */
+                return refuse(s, "PRAGMA writable_schema is not available in a write: instead of a dump with virtual tables (FTS, R-Tree) load the database file itself");
         return refuse(s, "PRAGMA %s is not available in a write: it is not replicated", name);
 }
 
