@@ -73,7 +73,7 @@ static json_t *node(const consensus *c, const member *m, const consensus_probe *
                 (void) json_object_set_new(o, "lag", number(raft_trail_of(r)->last > progress.match ? raft_trail_of(r)->last - progress.match : 0));
         bool heard = !leads || now_us - progress.contact_us < c->o.config.election_us;
         bool reachable = self || (known && view.up && heard), answered;
-        uint32_t rtt_us = view.rtt_us;
+        uint32_t rtt_us = self ? 0 : peers_rtt_us(c->peers, id);
         if (!self && probe != NULL && probes_view(probe, id, &answered, &rtt_us))
                 reachable = answered;
         (void) json_object_set_new(o, "reachable", json_boolean(reachable));

@@ -498,9 +498,12 @@ bool peers_view_of(const peers *p, raft_id id, peers_view *ret_view) {
                 if (r->out[i].link != NULL)
                         ret_view->queued_bytes += peer_link_queued_bytes(r->out[i].link);
         ret_view->tls = r->out[PEER_CONTROL].link != NULL && peer_link_is_tls(r->out[PEER_CONTROL].link);
-        if (r->up)
-                ret_view->rtt_us = peer_link_rtt_us(r->out[PEER_CONTROL].link);
         return true;
+}
+
+uint32_t peers_rtt_us(const peers *p, raft_id id) {
+        const remote *r = peers_member(p, id);
+        return r != NULL && r->up ? peer_link_rtt_us(r->out[PEER_CONTROL].link) : 0;
 }
 
 void peers_get_stats(const peers *p, peers_stats *ret_stats) { *ret_stats = p->stats; }

@@ -195,11 +195,12 @@ typedef struct peers_view {
         bool up;                         /* both ways: we reach it, it reaches us */
         bool tls;                        /* our control connection to it is encrypted */
         uint64_t since_us;               /* monotonic: of that state; 0: since the start */
-        uint32_t rtt_us;                 /* smoothed, by the kernel; 0: not up */
         size_t queued_bytes;             /* both connections */
         const char *problem;             /* why it isn't up; "" if nothing is known */
 } peers_view;
 bool peers_view_of(const peers *p, raft_id id, peers_view *ret_view); /* false: no such member */
+/* The last round trips, smoothed by the kernel, which is asked; 0: not up. */
+uint32_t peers_rtt_us(const peers *p, raft_id id);
 
 typedef struct peers_stats {
         uint64_t frames_in, frames_out, bytes_in, bytes_out;
