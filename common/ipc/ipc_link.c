@@ -13,6 +13,8 @@ enum {
         READ_BYTES         = 128 * 1024,        /* asked of the kernel at a time */
         IN_IDLE_BYTES_MAX  = 256 * 1024,        /* kept between frames */
         OUT_IDLE_BYTES_MAX = 256 * 1024,
+        WARM_BYTES_MAX     = 2 * 1024 * 1024,   /* kept while frames of that size are to be expected */
+        WARM_TURNS         = 16,                /* so many turns without one, and they aren't */
         QUEUE_BYTES_MAX    = 128 * 1024 * 1024, /* above it a send is refused */
         TURN_READS_MAX     = 4,                 /* then other sockets get their turn */
         HELLO_INCARNATION  = 1, /* places in HELLO's body */
@@ -35,6 +37,7 @@ struct ipc_link {
         void *owner, *data;
         rq_buf in, out;
         size_t out_sent;          /* bytes of out that the kernel has */
+        unsigned in_warm, out_warm; /* turns that the buffer is kept, larger than an idle link's */
         size_t skip_bytes;        /* still to come of a frame of an unknown type */
         ipc_identity self, peer;
         ipc_side side;
@@ -87,6 +90,17 @@ void ipc_link_close(ipc_link *link) {
         rq_task_post(&link->dispose);
 }
 
+/* An empty buffer goes back, unless it is going to be as large again soon: one that grows anew with each piece of a load
+ * costs more than copying the piece, and leaves holes in the heap. */
+static void cool(rq_buf *buf, bool was_large, size_t idle_bytes_max, unsigned *warm) {
+        if (was_large)
+                *warm = WARM_TURNS;
+        else if (*warm > 0)
+                --*warm;
+        if (buf->size == 0 && buf->capacity > idle_bytes_max && (*warm == 0 || buf->capacity > WARM_BYTES_MAX))
+                rq_buf_done(buf);
+}
+
 static void flush(void *arg) {
         ipc_link *link = arg;
         if (link->closing)
@@ -107,9 +121,9 @@ static void flush(void *arg) {
         }
 
         if (link->out_sent == link->out.size) {
+                bool was_large = link->out.size > OUT_IDLE_BYTES_MAX;
                 link->out.size = link->out_sent = 0;
-                if (link->out.capacity > OUT_IDLE_BYTES_MAX)
-                        rq_buf_done(&link->out);
+                cool(&link->out, was_large, OUT_IDLE_BYTES_MAX, &link->out_warm);
         }
         bool wants_write = link->out.size > 0;
         if (wants_write != link->wants_write) {
@@ -353,7 +367,7 @@ static void log_broken(const ipc_link *link, rq_err err) {
 
 static void on_readable(evutil_socket_t fd, short what, void *arg) {
         ipc_link *link = arg;
-        bool frames = false;
+        bool frames = false, large = false;
         (void) what;
 
         for (int i = 0; i < TURN_READS_MAX && !link->closing; i++) {
@@ -374,6 +388,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg) {
                         break;
                 }
                 link->in.size += (size_t) n;
+                large |= link->in.size > IN_IDLE_BYTES_MAX;
 
                 size_t missing;
                 rq_err r = take_frames(link, &missing);
@@ -388,8 +403,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg) {
         }
         if (frames && link->up && link->handlers.on_turn_end != NULL)
                 link->handlers.on_turn_end(link->handlers.arg, link);
-        if (!link->closing && link->in.size == 0 && link->in.capacity > IN_IDLE_BYTES_MAX)
-                rq_buf_done(&link->in);
+        if (!link->closing)
+                cool(&link->in, large, IN_IDLE_BYTES_MAX, &link->in_warm);
 }
 
 rq_err ipc_link_new(rq_loop *loop, int take_fd, ipc_side side, const ipc_identity *self, const ipc_handlers *handlers,

@@ -1,4 +1,5 @@
 /* rq-consensus: the log. */
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +9,11 @@
 #include "service.h"
 #include "service/service.h"
 
-enum { STATUS_INTERVAL_US = 2000000 };
+enum {
+        STATUS_INTERVAL_US = 2000000,
+        MAPPED_BYTES_MIN   = 1024 * 1024,     /* an allocation from here on has pages of its own, which go back when it is freed */
+        TRIMMED_BYTES_MIN  = 2 * 1024 * 1024, /* free at the end of the heap: likewise */
+};
 
 typedef struct state {
         rq_service *service;
@@ -97,6 +102,13 @@ static void shutdown_service(void *arg) {
         tell_status(s);
 }
 
+/* Recent records lie in pieces of 1 MiB and more, which come and go in order. Left alone, the C library puts such pieces into its
+ * heap once it has freed one, and the few buffers that grow between them keep twice as much from the kernel as is in use. */
+static void prepare_memory(void) {
+        (void) mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES_MIN);
+        (void) mallopt(M_TRIM_THRESHOLD, TRIMMED_BYTES_MIN);
+}
+
 int main(int argc, char **argv) {
         if (argc > 1 && strcmp(argv[1], "recover") == 0)
                 return recovery_main(argc - 1, argv + 1);
@@ -104,5 +116,6 @@ int main(int argc, char **argv) {
                 .name = "rq-consensus", .folder = "consensus",
                 .start = start, .check = check, .reload = reload, .shutdown = shutdown_service, .free = free_service,
         };
+        prepare_memory();
         return rq_service_main(argc, argv, &def);
 }

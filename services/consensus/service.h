@@ -15,6 +15,7 @@
 #include "leaderless.h"
 #include "io/base_file.h"
 #include "io/log_catalog.h"
+#include "io/log_configurations.h"
 #include "io/log_writer.h"
 #include "ipc/ipc_endpoint.h"
 #include "log/log.h"
@@ -157,6 +158,10 @@ typedef struct consensus {
         driver *driver;
         log_writer *writer;
         log_catalog catalog;
+        log_configurations found;   /* in the log when it was opened; those up to members_known are: */
+        rq_buf found_members;       /* see cluster_file.h; empty: none */
+        raft_index found_until;     /* where the store was when it came first: up to here that can't change any more */
+        bool store_came;
         log_report report;
         rq_wake wake;
         rq_timer timer;

@@ -109,6 +109,7 @@ rq_err applier_new(files *f, const store_state *state, const applier_options *op
         return RQ_OK;
 }
 
+uint64_t applier_running_index(const applier *a) { return atomic_load_explicit(&a->entry.running_index, memory_order_relaxed); }
 uint64_t applier_slow_us(const applier *a) { return a->options.slow_us; }
 
 applier *applier_free(applier *a) {

@@ -33,6 +33,8 @@ typedef struct entry_context {
         size_t spill_bytes;
         int spill_dir_fd;
         uint64_t slow_us;
+        uint64_t skip_index;        /* of an entry that isn't run; 0: none */
+        _Atomic uint64_t running_index;
         _Atomic uint64_t schema_index; /* of the last entry that changed the schema, before it is committed */
         _Atomic uint64_t statement_count, error_count, transaction_count;
 } entry_context;

@@ -1,6 +1,8 @@
 #include "io/connection.h"
 
+#include <malloc.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "base/cleanup.h"
 #include "log/log.h"
@@ -99,4 +101,40 @@ rq_err connection_open(const char *path, const char *vfs_name, connection_kind k
                 return r == SQLITE_BUSY ? RQ_EIO : connection_error(r);
         *ret_db = RQ_TAKE(db, NULL);
         return RQ_OK;
+}
+
+static int get_number(sqlite3 *db, const char *sql) {
+        sqlite3_stmt *stmt = NULL;
+        int value = 0;
+        if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW)
+                value = sqlite3_column_int(stmt, 0);
+        (void) sqlite3_finalize(stmt);
+        return value;
+}
+
+void connection_set_cache(sqlite3 *db, int size) {
+        char sql[48];
+        (void) snprintf(sql, sizeof sql, "PRAGMA cache_size=%d", size);
+        (void) sqlite3_exec(db, sql, NULL, NULL, NULL);
+}
+
+int connection_lower_cache(sqlite3 *db, int kibibytes) {
+        int size = get_number(db, "PRAGMA cache_size");
+        int64_t bytes = size < 0 ? (int64_t) size * -1024 : (int64_t) size * get_number(db, "PRAGMA page_size");
+        if (bytes > (int64_t) kibibytes * 1024)
+                connection_set_cache(db, -kibibytes);
+        return size;
+}
+
+int connection_cache_used(sqlite3 *db) {
+        int used = 0, high;
+        (void) sqlite3_db_status(db, SQLITE_DBSTATUS_CACHE_USED, &used, &high, 0);
+        return used;
+}
+
+int connection_empty_cache(sqlite3 *db) {
+        int code = sqlite3_db_cacheflush(db); /* without a transaction nothing has changed */
+        (void) sqlite3_db_release_memory(db);
+        (void) malloc_trim(0);
+        return code;
 }

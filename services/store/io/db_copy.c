@@ -139,23 +139,15 @@ static rq_err judge(rq_err r, sqlite3 *db, char problem[static DB_COPY_PROBLEM_B
         return RQ_OK;
 }
 
-static void set_cache(sqlite3 *db, int kibibytes) {
-        char sql[48];
-        (void) snprintf(sql, sizeof sql, "PRAGMA cache_size=-%d", kibibytes);
-        (void) sqlite3_exec(db, sql, NULL, NULL, NULL);
-}
-
 /* Of the same page size. With a small cache: pages leave for the WAL as they come. */
 static rq_err replace(sqlite3 *to, const char *path) {
         RQ_CLEANUP(close_database) sqlite3 *from = NULL;
         rq_err r = open_copy(path, &from);
         if (r < 0)
                 return r;
-        int cache = get_number(to, "PRAGMA cache_size");
-        set_cache(to, REPLACE_CACHE_KIB);
+        int cache = connection_lower_cache(to, REPLACE_CACHE_KIB);
         r = copy_pages(to, from, NULL);
-        if (cache < 0)
-                set_cache(to, -cache);
+        connection_set_cache(to, cache);
         return r;
 }
 

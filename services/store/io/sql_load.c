@@ -9,9 +9,15 @@
 #include "base/clock.h"
 #include "core/sql_split.h"
 #include "core/sql_text.h"
+#include "io/connection.h"
 #include "io/sql_outcome.h"
 
-enum { READ_BYTES = 64 * 1024 };
+enum {
+        READ_BYTES       = 64 * 1024,
+        /* All processes together are to take no more than 32 MiB for a load; consensus has 10 to 13 of them. */
+        CACHE_KIB        = 10 * 1024,
+        SCHEMA_CACHE_KIB = 5 * 1024, /* while an index is made: what it sorts is as much again */
+};
 
 typedef struct sql_load {
         entry_context *c;
@@ -89,6 +95,22 @@ static void run_prepared(sql_load *l, statement *st) {
         c->analyzed |= st->analyzes;
 }
 
+/* An index is made in three steps: its table is read once, what it is of is sorted in pieces as large as the cache may be, and
+ * written in order. Only the middle one gains by memory, and a little of it does: the pages that rows came in with
+ * make room first. */
+static void run_change_of_schema(sql_load *l, statement *st) {
+        sqlite3 *db = l->c->db;
+        int code = connection_cache_used(db) > SCHEMA_CACHE_KIB * 1024 ? connection_empty_cache(db) : SQLITE_OK;
+        if (code != SQLITE_OK && code != SQLITE_BUSY) { /* busy: a page is in use, and stays */
+                rq_err trouble = sql_outcome_judge(l->c->files, code);
+                l->error = trouble < 0 ? trouble : RQ_EIO; /* nothing that a statement came to */
+                return;
+        }
+        int cache = connection_lower_cache(db, SCHEMA_CACHE_KIB);
+        run_prepared(l, st);
+        connection_set_cache(db, cache);
+}
+
 /* A statement, and what may stand behind it on the same line. */
 static void run_sql(sql_load *l, rq_bytes sql) {
         entry_context *c = l->c;
@@ -117,7 +139,10 @@ static void run_sql(sql_load *l, rq_bytes sql) {
                 if (st.stmt == NULL)
                         continue;
                 bool changes_schema = st.changes_schema;
-                run_prepared(l, &st);
+                if (changes_schema)
+                        run_change_of_schema(l, &st);
+                else
+                        run_prepared(l, &st);
                 statements_release(c->statements, &st);
                 if (changes_schema)
                         statements_forget(c->statements);
@@ -205,6 +230,7 @@ rq_err sql_load_run(entry_context *c, const record_header *header, int fd, json_
         writer_functions_begin_entry(&c->functions, header->seed, header->step_budget);
         set_trust(c, true);
         enforce_foreign_keys(c, false);
+        int cache = connection_lower_cache(c->db, CACHE_KIB);
         if (begin(&l))
                 run_text(&l, fd);
         if (goes_on(&l))
@@ -217,6 +243,8 @@ rq_err sql_load_run(entry_context *c, const record_header *header, int fd, json_
                 (void) sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
         enforce_foreign_keys(c, true);
         set_trust(c, false);
+        connection_set_cache(c->db, cache);
+        (void) connection_empty_cache(c->db); /* full of what nobody may ask for; its memory is as good as lost to others */
         c->analyzed = true; /* statistics may have been written: what is in memory is read again */
         entry_rolled_back(c);
         if (l.error < 0)

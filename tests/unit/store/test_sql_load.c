@@ -225,6 +225,62 @@ static void test_the_machines_trouble(void **state) {
         bed_close(&b);
 }
 
+static void append_rows(rq_buf *text, int count, int size) {
+        uint64_t random = 1;
+        for (int i = 0; i < count; i++) {
+                assert_int_equal(rq_buf_append_text(text, "INSERT INTO t VALUES('"), RQ_OK);
+                for (int k = 0; k < size; k += 16, random = random * 6364136223846793005u + 1442695040888963407u)
+                        assert_int_equal(rq_buf_printf(text, "%016llx", (unsigned long long) random), RQ_OK);
+                assert_int_equal(rq_buf_append_text(text, "');\n"), RQ_OK);
+        }
+}
+
+/* More to sort than it may hold, behind rows that fill the cache. */
+static void test_memory(void **state) {
+        enum { MIB = 1024 * 1024 };
+        rq_buf text = {0};
+        bed b;
+        (void) state;
+        bed_open(&b);
+        assert_int_equal(rq_buf_append_text(&text, "CREATE TABLE t(v);\n"), RQ_OK);
+        append_rows(&text, 3000, 8192);
+        assert_int_equal(rq_buf_append_text(&text, "CREATE INDEX i ON t(v); REINDEX i; CREATE TABLE u AS SELECT v FROM t ORDER BY v DESC;"), RQ_OK);
+        int64_t before = sqlite3_memory_used();
+        (void) sqlite3_memory_highwater(1);
+        assert_int_equal(load_bytes(&b, (const char *) text.data, text.size), RQ_OK);
+        assert_string_equal(b.problem, "");
+        assert_in_range(sqlite3_memory_highwater(0), 0, before + 16 * MIB); /* cache, or cache and sort; twice of it at their usual size */
+        assert_in_range(sqlite3_memory_used(), 0, before + MIB);            /* given back */
+        assert_int_equal(number(b.p->writer, "PRAGMA cache_size"), -16384); /* for those who come after it */
+        assert_int_equal(number(b.p->writer, "SELECT count(*) FROM t INDEXED BY i WHERE v > ''"), 3000);
+        assert_int_equal(number(b.p->writer, "SELECT count(*) FROM u"), 3000);
+        assert_int_equal(number(b.p->writer, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
+        rq_buf_done(&text);
+        bed_close(&b);
+}
+
+/* The pages that make room for the sort meet a full disk. */
+static void test_no_space_for_what_makes_room(void **state) {
+        rq_buf text = {0};
+        bed b;
+        (void) state;
+        bed_open(&b);
+        assert_int_equal(rq_buf_append_text(&text, "CREATE TABLE t(v);\n"), RQ_OK);
+        append_rows(&text, 1000, 8192); /* the cache holds them: nothing is written before the index is made */
+        assert_int_equal(rq_buf_append_text(&text, "CREATE INDEX i ON t(v);"), RQ_OK);
+        b.disk_full = true;
+        assert_int_equal(load_bytes(&b, (const char *) text.data, text.size), RQ_ENOSPC);
+        b.disk_full = false;
+        (void) files_failure(b.p->files, true);
+        assert_int_equal(tables(&b), 0);
+        assert_int_equal(number(b.p->writer, "PRAGMA cache_size"), -16384);
+        assert_int_equal(load_bytes(&b, (const char *) text.data, text.size), RQ_OK);
+        assert_string_equal(b.problem, "");
+        assert_int_equal(number(b.p->writer, "SELECT count(*) FROM t"), 1000);
+        rq_buf_done(&text);
+        bed_close(&b);
+}
+
 int main(void) {
         files_prepare_process();
         const struct CMUnitTest tests[] = {
@@ -236,6 +292,8 @@ int main(void) {
                 cmocka_unit_test(test_the_budget_is_each_statements),
                 cmocka_unit_test(test_long_statements),
                 cmocka_unit_test(test_the_machines_trouble),
+                cmocka_unit_test(test_memory),
+                cmocka_unit_test(test_no_space_for_what_makes_room),
         };
         return cmocka_run_group_tests_name("sql_load", tests, NULL, NULL);
 }
