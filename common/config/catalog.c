@@ -478,6 +478,29 @@ static rq_err check_addresses(const rq_config *c, rq_buf *problem) {
         return RQ_OK;
 }
 
+/* Bytes of the UTF-8 character at p that a line of a log, JSON and a shell can show; 0: none. */
+static size_t shown_character(const unsigned char *p) {
+        if (p[0] < 0x80)
+                return p[0] >= 0x20 && p[0] != 0x7f;
+        size_t size = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+        for (size_t i = 1; i < size; i++)
+                if (p[i] >> 6 != 2) /* also the NUL at the end */
+                        return 0;
+        bool overlong = p[0] < 0xc2 || (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
+        bool surrogate = p[0] == 0xed && p[1] >= 0xa0, beyond = p[0] > 0xf4 || (p[0] == 0xf4 && p[1] >= 0x90);
+        return overlong || surrogate || beyond ? 0 : size;
+}
+
+static rq_err check_node_id(const rq_config *c, rq_buf *problem) {
+        const char *id = rq_config_node_id(c);
+        if (strlen(id) > RQ_NODE_ID_BYTES_MAX)
+                return complain(problem, "-node-id: longer than %d bytes", RQ_NODE_ID_BYTES_MAX);
+        for (size_t at = 0, size; id[at] != '\0'; at += size)
+                if ((size = shown_character((const unsigned char *) id + at)) == 0)
+                        return complain(problem, "-node-id: byte %zu is a control character, or not UTF-8", at + 1);
+        return RQ_OK;
+}
+
 static rq_err check_times(const rq_config *c, rq_buf *problem) {
         if (rq_config_duration_us(c, "raft-leader-lease-timeout") > rq_config_duration_us(c, "raft-heartbeat-timeout"))
                 return complain(problem, "-raft-leader-lease-timeout must not be more than -raft-heartbeat-timeout");
@@ -607,7 +630,7 @@ static rq_err check_metrics(const rq_config *c, rq_buf *problem) {
 
 rq_err rq_flag_rules(const rq_config *c, rq_buf *problem) {
         static rq_err (*const checks[])(const rq_config *c, rq_buf *problem) = {
-                check_tls, check_addresses, check_times, check_forming, check_metrics,
+                check_tls, check_addresses, check_node_id, check_times, check_forming, check_metrics,
         };
         for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
                 rq_err r = checks[i](c, problem);

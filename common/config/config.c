@@ -60,7 +60,7 @@ static int64_t number_of(const rq_config *config, const char *name) { return val
 
 /* --- values --------------------------------------------------------------- */
 
-enum { WHERE_BYTES = PATH_MAX + 128 };
+enum { WHERE_BYTES = PATH_MAX + 128, LINE_BYTES_MAX = 64 * 1024 };
 
 static void environment_name(const char *name, char *out, size_t size) {
         size_t used = (size_t) snprintf(out, size, "RQ_%s", name);
@@ -245,29 +245,40 @@ static void fclosep(FILE **file) {
                 (void) fclose(*file);
 }
 
+/* With what ends it, and a NUL behind. 0: nothing is left. LINE_BYTES_MAX: it is longer than that. */
+static size_t read_line(FILE *file, char line[static LINE_BYTES_MAX + 1]) {
+        size_t size = 0;
+        int c = 0;
+        while (size < LINE_BYTES_MAX && c != '\n' && (c = getc(file)) != EOF)
+                line[size++] = (char) c;
+        line[size] = '\0';
+        return size;
+}
+
 static rq_err read_file(loader *l) {
         RQ_CLEANUP(fclosep) FILE *file = NULL;
-        RQ_CLEANUP(rq_freep) char *line = NULL;
+        RQ_CLEANUP(rq_freep) char *line = malloc(LINE_BYTES_MAX + 1);
         RQ_CLEANUP(rq_freep) uint32_t *seen = calloc(rq_flag_count(), sizeof *seen);
-        size_t capacity = 0;
+        size_t size;
         rq_err r = RQ_OK;
 
         l->file = text_of(l->config, "config");
         if (l->file[0] == '\0')
                 return RQ_OK;
-        if (seen == NULL)
+        if (seen == NULL || line == NULL)
                 return RQ_ENOMEM;
         file = fopen(l->file, "re");
         if (file == NULL)
                 return complain(&l->problem, "cannot read configuration file %s: %s", l->file, strerror(errno));
         errno = 0;
-        for (uint32_t number = 1; r == RQ_OK; number++) {
-                ssize_t size = getline(&line, &capacity, file);
-                if (size < 0)
-                        break;
-                if (strlen(line) != (size_t) size)
+        for (uint32_t number = 1; r == RQ_OK && (size = read_line(file, line)) > 0; number++) {
+                if (strlen(line) != size)
                         return complain(&l->problem, "%s:%u: not a text file", l->file, number);
-                r = read_file_line(l, line, number, seen);
+                if (size == LINE_BYTES_MAX)
+                        return complain(&l->problem, "%s:%u: a line of %d bytes or more", l->file, number, LINE_BYTES_MAX);
+                /* Some editors begin a text with this mark. */
+                bool marked = number == 1 && strncmp(line, "\xEF\xBB\xBF", 3) == 0;
+                r = read_file_line(l, marked ? line + 3 : line, number, seen);
         }
         if (r == RQ_OK && ferror(file))
                 return complain(&l->problem, "cannot read configuration file %s: %s", l->file, strerror(errno));

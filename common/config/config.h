@@ -66,6 +66,7 @@ int rq_config_log_level(const rq_config *config);
  * (-run-dir, default DATA_DIR/run); effective values with rqlite's rules. */
 const char *rq_config_data_dir(const rq_config *config);
 const char *rq_config_run_dir(const rq_config *config);
+enum { RQ_NODE_ID_BYTES_MAX = 255 }; /* UTF-8 without control characters */
 const char *rq_config_node_id(const rq_config *config);       /* -node-id, default: advertised Raft address */
 const char *rq_config_http_adv_addr(const rq_config *config); /* -http-adv-addr, default the first host:port of -http-addr */
 const char *rq_config_raft_adv_addr(const rq_config *config);

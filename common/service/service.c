@@ -413,6 +413,16 @@ static int check_config(const rq_config *config, char *const *argv, rq_program_c
         return fflush(stdout) == 0 ? RQ_EXIT_OK : RQ_EXIT_FAILURE;
 }
 
+bool rq_program_standard_files(void) {
+        int fd;
+        do
+                fd = open("/dev/null", O_RDWR); /* not close-on-exec: children inherit it */
+        while (fd >= 0 && fd <= STDERR_FILENO);
+        if (fd >= 0)
+                (void) close(fd);
+        return fd >= 0;
+}
+
 bool rq_program_configure(const char *name, int argc, char **argv, rq_program_check check, rq_config **ret_config, int *ret_exit_code) {
         RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
         rq_config_action action = RQ_CONFIG_RUN;
@@ -448,6 +458,8 @@ int rq_service_main(int argc, char **argv, const rq_service_def *def) {
                 .def = def, .argc = argc, .argv = argv, .folder_fd = -1, .run_dir_fd = -1, .lock_fd = -1, .signal_fd = -1, .launcher_fd = -1,
         };
         int exit_code;
+        if (!rq_program_standard_files())
+                return RQ_EXIT_FAILURE;
         if (!rq_program_configure(def->name, argc, argv, def->check, &s.config, &exit_code))
                 return exit_code;
         prepare_process(def->name);

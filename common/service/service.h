@@ -56,6 +56,11 @@ void rq_service_fail(rq_service *service, int exit_code);
 
 /* For the launcher, which is no service but is configured and locks a folder too. */
 
+/* Whoever starts a program with standard input, output or error closed gives their numbers to the first files that it
+ * opens: what is printed or logged would be written into a lock, a socket, or the log. They are /dev/null then, also for
+ * what is executed later. To be called before anything is opened. False: it can't be; nothing may be opened. */
+bool rq_program_standard_files(void);
+
 /* Reads the configuration and opens the log as it says; tells at LOG_NOTICE
  * what was set and has no effect. check may be NULL. false: the program is done (--help) or can't
  * run (logged), and ends with *ret_exit_code. The config is the caller's. */

@@ -88,7 +88,7 @@ static rq_err refuse(consensus *c, ipc_link *link, uint64_t request_id, rq_err e
                 a.reason = REASON_INVALID;
                 a.text = "a request of a kind that this version doesn't know";
                 break;
-        case RQ_EVERSION: /* for now: queued writes wait for it */
+        case RQ_EVERSION: /* until all members know it; a gateway keeps queued writes so long */
                 feature_level_say_why(c, why, sizeof why);
                 a.text = why;
                 break;

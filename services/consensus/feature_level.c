@@ -43,34 +43,30 @@ uint32_t feature_level_needed(uint8_t kind, rq_bytes body, rq_arena *arena) {
         return kind == RECORD_LOAD_CHUNK || kind == RECORD_ABORT_GROUP ? FEATURE_LEVEL_LOADS_AND_GROUPS : FEATURE_LEVEL_BASE;
 }
 
-uint32_t feature_level_lowest(const consensus *c, const char **ret_member) {
+void feature_level_update(consensus *c) {
         const membership *m = driver_membership(c->driver, NULL);
-        uint32_t lowest = PEER_FEATURE_LEVEL;
-        *ret_member = c->identity.node_id;
+        const char *oldest = c->identity.node_id;
+        c->levels.lowest = PEER_FEATURE_LEVEL;
         for (uint32_t i = 0; m != NULL && i < m->count; i++) {
-                peers_view view;
-                if (!peers_view_of(c->peers, membership_raft_id(&m->members[i].disk_uuid), &view) || view.feature_level == 0 ||
-                    view.feature_level >= lowest)
+                const member *one = &m->members[i];
+                const starts_seen *seen = starts_find(&c->starts.file, &one->disk_uuid);
+                if (seen == NULL || seen->level == 0 || seen->level >= c->levels.lowest)
                         continue;
-                lowest = view.feature_level;
-                *ret_member = m->members[i].node_id;
+                c->levels.lowest = seen->level;
+                oldest = one->node_id;
         }
-        return lowest;
+        (void) snprintf(c->levels.oldest, sizeof c->levels.oldest, "%s", oldest);
 }
 
 rq_err feature_level_admit(const consensus *c, uint8_t kind, rq_bytes body) {
-        const char *oldest;
-        const uint32_t lowest = feature_level_lowest(c, &oldest);
-        if (lowest >= PEER_FEATURE_LEVEL) /* all know what this build does: nothing is looked into */
+        if (c->levels.lowest >= PEER_FEATURE_LEVEL) /* all know what this build does: nothing is looked into */
                 return RQ_OK;
         const uint32_t needed = feature_level_needed(kind, body, c->arena);
         rq_arena_reset(c->arena);
-        return needed > lowest ? RQ_EVERSION : RQ_OK;
+        return needed > c->levels.lowest ? RQ_EVERSION : RQ_OK;
 }
 
 void feature_level_say_why(const consensus *c, char *text, size_t size) {
-        const char *oldest;
-        const uint32_t lowest = feature_level_lowest(c, &oldest);
         (void) snprintf(text, size, "all members must run a version of feature level %d before loads, queued writes and BEGIN: node \"%.*s\" "
-                        "runs one of level %u", PEER_FEATURE_LEVEL, MEMBER_TEXT_MAX, oldest, lowest);
+                        "runs one of level %u, or did when it was last there", PEER_FEATURE_LEVEL, MEMBER_TEXT_MAX, c->levels.oldest, c->levels.lowest);
 }

@@ -72,6 +72,16 @@ static rq_err start_writer(consensus *c, founding *f) {
         return r < 0 ? rq_log_error(r, "Cannot write the log in %s", c->o.dir_path) : RQ_OK;
 }
 
+/* What a member is was decided when it was taken in; a flag that says something else must not go unnoticed. */
+static void compare_role(const consensus *c, const founding *f) {
+        const member *self = membership_find(&f->membership, membership_raft_id(&c->identity.disk_uuid));
+        if (f->unformed || f->founded || self == NULL || self->stays == c->o.config.stays_learner)
+                return;
+        rq_log_warning("Node \"%s\" is a %s, as its log says, and stays one %s -raft-non-voter, unless it was removed meanwhile: to change that, "
+                       "remove it from the cluster and start it again with -join", c->identity.node_id, self->stays ? "read replica" : "voter",
+                       self->stays ? "without" : "with");
+}
+
 static void say_what_was_found(const consensus *c, const founding *f) {
         char cluster[RQ_UUID_TEXT_BYTES];
         rq_log_set_node(c->identity.node_id);
@@ -86,6 +96,7 @@ static void say_what_was_found(const consensus *c, const founding *f) {
         else
                 rq_log_info("Node \"%s\" of cluster %s, log from index %" PRIu64 " to %" PRIu64 ", term %" PRIu64, c->identity.node_id,
                             rq_uuid_text(&c->cluster_id, cluster), f->log.base_index + 1, f->log.last_index, f->hardstate.term);
+        compare_role(c, f);
         if (f->log.clock_us > now_us + CLOCK_BACK_US)
                 rq_log_event(LOG_WARNING, RQ_MSG_CLOCK_OFF, "The clock is %" PRIu64 " s behind the last entry of the log: times in new "
                              "entries hardly advance until it has caught up", (f->log.clock_us - now_us) / 1000000);

@@ -23,16 +23,47 @@ static const raft_term TERM_LEAP_MAX = (raft_term) 1 << 32, /* a thousand electi
 
 const member *members_find(const consensus *c, raft_id id) {
         const membership *m = driver_membership(c->driver, NULL);
-        for (uint32_t i = 0; m != NULL && i < m->count; i++)
-                if (membership_raft_id(&m->members[i].disk_uuid) == id)
-                        return &m->members[i];
-        return NULL;
+        return m != NULL ? membership_find(m, id) : NULL;
+}
+
+/* Also in memory alone, if the disk is full: this run remembers it then. */
+static void store_starts(consensus *c) {
+        uint32_t more;
+        rq_err r = starts_file_store(c->o.io, c->o.dir_fd, &c->starts.file);
+        if (r < 0 && rq_log_allowed(&c->limit_store, &more))
+                (void) rq_log_error(r, "Cannot write down what a member said of itself in %s/" STARTS_NAME, c->o.dir_path);
+}
+
+/* False: nothing new. */
+static bool note_level(consensus *c, const rq_uuid *disk_uuid, uint32_t level) {
+        const starts_seen *seen = starts_find(&c->starts.file, disk_uuid);
+        if (level == 0 || level == (seen != NULL ? seen->level : 0))
+                return false;
+        starts_note_level(&c->starts.file, disk_uuid, level, driver_membership(c->driver, NULL));
+        return true;
+}
+
+/* Who was listened to before it was known as a member: what it said of itself counts now. */
+static bool note_said(consensus *c, const membership *m, const member *one) {
+        peers_view view;
+        if (!peers_view_of(c->peers, membership_raft_id(&one->disk_uuid), &view))
+                return false;
+        const bool is_new = starts_judge(&c->starts.file, &one->disk_uuid, &view.start) == STARTS_NEW;
+        if (is_new)
+                starts_note(&c->starts.file, &one->disk_uuid, &(start_mark) { view.start.number, view.start.nonce }, m);
+        return note_level(c, &one->disk_uuid, view.feature_level) || is_new;
 }
 
 void members_update(consensus *c) {
         const membership *m = driver_membership(c->driver, NULL);
+        bool noted = false;
         if (m != NULL && peers_set_members(c->peers, m) < 0)
                 rq_log_error(RQ_ENOMEM, "Cannot connect to all members");
+        for (uint32_t i = 0; m != NULL && i < m->count; i++)
+                noted |= note_said(c, m, &m->members[i]);
+        if (noted)
+                store_starts(c);
+        feature_level_update(c);
 }
 
 /* --- in --------------------------------------------------------------------- */
@@ -51,7 +82,7 @@ static rq_err on_message(void *arg, raft_id from, const raft_message *message, r
                 return RQ_OK; /* as if it was lost */
         if (c->removed && (message->type == RAFT_MSG_APPEND || message->type == RAFT_MSG_HEARTBEAT))
                 return_to_members(c, from);
-        starts_take_promise(&c->starts, message);
+        starts_take_promise(&c->starts, message, driver_membership(c->driver, NULL));
         return driver_receive(c->driver, message, records, rq_clock_mono_us());
 }
 
@@ -176,35 +207,61 @@ static void on_visit(void *arg, const peer_hello *from) { steering_visit(arg, fr
 
 /* --- old copies of folders ---------------------------------------------------- */
 
-/* Also in memory alone, if the disk is full: this run remembers it then. */
-static void note_start(consensus *c, const peer_hello *from, const start_mark *mark) {
+/* It stays in memory, where it says no more than what this run has heard of it: whoever knows this cluster's id can come
+ * with one disk uuid after the other, and is to cost neither fsyncs nor places in the file. */
+static peers_start judge_stranger(const consensus *c, const peer_hello *from, start_mark *ret_known) {
+        const raft_id id = membership_raft_id(&from->disk_uuid);
+        peers_view view;
+        if (peers_view_of(c->peers, id, &view) && view.start.number > ret_known->number)
+                *ret_known = (start_mark) { view.start.number, view.start.nonce };
+        const starts_verdict verdict = starts_compare(ret_known, &from->start);
+        if (verdict == STARTS_OLD_COPY)
+                return PEERS_START_OLD_COPY;
+        if (verdict == STARTS_SAME || ret_known->number == 0 || starts_keeps_promise(&c->starts, id, &from->start))
+                return PEERS_START_GOOD;
+        *ret_known = starts_never;
+        return PEERS_START_OLD_COPY;
+}
+
+/* What is new of a member is on disk before its connection counts. */
+static peers_start judge_member(consensus *c, const peer_hello *from, start_mark *ret_known) {
+        const raft_id id = membership_raft_id(&from->disk_uuid);
+        const starts_seen *seen = starts_find(&c->starts.file, &from->disk_uuid);
+        const starts_verdict verdict = starts_compare(ret_known, &from->start);
+        const bool levels = from->feature_level != 0 && (seen == NULL || seen->level != from->feature_level);
+        bool keeps = true;
         uint32_t more;
-        starts_note(&c->starts.file, &from->disk_uuid, mark, driver_membership(c->driver, NULL));
-        rq_err r = starts_file_store(c->o.io, c->o.dir_fd, &c->starts.file);
-        if (r < 0 && rq_log_allowed(&c->limit_store, &more))
-                (void) rq_log_error(r, "Cannot write down the start of node \"%s\" in %s/" STARTS_NAME, from->node_id, c->o.dir_path);
+        if (verdict == STARTS_OLD_COPY)
+                return PEERS_START_OLD_COPY;
+        if (verdict == STARTS_SAME && !levels)
+                return PEERS_START_GOOD;
+        if (!starts_may_note(&c->starts, id, rq_clock_mono_us())) {
+                if (rq_log_allowed(&c->limit_starts, &more))
+                        rq_log_warning("Node \"%s\" at %s comes with a new start more often than once a second: it has to wait (%u more)", from->node_id, from->raft_addr, more);
+                return PEERS_START_LATER;
+        }
+        if (verdict == STARTS_NEW) {
+                keeps = starts_keeps_promise(&c->starts, id, &from->start);
+                *ret_known = keeps ? (start_mark) { from->start.number, from->start.nonce } : starts_never;
+                starts_note(&c->starts.file, &from->disk_uuid, ret_known, driver_membership(c->driver, NULL));
+        }
+        if (keeps && note_level(c, &from->disk_uuid, from->feature_level))
+                feature_level_update(c);
+        store_starts(c);
+        return keeps ? PEERS_START_GOOD : PEERS_START_OLD_COPY;
 }
 
 static peers_start on_start(void *arg, const peer_hello *from, peer_old_copy *ret_told) {
         consensus *c = arg;
-        const start_mark mark = { from->start.number, from->start.nonce };
-        starts_verdict verdict = starts_judge(&c->starts.file, &from->disk_uuid, &from->start);
+        const raft_id id = membership_raft_id(&from->disk_uuid);
+        const starts_seen *seen = starts_find(&c->starts.file, &from->disk_uuid);
+        start_mark known = seen != NULL ? seen->mark : (start_mark) {0};
         uint32_t more;
-        if (verdict == STARTS_NEW && !starts_keeps_promise(&c->starts, membership_raft_id(&from->disk_uuid), &from->start)) {
-                note_start(c, from, &starts_never);
-                verdict = STARTS_OLD_COPY;
-        } else if (verdict == STARTS_NEW) {
-                note_start(c, from, &mark);
-        }
-        if (verdict != STARTS_OLD_COPY)
-                return PEERS_START_GOOD;
+        const peers_start verdict = members_find(c, id) != NULL ? judge_member(c, from, &known) : judge_stranger(c, from, &known);
+        if (verdict != PEERS_START_OLD_COPY)
+                return verdict;
         const raft_id leader = raft_leader_of(driver_raft(c->driver));
-        *ret_told = (peer_old_copy) { .number = UINT64_MAX, .led = leader != 0 && leader != membership_raft_id(&from->disk_uuid) };
-        for (uint32_t i = 0; i < c->starts.file.seen_count; i++)
-                if (rq_uuid_equal(&c->starts.file.seen[i].disk_uuid, &from->disk_uuid)) {
-                        ret_told->number = c->starts.file.seen[i].mark.number;
-                        ret_told->nonce = c->starts.file.seen[i].mark.nonce;
-                }
+        *ret_told = (peer_old_copy) { .number = known.number, .nonce = known.nonce, .led = leader != 0 && leader != id };
         if (rq_log_allowed(&c->limit_starts, &more))
                 rq_log_event(LOG_WARNING, RQ_MSG_NOT_VOTING, "Node \"%s\" at %s comes with an older copy of its data folder, and may have forgotten what it promised: it isn't let in "
                              "before it joins again as a new node, which it does by itself once there is a leader (%u more)", from->node_id, from->raft_addr, more);
@@ -227,6 +284,7 @@ static void on_old_copy(void *arg, const peer_hello *from, const peer_old_copy *
         consensus *c = arg;
         starts_file *file = &c->starts.file;
         const start_mark known = { told->number, told->nonce };
+        const bool was_old_copy = file->is_old_copy;
         if (c->unformed || c->storage_failed || c->stopping || c->starts.self.number == 0 || starts_is_ours(file, &known) ||
             (file->is_old_copy && (file->set_aside || !told->led)))
                 return;
@@ -236,7 +294,8 @@ static void on_old_copy(void *arg, const peer_hello *from, const peer_old_copy *
         rq_err r = starts_file_store(c->o.io, c->o.dir_fd, file);
         if (r < 0) {
                 (void) rq_log_error(r, "Cannot write %s/" STARTS_NAME, c->o.dir_path);
-                file->is_old_copy = file->set_aside = false; /* told again */
+                file->is_old_copy = was_old_copy; /* told again */
+                file->set_aside = false;
                 return;
         }
         rq_log_event(LOG_ERR, RQ_MSG_NOT_VOTING, "%s is an older copy of this node's data folder, says node \"%s\" at %s: what was promised since is forgotten, so this node doesn't "

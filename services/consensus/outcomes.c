@@ -11,13 +11,6 @@ static const outcomes_member *find(const outcomes_table *o, raft_id id) {
 
 outcomes_member *outcomes_find(outcomes_table *o, raft_id id) { return (outcomes_member *) (uintptr_t) find(o, id); }
 
-static const member *member_of(const membership *m, raft_id id) {
-        for (uint32_t i = 0; i < m->count; i++)
-                if (membership_raft_id(&m->members[i].disk_uuid) == id)
-                        return &m->members[i];
-        return NULL;
-}
-
 static void add(outcomes_table *o, raft_id id) {
         for (size_t i = 0; i < MEMBERSHIP_COUNT_MAX; i++)
                 if (o->members[i].id == 0) {
@@ -29,7 +22,7 @@ static void add(outcomes_table *o, raft_id id) {
 
 void outcomes_set_members(outcomes_table *o, const membership *m) {
         for (size_t i = 0; i < MEMBERSHIP_COUNT_MAX; i++)
-                if (o->members[i].id != 0 && member_of(m, o->members[i].id) == NULL)
+                if (o->members[i].id != 0 && membership_find(m, o->members[i].id) == NULL)
                         o->members[i].id = 0;
         for (uint32_t i = 0; i < m->count; i++) {
                 const raft_id id = membership_raft_id(&m->members[i].disk_uuid);

@@ -68,6 +68,12 @@ typedef struct consensus_admission {
         rq_log_limit limit;
 } consensus_admission;
 
+/* The members' feature levels; see feature_level.h. */
+typedef struct consensus_levels {
+        uint32_t lowest;                      /* this node's own included */
+        char oldest[MEMBERSHIP_NODE_MAX + 1]; /* whose it is */
+} consensus_levels;
+
 /* What a leader has seen of nodes that join, for /debug/vars. */
 typedef struct consensus_joins {
         uint64_t asked;             /* nodes that were taken in, and members that came with -join */
@@ -135,6 +141,7 @@ typedef struct consensus {
         bool not_a_voter;           /* by the hard state */
         stream_fetch last_fetch;    /* of the store, as long as its link stands; from 0: none */
         starts starts;              /* this folder's, and those of the other members */
+        consensus_levels levels;
         bool unformed;              /* in no cluster yet: no writer, a driver that never does anything */
         forming *forming;           /* NULL: it is over */
         rq_buf founding_record;     /* for members that don't know it; empty: not known any more */

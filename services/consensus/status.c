@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "config/config.h"
 #include "divergence.h"
-#include "feature_level.h"
 #include "probes.h"
 #include "snapshot_in.h"
 #include "snapshot_out.h"
@@ -74,7 +73,7 @@ static json_t *node(const consensus *c, const member *m, const consensus_probe *
                 (void) json_object_set_new(o, "lag", number(raft_trail_of(r)->last > progress.match ? raft_trail_of(r)->last - progress.match : 0));
         bool heard = !leads || now_us - progress.contact_us < c->o.config.election_us;
         bool reachable = self || (known && view.up && heard), answered;
-        uint32_t rtt_us = view.rtt_us;
+        uint32_t rtt_us = self ? 0 : peers_rtt_us(c->peers, id);
         if (!self && probe != NULL && probes_view(probe, id, &answered, &rtt_us))
                 reachable = answered;
         (void) json_object_set_new(o, "reachable", json_boolean(reachable));
@@ -306,8 +305,7 @@ static json_t *raft_object(consensus *c) {
         (void) json_object_set_new(o, "removed", json_boolean(c->removed));
         (void) json_object_set_new(o, "old_copy", json_boolean(c->starts.file.is_old_copy));
         (void) json_object_set_new(o, "start", json_integer((json_int_t) c->starts.self.number));
-        const char *oldest;
-        (void) json_object_set_new(o, "feature_level", number(feature_level_lowest(c, &oldest))); /* of all members */
+        (void) json_object_set_new(o, "feature_level", number(c->levels.lowest)); /* of all members */
         (void) json_object_set_new(o, "durable_index", number(raft_durable_of(r)));
         (void) json_object_set_new(o, "entry_clock_us", number(driver_clock_us(c->driver)));
         (void) json_object_set_new(o, "log", log_object(c));

@@ -8,7 +8,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "core/member_change.h"
-#include "feature_level.h"
 #include "log/log_fields.h"
 #include "members.h"
 
@@ -146,8 +145,7 @@ static bool check_newcomer(const consensus *c, const peer_hello *from, peer_join
                 reply_with(reply, payload, PEER_JOIN_REFUSED, "it doesn't say where it can be reached (-raft-adv-addr)");
                 return false;
         }
-        const char *oldest;
-        if (from->feature_level < feature_level_lowest(c, &oldest)) { /* there may be entries in the log that it doesn't know */
+        if (from->feature_level < c->levels.lowest) { /* there may be entries in the log that it doesn't know */
                 reply_with(reply, payload, PEER_JOIN_REFUSED, "its version is too old for this cluster");
                 return false;
         }

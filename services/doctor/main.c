@@ -99,6 +99,7 @@ static void check_all(findings *f, const rq_config *config, const wishes *w) {
         check_disk(f, config, w->quick);
         check_host(f, config);
         check_ports(f, config, &running);
+        check_running(f, config, &user, running);
         if (running)
                 check_nodes(f, config, &user);
         check_certificates(f, config);

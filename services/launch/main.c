@@ -140,6 +140,8 @@ int main(int argc, char **argv) {
         const char *advice = "";
         int exit_code;
 
+        if (!rq_program_standard_files())
+                return RQ_EXIT_FAILURE;
         command_kind kind = argc > 1 && argv[1][0] != '-' ? command_of(argv[1], &advice) : COMMAND_NONE;
         if (kind > COMMAND_RECOVER && is_folder(argv[1]))
                 kind = COMMAND_NONE;

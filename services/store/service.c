@@ -318,6 +318,8 @@ static rq_err put_aside_if_marked(store *s) {
         const int folder_fd = rq_service_folder_fd(s->service);
         if (!aside_is_marked(folder_fd, &reason))
                 return RQ_OK;
+        if (reason.size == 0) /* there was no room for it */
+                (void) rq_buf_append_text(&reason, "its outcomes of the log's entries are not those of a majority of the nodes");
         return put_aside(rq_service_folder_path(s->service), folder_fd, &reason) ? RQ_OK : RQ_EIO;
 }
 

@@ -6,6 +6,7 @@ the seeds and is never written, but by --merge. Inputs that crash are kept in BU
 """
 
 import argparse
+import concurrent.futures
 import os
 import re
 import shutil
@@ -88,7 +89,8 @@ def main():
         for target in targets:
             merge(folder, target)
         return 0
-    passed = sum(fuzz(folder, target, args.seconds, args.rss_mb) for target in targets)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as one_for_each_core:
+        passed = sum(one_for_each_core.map(lambda target: fuzz(folder, target, args.seconds, args.rss_mb), targets))
     print("%d passed, %d failed" % (passed, len(targets) - passed))
     return 0 if passed == len(targets) else 1
 

@@ -935,6 +935,7 @@ def responses():
                       [[0, "id", "INTEGER", 0, None, 1], [1, "v", "TEXT", 1, None, 0]])),
         query('["PRAGMA integrity_check"]', columns(["integrity_check"], ["text"], [["ok"]])),
         query('["PRAGMA foreign_keys"]', R(r'\{"results":\[\{"columns":\["foreign_keys"\].*')),
+        query('["PRAGMA journal_mode"]', columns(["journal_mode"], ["text"], [["wal"]])),
         execute('["PRAGMA user_version=7"]', R(r'\{"results":\[\{[^}]*\}\]\}')),
         query('["PRAGMA user_version"]', columns(["user_version"], ["integer"], [[7]])),
     ]

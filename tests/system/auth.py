@@ -104,18 +104,6 @@ class Bench:
                 return got
             time.sleep(0.1)
 
-    def log(self):
-        with open(self.node.log_path, "rb") as f:
-            return f.read().decode("utf-8", "replace")
-
-    def log_says(self, text):
-        deadline = time.monotonic() + LONG
-        while text not in self.log():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.1)
-        return True
-
 
 def permissions(b):
     """Every endpoint, for nobody, for who may, and for one permission at a time."""
@@ -154,7 +142,7 @@ def hashes(b):
 
     # Many at once that nobody remembers yet, with bodies behind them, and half of them wrong.
     b.write(USERS + [{"username": "new", "password": crypt.crypt("n", crypt.mksalt(crypt.METHOD_SHA512, rounds=50000)), "perms": ["execute"]}])
-    check(b.log_says("Users were read again: 7"), "the changed file wasn't read")
+    check(b.node.log_says("Users were read again: 7"), "the changed file wasn't read")
     statuses = []
 
     def ask(n):
@@ -179,7 +167,7 @@ def hashes(b):
 def pipelined(b):
     """What waits behind a password is answered in order, a body that came with it isn't lost."""
     b.write([dict(USERS[0], password=crypt.crypt("hunter2", crypt.mksalt(crypt.METHOD_SHA512, rounds=60000)))] + USERS[1:])
-    b.tally.check(b.log_says("Users were read again: 6"), "the changed file wasn't read")
+    b.tally.check(b.node.log_says("Users were read again: 6"), "the changed file wasn't read")
     head = "POST /db/query HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nContent-Length: %d\r\n\r\n%s"
     texts = ['["SELECT %d AS n"]' % i for i in range(5)]
     with socket.create_connection((b.node.host, b.node.http_port), LONG) as s:
@@ -211,10 +199,10 @@ def reload(b):
     keep.close()
 
     b.write('[{"username": "ann", "password": "letmein"')
-    check(b.log_says("The changed users are not used, the ones before are: %s:1: not valid JSON" % b.users), "a broken file is told")
+    check(b.node.log_says("The changed users are not used, the ones before are: %s:1: not valid JSON" % b.users), "a broken file is told")
     check(b.status(basic("dan", "d")) == 200, "a broken file changes nothing")
     os.unlink(b.users)
-    check(b.log_says("cannot read -auth %s: No such file" % b.users), "a missing file is told")
+    check(b.node.log_says("cannot read -auth %s: No such file" % b.users), "a missing file is told")
     check(b.status(basic("dan", "d")) == 200, "a missing file changes nothing")
     b.write(USERS)
     send_signal(b.node.root_proc(), signal.SIGHUP)
@@ -232,7 +220,7 @@ def guessing(b):
     check(b.status(ANN, client=client) == 200, "who is known isn't slowed by it")
     check(b.status(basic("cat", "tr0ub4dor"), "/db/query?q=SELECT%201", client=client) == 200, "nor is another user")
     client.close()
-    log = b.log()
+    log = b.node.log()
     check('Wrong user name or password: "ann" from 127.0.0.1' in log, "guesses are logged")
     check('"ann" from' in log and "guess1" not in log and "hunter2" not in log and "s3cret" not in log, "passwords are not")
     client = b.node.client(LONG)
@@ -246,10 +234,10 @@ def flood(b):
     """Wrong passwords for names that come up once, from many addresses: hashes are slow, places are few."""
     check = b.tally.check
     b.write([dict(USERS[0], password=crypt.crypt("hunter2", crypt.mksalt(crypt.METHOD_SHA512, rounds=150000)))] + USERS[1:])
-    before = b.log().count("Users were read again: 6")
+    before = b.node.log().count("Users were read again: 6")
     send_signal(b.node.root_proc(), signal.SIGHUP)
     deadline = time.monotonic() + LONG
-    while b.log().count("Users were read again: 6") == before and time.monotonic() < deadline:
+    while b.node.log().count("Users were read again: 6") == before and time.monotonic() < deadline:
         time.sleep(0.1)
     check(b.status(ANN) == 200, "ann before")
     sockets, statuses = [], []

@@ -173,6 +173,35 @@ def raft_state(node, timeout=2.0):
     return state if isinstance(state, dict) else None
 
 
+def state_of(node, timeout=10.0):
+    """The same of a node that must answer: raises HttpFailure, or Refused."""
+    return document(ask(node, "GET", "/status?key=store.raft", timeout=timeout))
+
+
+def leader_of(nodes, seconds=20.0):
+    """One of them that believes to lead, once there is one."""
+    def look():
+        found = [n for n in nodes if (raft_state(n) or {}).get("state") == "Leader"]
+        return found[-1] if found else None
+    return wait_for("a leader", seconds, look, 0.02)
+
+
+def led(nodes, seconds=30.0):
+    """Waits until all of these name the same one of them as leader, which is returned. After a leader was killed: what is
+    asked before that may be refused, as it should be while nobody leads."""
+    def look():
+        names = {json.loads(ask(n, "GET", "/status?key=store.leader.node_id", timeout=5.0).body) for n in nodes}
+        found = [n for n in nodes if {n.node_id} == names]
+        return found[0] if found and (raft_state(found[0]) or {}).get("state") == "Leader" else None
+    return wait_for("a leader that all know", seconds, look, 0.02)
+
+
+def wait_links(nodes, seconds=30.0):
+    """Until each of these reaches all members. Ready means only that a node and the leader reach each other."""
+    wait_for("links of all with all", seconds, lambda: all(
+        e["reachable"] for n in nodes for e in json.loads(ask(n, "GET", "/nodes?ver=2&nonvoters").body)["nodes"]), 0.05)
+
+
 # ---------------------------------------------------------------------------- signals
 
 def launcher_first(node):

@@ -4,7 +4,6 @@ seeded anew, without a majority nothing is thrown away, and nothing that is allo
 Real processes; each test has a cluster of its own.
 """
 
-import argparse
 import json
 import os
 import random
@@ -16,9 +15,10 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster_nodes import Refused, ask, execute, processes, query, raft_state, signal_all, wait_for
-from rqnode import HttpFailure, NodeError, Tally, exit_on_sigterm
-from snapshots import Case, Load, Unfit, content, fill, first_index, leader_of, log_of
+import cases
+from cluster_nodes import Refused, ask, execute, leader_of, processes, query, raft_state, signal_all, state_of, wait_for
+from rqnode import HttpFailure
+from snapshots import Case, Load, fill, first_index
 
 LONG = 60.0
 EXTENSION = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../unit/store/extension/rot13.c")
@@ -123,10 +123,10 @@ def noticed_and_seeded_anew(c):
             wait_for("all are equal again", LONG, lambda: equal_everywhere(cluster), 0.3)
         finally:
             check_whole(c, cluster, load)
-        c.check("The database has diverged" in log_of(victim), "the node doesn't say it")
-        c.check(any("has other outcomes of the log's entries" in log_of(n) for n in others), "no other node says it")
+        c.check("The database has diverged" in victim.log(), "the node doesn't say it")
+        c.check(any("has other outcomes of the log's entries" in n.log() for n in others), "no other node says it")
         c.check(not any(set_aside(n) for n in others), "another node threw its database away, too")
-        c.check(not dropped or "Seeded" in log_of(victim), "no snapshot was needed")
+        c.check(not dropped or "Seeded" in victim.log(), "no snapshot was needed")
         c.end(False)
         c.nodes.clear()
 
@@ -150,7 +150,7 @@ def a_leader_that_is_wrong(c):
         wait_for("all are equal again", LONG, lambda: equal_everywhere(cluster), 0.3)
     finally:
         check_whole(c, cluster, load)
-    c.check("handing leadership over" in log_of(victim), "it didn't hand leadership over")
+    c.check("handing leadership over" in victim.log(), "it didn't hand leadership over")
     c.check(not any(set_aside(n) for n in others), "another node threw its database away, too")
 
 
@@ -163,7 +163,7 @@ def without_a_majority(c):
     see_it(other)
 
     def told():
-        return all("no majority agrees" in log_of(n) for n in cluster)
+        return all("no majority agrees" in n.log() for n in cluster)
     write_until(other, LONG, told)
     c.check(set(verdicts(other).values()) == {"undecided"}, "verdicts: %s" % verdicts(other))
     c.check(not any(set_aside(n) for n in cluster), "a database was thrown away")
@@ -193,10 +193,10 @@ def with_other_extensions_it_is_told_only(c):
     see_it(others[0])
 
     def told():
-        return all("but not the same SQLite, extensions" in log_of(n) for n in cluster)
+        return all("but not the same SQLite, extensions" in n.log() for n in cluster)
     write_until(others[0], LONG, told)
     c.check(verdicts(others[0])[victim.node_id] == "different", "verdicts: %s" % verdicts(others[0]))
-    c.check("has other extensions than this node" in log_of(others[0]), "that extensions differ isn't told")
+    c.check("has other extensions than this node" in others[0].log(), "that extensions differ isn't told")
     c.check(not any(set_aside(n) for n in cluster), "a database was thrown away")
     victim.stop()
     del victim.command[-3:-1]
@@ -243,7 +243,7 @@ def nothing_else_looks_like_it(c):
         except (HttpFailure, Refused) as e:
             c.check(getattr(e, "sent", True), "refused: %s" % e)
     load.end() # a node that is killed takes answers along
-    since = max(int(raft_state(n)["last_log_index"]) for n in cluster)
+    since = max(int(state_of(n)["last_log_index"]) for n in cluster)
 
     def equal():
         return equal_everywhere(cluster, since)
@@ -252,7 +252,7 @@ def nothing_else_looks_like_it(c):
     profiles = {(n["sqlite_version"], n["profile"], n["extensions"]) for node in cluster for n in status_nodes(node).values()}
     c.check(len(profiles) == 1, "profiles: %s" % profiles)
     for node in cluster:
-        text = log_of(node)
+        text = node.log()
         c.check(not any(w in text for w in ("diverged", "other outcomes", "different outcomes", "another build of SQLite")),
                 "%s says that outcomes differ" % node.node_id)
         c.check(not set_aside(node), "a database was thrown away")
@@ -262,40 +262,11 @@ TESTS = [noticed_and_seeded_anew, a_leader_that_is_wrong, without_a_majority, wi
          nothing_else_looks_like_it]
 
 
-def run(test, args, tally):
-    name = test.__name__.replace("_", " ")
-    case = Case(name, args, tally)
-    failed = tally.failed
-    begin = time.monotonic()
-    try:
-        test(case)
-    except Unfit:
-        pass
-    except (NodeError, HttpFailure, Refused, OSError, KeyError, ValueError, TypeError, IndexError) as e:
-        case.check(False, "stopped: %s: %s" % (type(e).__name__, e))
-    finally:
-        case.end(tally.failed > failed)
-    print("%-6s %5.1f s %s" % ("ok" if tally.failed == failed else "FAILED", time.monotonic() - begin, name), flush=True)
-
-
 def main():
-    here = os.path.dirname(os.path.abspath(__file__))
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rqd", default=os.path.join(here, "../../build/bin/rqd"))
-    parser.add_argument("--only", action="append", default=[], help="tests with this in their names")
-    parser.add_argument("--dir", help="parent of the data directories (default: temporary)")
-    parser.add_argument("--flag", action="append", default=[], help="passed to the servers")
+    parser = cases.arguments(__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=6, help="of kills and restarts")
-    args = parser.parse_args()
-    args.sanitized = False
-    exit_on_sigterm()
-    tally = Tally()
-    wanted = [t for t in TESTS if not args.only or any(o.replace(" ", "_") in t.__name__ for o in args.only)]
-    for test in wanted:
-        run(test, args, tally)
-    tally.check(wanted, "no such test")
-    return tally.finish()
+    return cases.main(TESTS, Case, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from cluster_nodes import wait_for, wait_links
 from rqnode import HttpFailure, Node, Tally, exit_on_sigterm, free_port
 
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
@@ -82,6 +83,7 @@ def check_running(t, d, parent):
     result = d.run("--quick", *flags)
     d.expect(result, "ports", "OK", "is this node's")
     d.expect(result, "cluster", "OK", "1 of 1 members answer, one leads")
+    d.expect(result, "running", "OK", "this node is ready")
     d.expect(result, "versions", "OK", "n1 0.")
     d.expect(result, "sockets", "OK", "run")
     t.check(result["node"] == "n1" and result["data_dir"] == node.data_dir, "the head")
@@ -91,7 +93,7 @@ def check_running(t, d, parent):
     t.check(own["node"] == "n1", "the data directory alone tells which node it is: %r" % own["node"])
     other = "127.0.0.1:%d" % free_port()
     d.expect(d.run("--quick", "-raft-addr", other, node.data_dir), "ports", "CRITICAL", other)
-    node.stop()
+    check_not_running(d, node)
     d.expect(d.run("--quick", node.data_dir), "ports", "OK", "-http-addr %s is free" % node.address())
 
     result = d.run("--quick", *flags)
@@ -113,6 +115,17 @@ def check_running(t, d, parent):
     node.remove()
 
 
+def check_not_running(d, node):
+    """What a monitoring system must learn first: a node that was killed, or can't serve. It is left stopped."""
+    node.kill_tree()
+    d.expect(d.run("--quick", node.data_dir), "running", "CRITICAL", "it doesn't run")
+    node.start()
+    node.wait_ready()
+    d.expect(d.run("--quick", node.data_dir), "running", "OK", "ready")
+    node.stop()
+    d.expect(d.run("--quick", node.data_dir), "running", "WARNING", "the node is stopped")
+
+
 def check_taken_port(t, d, parent):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -131,17 +144,20 @@ def check_cluster(t, d, parent):
         node.start()
     for node in nodes:
         node.wait_ready()
+    wait_links(nodes)
     flags = ports_of(nodes[0]) + ["-bootstrap-expect", "3", "-join", join, nodes[0].data_dir]
     result = d.run("--quick", *flags)
     d.expect(result, "cluster", "OK", "3 of 3 members answer, one leads")
     d.expect(result, "versions", "OK", "n3 ")
     nodes[2].stop()
-    deadline = 50
-    while deadline and json.loads(nodes[0].client().request("GET", "/nodes").body)["n3"]["reachable"]:
-        deadline -= 1
-        time.sleep(0.1)
+    wait_for("it is missed", 30, lambda: not json.loads(nodes[0].client().request("GET", "/nodes").body)["n3"]["reachable"], 0.1)
     result = d.run("--quick", *flags)
     d.expect(result, "nodes", "CRITICAL", "n3 at %s can't be reached" % nodes[2].raft_address())
+    nodes[1].kill_tree()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and nodes[0].client().request("GET", "/readyz").status == 200:
+        time.sleep(0.1)
+    d.expect(d.run("--quick", *flags), "running", "CRITICAL", "this node isn't ready: leader")
     for node in nodes:
         if node.root.poll() is None:
             node.stop()

@@ -90,18 +90,6 @@ class Bench:
                 raise NodeError("not ready: %r" % body)
             time.sleep(0.05)
 
-    def log(self):
-        with open(self.node.log_path, "rb") as f:
-            return f.read().decode("utf-8", "replace")
-
-    def log_says(self, text):
-        deadline = time.monotonic() + LONG
-        while text not in self.log():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.1)
-        return True
-
     def put(self, *pairs):
         """Each (from, to), as an operator replaces a file that is in use."""
         for source, target in pairs:
@@ -213,7 +201,7 @@ def hostile(b):
         sockets.append(s)
     h = b.https()
     b.tally.check(h.ask()[0] == 200, "beside 150 handshakes that hang")
-    b.tally.check(b.log_says("refused the connection from 127.0.0.1"), "the log says who was refused")
+    b.tally.check(b.node.log_says("refused the connection from 127.0.0.1"), "the log says who was refused")
     # The ones that hang are ended; how soon depends on the machine.
     deadline = time.monotonic() + 60
     left = [s for n, s in enumerate(sockets) if n % 3 != 1]
@@ -285,7 +273,7 @@ def reload(b):
     with open(b.file("http-cert.pem"), "w") as f:
         f.write("nonsense")
     send_signal(b.node.root_proc(), signal.SIGHUP)
-    check(b.log_says("HTTPS: the new files can't be used, those read before stay in use"), "a broken file is told")
+    check(b.node.log_says("HTTPS: the new files can't be used, those read before stay in use"), "a broken file is told")
     h = Https(b.node, b.other("http-ca.pem"))
     check(h.ask()[0] == 200 and keep.ask()[0] == 200, "a broken file changes nothing")
     h.close()
@@ -307,7 +295,7 @@ def mutual(args, tally):
         tally.check(refused(b, client=(b.file("http-cert.pem"), b.file("http-key.pem"))).startswith("refused"), "one with another name")
         for text in ("it showed no certificate", "isn't trusted", "hasn't the common name"):
             words = text.replace("isn't trusted", "not trusted")
-            tally.check(b.log_says(words), "the log doesn't say %r" % words)
+            tally.check(b.node.log_says(words), "the log doesn't say %r" % words)
     finally:
         tally.check(b.node.stop() == 0, "SIGTERM: exit code isn't 0, or processes remain")
         if tally.failed:

@@ -24,6 +24,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, HERE)
+from cluster_nodes import wait_links
 from rqnode import HttpFailure, Node, Tally, exit_on_sigterm, free_port, send_signal
 
 SOCKET = "/run/systemd/journal/socket"
@@ -198,6 +199,7 @@ def check_cluster(t, journal, ids, rqd, parent):
         node.wait_ready()
     for node in nodes:
         t.check(journal.find(ids["LEADER_ELECTED"], RQ_NODE=node.node_id) is not None, "%s tells who leads" % node.node_id)
+    wait_links(nodes)
     nodes[2].kill_tree()
     lost = journal.find(ids["MEMBER_LOST"], RQ_NODE="m1", RQ_PEER=nodes[2].raft_address())
     t.check(lost is not None and lost["PRIORITY"] == str(WARNING), "a member that is gone: %r" % lost)
@@ -211,6 +213,8 @@ def check_cluster(t, journal, ids, rqd, parent):
         start_in_journal(node)
     for node in nodes:
         node.wait_ready()
+    for node in nodes[1:]:
+        journal.find(ids["MEMBER_BACK"], RQ_NODE="m1", RQ_PEER=node.raft_address())
     back = [r for r in journal.records[before:] if r.get("MESSAGE_ID") == ids["MEMBER_BACK"] and r["RQ_NODE"] == "m1"]
     t.check({r["RQ_PEER"] for r in back} == {node.raft_address() for node in nodes[1:]}, "members that are back: %r" % back)
     for node in nodes:

@@ -480,6 +480,28 @@ def check_real(rqd, tally):
         node.remove()
 
 
+def check_closed_files(rqd, tally):
+    """Started without standard input, output and error, as some daemons start programs: nothing of ours gets their numbers."""
+    node = Node(rqd)
+    try:
+        node.command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *node.command]
+        node.start()
+        node.wait_ready()
+        wrong = []
+        for proc in node.members():
+            for fd in (0, 1, 2):
+                target = os.readlink("/proc/%d/fd/%d" % (proc.pid, fd))
+                if target != "/dev/null":
+                    wrong.append((proc.comm, fd, target))
+        tally.check(len(node.members()) == 1 + len(SERVICES) and not wrong, "closed files: taken by %s" % wrong)
+        with open(os.path.join(node.data_dir, "rqd.lock")) as f:
+            text = f.read()
+        tally.check(text.strip() == str(node.root.pid), "closed files: the lock holds %r" % text)
+        tally.check(node.stop() == 0, "closed files: doesn't stop cleanly")
+    finally:
+        node.remove()
+
+
 CHECKS = (
     (check_command_line, ()),
     (check_start, ("-watchdog", "2s")),
@@ -521,10 +543,11 @@ def main():
     bin_dir = os.path.dirname(os.path.abspath(args.rqd))
     if not args.only and not args.stand_ins_only:
         if all(os.access(os.path.join(bin_dir, name), os.X_OK) for name in SERVICES):
-            try:
-                check_real(args.rqd, tally)
-            except Exception as e:
-                tally.check(False, "real: %s: %s" % (type(e).__name__, e))
+            for check in (check_real, check_closed_files):
+                try:
+                    check(args.rqd, tally)
+                except Exception as e:
+                    tally.check(False, "%s: %s: %s" % (check.__name__, type(e).__name__, e))
         else:
             tally.check(False, "the services' programs are not beside %s (see --stand-ins-only)" % args.rqd)
     return tally.finish()

@@ -5,7 +5,6 @@ writes meanwhile, services killed in the middle, one node and three.
 What a load or a backup holds is compared row by row with what Python's sqlite3 says of the same file.
 """
 
-import argparse
 import contextlib
 import gzip
 import hashlib
@@ -21,8 +20,9 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster_nodes import (Cluster, Refused, execute, processes, query, signal_all, wait_for)
-from rqnode import HOST, HttpFailure, NodeError, Tally, exit_on_sigterm
+import cases
+from cluster_nodes import Cluster, Refused, execute, processes, query, signal_all, wait_for
+from rqnode import HOST
 
 MIB = 1024 * 1024
 RESULTS = b'{"results":[]}'
@@ -77,8 +77,8 @@ def digest(path):
     for kind, name, sql in sorted(db.execute("SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_autoindex%'"), key=repr):
         h.update(repr((kind, name, sql)).encode())
         if kind == b"table":
-            rows = db.execute('SELECT * FROM "%s"' % name.decode().replace('"', '""')).fetchall()
-            h.update(repr(sorted(rows, key=repr)).encode())
+            rows = sorted(map(repr, db.execute('SELECT * FROM "%s"' % name.decode().replace('"', '""'))))
+            h.update("\n".join(rows).encode())
     db.close()
     return h.hexdigest()
 
@@ -135,21 +135,17 @@ class Peak:
         return (self.peak - self.idle) / 1024
 
 
-class Case:
+class Case(cases.Case):
     def __init__(self, name, args, tally):
-        self.name, self.args, self.tally = name, args, tally
+        super().__init__(name, args, tally)
         self.dir = tempfile.TemporaryDirectory(prefix="rqload-", dir=args.dir)
-        self.clusters = []
-
-    def check(self, ok, text):
-        return self.tally.check(ok, "%s: %s" % (self.name, text))
 
     def path(self, name):
         return os.path.join(self.dir.name, name)
 
     def form(self, size=1, flags=()):
-        cluster = Cluster(self.args.rqd, size, self.args.dir, flags)
-        self.clusters.append(cluster)
+        cluster = Cluster(self.args.rqd, size, self.args.dir, [*self.args.flag, *flags])
+        self.nodes.extend(cluster)
         cluster.start()
         cluster.wait_ready(60)
         return cluster
@@ -158,12 +154,8 @@ class Case:
         status, headers, body = ask(node, "POST", target, data, **kw)
         return status, body
 
-    def end(self, bad):
-        for cluster in self.clusters:
-            if bad:
-                cluster.dump_logs()
-            cluster.kill()
-            cluster.remove()
+    def end(self, failed):
+        super().end(failed)
         self.dir.cleanup()
 
     def same(self, node, wanted, text, params=""):
@@ -238,6 +230,10 @@ def sql_is_all_or_nothing(case):
                query(node, "SELECT count(*), sum(a) FROM ld") == [(60000, 60000 * 59999 // 2)], "all of much")
     case.check("rows_affected" in load("INSERT INTO ld VALUES('" + "y" * 3 * MIB + "', 1);")["results"][0] and
                query(node, "SELECT length(a) FROM ld WHERE b = 1") == [(3 * MIB,)], "a statement of 3 MiB")
+    dumped = load("BEGIN;\nCREATE TABLE d(a);\nPRAGMA writable_schema=ON;\nINSERT INTO sqlite_schema(type,name,tbl_name,rootpage,sql)"
+                  "VALUES('table','f','f',0,'CREATE VIRTUAL TABLE f USING fts5(a)');\nPRAGMA writable_schema=OFF;\nCOMMIT;")
+    case.check("load the database file itself" in dumped["results"][0]["error"] and
+               query(node, "SELECT count(*) FROM sqlite_schema WHERE name IN ('d', 'f')") == [(0,)], "a dump by the shell with virtual tables: %s" % dumped)
     case.check("ATTACH is not available" in load("ATTACH 'x' AS y;")["results"][0]["error"], "what is refused elsewhere is refused here")
 
 
@@ -354,35 +350,38 @@ def writes_go_on_meanwhile(case):
 
 
 def killed_in_the_middle(case):
-    node = case.form()[0]
+    """Each on a node of its own, all at once: most of the time is waited for loads that nobody goes on with."""
     path = make_database(case.path("new.db"), 8000, size=700)
     data, new = read(path), digest(path)
     old_path = make_database(case.path("old.db"), 100)
-    old = digest(old_path)
-    for name in ("rq-store", "rq-consensus", "rq-gateway", "all"):
-        case.check(case.load(node, read(old_path)) == (200, RESULTS), "loaded before %s is killed" % name)
-        for at in (len(data) // 3, len(data) - 1):
-            kill = lambda: signal_all(processes(node, name), signal.SIGKILL)
-            try:
-                begun = time.monotonic()
-                status, body = case.load(node, pieces_of(data, 200 * 1024, 0.005, at - at % (200 * 1024), kill), timeout=60)
-            except (OSError, http.client.HTTPException) as e:
-                status, body = None, repr(e).encode()
-            took = time.monotonic() - begun
-            case.check(took < 45, "%s killed: the client is told within %.0f s: %s %r" % (name, took, status, body[:100]))
-            if name == "all":
-                node.kill_tree()
-                node.start()
-            node.wait_ready(60)
-            backup_to(node, case.path("after.db"))
-            found = digest(case.path("after.db"))
-            case.check(found in (old, new), "%s killed: the content is one of both" % name)
-            case.check(status != 200 or found == new, "%s killed: what was answered 200 is there" % name)
-            case.check(status not in (400, 503) or found == old or at == len(data) - 1, "%s killed: %s says nothing was loaded" % (name, status))
-            execute(node, "INSERT INTO seq(v) VALUES('writes')")
-            case.check(case.load(node, read(old_path))[0] == 200 or
-                       wait_for("the load to be given up", 40, lambda: case.load(node, read(old_path))[0] == 200) is not None,
-                       "%s killed: the next load works" % name)
+    old_data, old = read(old_path), digest(old_path)
+
+    def killed(name, at, node):
+        case.check(case.load(node, old_data) == (200, RESULTS), "loaded before %s is killed" % name)
+        kill = lambda: signal_all(processes(node, name), signal.SIGKILL)
+        try:
+            begun = time.monotonic()
+            status, body = case.load(node, pieces_of(data, 200 * 1024, 0.005, at - at % (200 * 1024), kill), timeout=60)
+        except (OSError, http.client.HTTPException) as e:
+            status, body = None, repr(e).encode()
+        took = time.monotonic() - begun
+        case.check(took < 45, "%s killed: the client is told within %.0f s: %s %r" % (name, took, status, body[:100]))
+        if name == "all":
+            node.kill_tree()
+            node.start()
+        node.wait_ready(60)
+        backup_to(node, case.path("after %s at %d.db" % (name, at)))
+        found = digest(case.path("after %s at %d.db" % (name, at)))
+        case.check(found in (old, new), "%s killed: the content is one of both" % name)
+        case.check(status != 200 or found == new, "%s killed: what was answered 200 is there" % name)
+        case.check(status not in (400, 503) or found == old or at == len(data) - 1, "%s killed: %s says nothing was loaded" % (name, status))
+        execute(node, "INSERT INTO seq(v) VALUES('writes')")
+        wait_for("the next load to work", 40, lambda: case.load(node, old_data)[0] == 200)
+        case.check(True, "%s killed: the next load works" % name)
+
+    case.at_once([(killed, name, at, case.form()[0]) for name in ("rq-store", "rq-consensus", "rq-gateway", "all")
+                  for at in (len(data) // 3, len(data) - 1)])
+    node = case.nodes[0]
     case.load(node, data)
     node.kill_tree()
     node.start()
@@ -455,7 +454,7 @@ def three_nodes(case):
         case.check(before == [(40001,)], "rowids are kept")
 
     data = read(paths[2])
-    kill = lambda: signal_all(processes(cluster.leader(), "all"), signal.SIGKILL)
+    kill = lambda: signal_all(processes(leader, "all"), signal.SIGKILL)
     before = digest(case.path("all.db"))
     try:
         status, body = case.load(follower, pieces_of(data, 100 * 1024, 0.01, MIB, kill), timeout=60)
@@ -464,9 +463,13 @@ def three_nodes(case):
     leader.kill_tree()
     leader.start()
     cluster.wait_ready(60)
-    wait_for("an answer", 20, lambda: set(digests(case, cluster)) in ({before}, {digest(paths[2])}), 0.2)
-    case.check(status != 200 or set(digests(case, cluster)) == {digest(paths[2])}, "leader killed in a load: 200 means done")
-    case.check(set(digests(case, cluster)) in ({before}, {digest(paths[2])}), "leader killed in a load: all are the same")
+    after = digest(paths[2])
+
+    def same():
+        found = set(digests(case, cluster))
+        return found if found in ({before}, {after}) else None
+    found = wait_for("all to have the one or the other", 20, same, 0.2)
+    case.check(status != 200 or found == {after}, "leader killed in a load: 200 means done")
     wait_for("a load to work", 30, lambda: case.load(follower, data)[0] == 200, 0.5)
     cluster.kill()
     cluster.start()
@@ -478,34 +481,5 @@ TESTS = [formats_there_and_back, sql_is_all_or_nothing, broken_files_change_noth
          writes_go_on_meanwhile, killed_in_the_middle, clients_that_hang_up, three_nodes]
 
 
-def run(test, args, tally):
-    name = test.__name__.replace("_", " ")
-    case = Case(name, args, tally)
-    failed, begin = tally.failed, time.monotonic()
-    try:
-        test(case)
-    except (NodeError, HttpFailure, Refused, OSError, http.client.HTTPException, sqlite3.Error, KeyError, ValueError, TypeError, IndexError) as e:
-        case.check(False, "stopped: %s: %s" % (type(e).__name__, e))
-    finally:
-        case.end(tally.failed > failed)
-    print("%-6s %5.1f s %s" % ("ok" if tally.failed == failed else "FAILED", time.monotonic() - begin, name), flush=True)
-
-
-def main():
-    here = os.path.dirname(os.path.abspath(__file__))
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rqd", default=os.path.join(here, "../../build/bin/rqd"))
-    parser.add_argument("--only", action="append", default=[], help="tests with this in their names")
-    parser.add_argument("--dir", help="parent of the data directories (default: temporary)")
-    args = parser.parse_args()
-    exit_on_sigterm()
-    tally = Tally()
-    wanted = [t for t in TESTS if not args.only or any(o.replace(" ", "_") in t.__name__ for o in args.only)]
-    for test in wanted:
-        run(test, args, tally)
-    tally.check(wanted, "no such test")
-    return tally.finish()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cases.main(TESTS, Case, cases.arguments(__doc__).parse_args()))

@@ -5,7 +5,6 @@ quorum is recovered. Real processes; each test has a cluster of its own.
 The commands of docs/operations.md (forming, growing, repairing, moving) are those that are run here.
 """
 
-import argparse
 import json
 import os
 import random
@@ -19,49 +18,17 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster_nodes import Refused, ask, dump, execute, launcher_first, query, raft_state, signal_all, wait_for
-from rqnode import HOST, HttpFailure, Node, NodeError, Tally, exit_on_sigterm, free_port, send_signal
+import cases
+from cluster_nodes import (Refused, ask, dump, execute, launcher_first, leader_of, led, query, raft_state, signal_all, state_of,
+                           wait_for, wait_links)
+from rqnode import HOST, HttpFailure, free_port, send_signal
 
 TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)"
 FAST = ("-join-interval", "500ms", "-join-attempts", "60")
 LONG = 30.0
 
 
-class Unfit(Exception):
-    """The test can't go on; what was wrong has been counted."""
-
-
-class Case:
-    def __init__(self, name, args, tally):
-        self.name = name
-        self.args = args
-        self.tally = tally
-        self.nodes = []
-
-    def check(self, ok, text):
-        return self.tally.check(ok, "%s: %s" % (self.name, text))
-
-    def need(self, ok, text):
-        if not self.check(ok, text):
-            raise Unfit
-
-    def stays(self, text, seconds, probe):
-        """Nothing is to happen: looked at all the time, so that what happens and passes is seen, too."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            found = probe()
-            if not found:
-                return self.check(False, "%s: no longer so after %.1f of %.1f s" % (text, seconds - (deadline - time.monotonic()), seconds))
-            time.sleep(0.05)
-        return self.check(True, text)
-
-    def node(self, name, *flags, start=True, **more):
-        node = Node(self.args.rqd, self.args.dir, [*self.args.flag, *flags], name, **more)
-        self.nodes.append(node)
-        if start:
-            node.start()
-        return node
-
+class Case(cases.Case):
     def first(self, name="n1", *flags):
         node = self.node(name, *flags)
         node.wait_ready(LONG)
@@ -91,16 +58,6 @@ class Case:
         self.check(expected is None or values == expected, "content is %s, expected %s" % (values[:10], expected and expected[:10]))
         return values
 
-    def end(self, keep):
-        for node in self.nodes:
-            node.kill_tree()
-            if keep:
-                node.dump_log(30)
-            else:
-                node.remove()
-        if keep:
-            print("data of %s: %s" % (self.name, " ".join(n.work_dir for n in self.nodes)))
-
 
 def join_list(nodes):
     return ",".join(n.raft_address() for n in nodes)
@@ -122,11 +79,6 @@ def remove(node, name, timeout=LONG, **more):
     return response.status, response.body.decode().strip()
 
 
-def log_of(node):
-    with open(node.log_path, encoding="utf-8", errors="replace") as f:
-        return f.read()
-
-
 def exits(node, seconds=15.0):
     """Its exit code once it has ended by itself; None: it hasn't."""
     deadline = time.monotonic() + seconds
@@ -136,13 +88,6 @@ def exits(node, seconds=15.0):
             return code
         time.sleep(0.05)
     return None
-
-
-def leader_of(nodes, seconds=15.0):
-    def look():
-        found = [n for n in nodes if (raft_state(n) or {}).get("state") == "Leader"]
-        return found[-1] if found else None
-    return wait_for("a leader", seconds, look, 0.02)
 
 
 class Load:
@@ -188,11 +133,13 @@ def joins_under_load(c):
     c.check(len(acknowledged) > 0, "no write while nodes joined")
     found = c.same_everywhere([n1, n2, n3])
     c.check(set(acknowledged) <= set(found), "acknowledged writes are missing")
+    wait_links([n1, n2, n3])
     for node in (n1, n2, n3):
         seen = members(node)
         c.check(sorted(seen) == ["n1", "n2", "n3"] and all(m["voter"] and m["reachable"] for m in seen.values()),
                 "%s sees %s" % (node.node_id, seen))
     n1.kill_tree()
+    led([n2, n3])
     write(n2, "without the first")          # two of three: they are voters indeed
     n1.start()
     n1.wait_ready(LONG)
@@ -210,8 +157,8 @@ def refuses_what_cannot_be(c):
     n2 = c.joined("n2", n1)
     # A node id that is taken by a living disk.
     thief = c.node("n2", "-join", join_list([n1]), "-join-interval", "200ms", "-join-attempts", "5")
-    wait_for("the thief is told", LONG, lambda: 'node id "n2" belongs to another data directory' in log_of(thief))
-    wait_for("it gives up, and says so", LONG, lambda: "Failed to join the cluster at %s, after 5 attempts" % n1.raft_address() in log_of(thief))
+    wait_for("the thief is told", LONG, lambda: 'node id "n2" belongs to another data directory' in thief.log())
+    wait_for("it gives up, and says so", LONG, lambda: "Failed to join the cluster at %s, after 5 attempts" % n1.raft_address() in thief.log())
     thief.kill_tree()
     # Another cluster's data: two clusters never merge.
     other = c.first("m1")
@@ -220,16 +167,20 @@ def refuses_what_cannot_be(c):
     other.command[-1:-1] = ["-join", join_list([n1, n2]), *FAST]
     other.start()
     c.check(exits(other) == 78, "a single node's data is let into a cluster")
-    c.check("node is the only node in a single-node cluster, joining other clusters not supported" in log_of(other),
+    c.check("node is the only node in a single-node cluster, joining other clusters not supported" in other.log(),
             "a single node isn't told why it can't join")
     # A replica without a cluster, a node that joins itself.
     alone = c.node("n5", "-raft-non-voter")
-    c.check(exits(alone) == 78 and "without a cluster to join" in log_of(alone), "a replica founded a cluster")
+    c.check(exits(alone) == 78 and "without a cluster to join" in alone.log(), "a replica founded a cluster")
+    # An HTTP port taken for a Raft port, which is what people type first.
+    lost = c.node("n7", "-join", n1.address())
+    wait_for("told what answers there", LONG, lambda: "it answers as an HTTP server: between nodes Raft addresses (-raft-addr) are needed" in lost.log())
+    lost.kill_tree()
     # Nobody there: HTTP answers meanwhile, ready is false.
     lonely = c.node("n6", "-join", "http://nonsense", "-join-interval", "1s")
     wait_for("HTTP while joining", LONG, lambda: ask(lonely, "GET", "/readyz?noleader").status == 200)
     c.check(ask(lonely, "GET", "/readyz").status == 503, "ready although it is in no cluster")
-    wait_for("its status tells of joining", LONG, lambda: "joining" in raft_state(lonely))
+    wait_for("its status tells of joining", LONG, lambda: "joining" in state_of(lonely))
     c.check(sorted(members(n1)) == ["n1", "n2"], "members: %s" % members(n1))
 
 
@@ -246,7 +197,7 @@ def foreign_clusters(c):
     b2.start()
     b2.wait_ready(LONG)         # it knows where its own are
     lost = c.node("x", "-join", join_list([a[0], b1]), "-join-interval", "500ms", "-join-attempts", "4")
-    wait_for("a node between two clusters is told", LONG, lambda: "are of different clusters" in log_of(lost))
+    wait_for("a node between two clusters is told", LONG, lambda: "are of different clusters" in lost.log())
     write(a[1], "ours again")
     write(b2, "theirs again")
     c.same_everywhere(a, ["ours", "ours again"])
@@ -263,8 +214,9 @@ def read_replica(c):
     write(replica, "by the replica")
     for i in range(3):          # rounds of catching up, after each of which another node would become a voter
         at = write(n1, "round %d" % i)["raft_index"]
-        wait_for("the replica follows", LONG, lambda: int(raft_state(replica)["applied_index"]) >= at)
+        wait_for("the replica follows", LONG, lambda: int(state_of(replica)["applied_index"]) >= at)
         c.stays("the replica is no voter", 0.6, lambda: members(n1)["r1"]["voter"] is False)
+    wait_links([n1, replica])
     for node in (n1, replica):
         c.check(sorted(members(node, False)) == ["n1"], "%s shows replicas as members: %s" % (node.node_id, members(node, False)))
         seen = members(node).get("r1", {})
@@ -276,6 +228,17 @@ def read_replica(c):
     replica.start()
     replica.wait_ready(LONG)
     c.same_everywhere([n1, replica], ["a", "by the replica", "round 0", "round 1", "round 2", "without it"])
+    # What it is was decided when it was taken in: another flag is told, and does nothing until it is removed.
+    c.check(replica.stop() == 0, "the replica doesn't stop cleanly")
+    replica.command.remove("-raft-non-voter")
+    replica.start()
+    replica.wait_ready(LONG)
+    c.check('Node "r1" is a read replica, as its log says, and stays one without -raft-non-voter' in replica.log(), "a changed role isn't told of")
+    c.check(members(n1)["r1"]["voter"] is False, "a replica became a voter by a flag")
+    c.check(remove(n1, "r1")[0] == 200, "the replica isn't removed")
+    replica.stop()
+    replica.start()
+    wait_for("removed, and back as a voter", LONG, lambda: members(n1)["r1"]["voter"])
     status, text = remove(replica, "r1")
     c.check(status == 200, "a replica removes itself: %d %s" % (status, text))
     c.check(sorted(members(n1)) == ["n1"], "members: %s" % members(n1))
@@ -324,16 +287,16 @@ def removing(c):
     wait_for("two", LONG, lambda: len(members(leader)) == 2 and len(members(up)) == 2)
     write(up, "as two")
     # The dead one comes back with its old data, and without -join: it is told, and disturbs nobody.
-    before = raft_state(leader)["term"]
+    before = state_of(leader)["term"]
     command = list(down.command)
     if "-join" in command:
         del command[command.index("-join"):command.index("-join") + 2]
     down.command, rejoin = command, down.command
     down.start()
-    wait_for("it is told", LONG, lambda: "was removed from the cluster" in log_of(down))
+    wait_for("it is told", LONG, lambda: "was removed from the cluster" in down.log())
     own = wait_for("its status tells the term", LONG, lambda: (raft_state(down) or {}).get("term"))
-    c.stays("a removed node makes no election", 3.0, lambda: raft_state(leader)["term"] == before and raft_state(leader)["state"] == "Leader" and
-            raft_state(down)["term"] == own)
+    c.stays("a removed node makes no election", 3.0, lambda: state_of(leader)["term"] == before and state_of(leader)["state"] == "Leader" and
+            state_of(down)["term"] == own)
     write(up, "undisturbed")
     c.check((raft_state(down) or {}).get("removed") is True, "its status doesn't say so")
     c.check((raft_state(down) or {}).get("state") == "Removed", "its state is %s" % (raft_state(down) or {}).get("state"))
@@ -412,7 +375,7 @@ def reaping(c):
     wait_for("the voter is reaped", LONG, lambda: dead.node_id not in members(leader))
     c.stays("no living node is reaped", 2.5, lambda: len(members(leader)) == 2)
     write(leader, "as two")
-    c.check("is removed (-raft-reap-node-timeout)" in log_of(leader), "no word of it in the log")
+    c.check("is removed (-raft-reap-node-timeout)" in leader.log(), "no word of it in the log")
 
 
 # ---------------------------------------------------------------------------- repairing, moving
@@ -427,13 +390,13 @@ def wiped_disk(c):
     first = [n for n in nodes if n is not wiped]
     if "-join" not in wiped.command:
         wiped.command[-1:-1] = ["-join", join_list(first), *FAST]
-    before = raft_state(wiped)["disk_uuid"]
+    before = state_of(wiped)["disk_uuid"]
     wiped.kill_tree()
     shutil.rmtree(wiped.data_dir)
     wiped.start()
     wait_for("it is a voter again", LONG, lambda: (lambda m: len(m) == 3 and m[wiped.node_id]["voter"] and m[wiped.node_id]["reachable"])(members(leader)))
-    c.check(raft_state(wiped)["disk_uuid"] != before, "the disk uuid is the old one")
-    listed = raft_state(leader)["latest_configuration"]
+    c.check(state_of(wiped)["disk_uuid"] != before, "the disk uuid is the old one")
+    listed = state_of(leader)["latest_configuration"]
     c.check(listed.count("ID:" + wiped.node_id) == 1, "both disks are members: %s" % listed)
     write(wiped, "again")
     c.same_everywhere(nodes)
@@ -508,7 +471,7 @@ def killed_while_joining(c):
     wait_for("n4 is a voter", LONG, lambda: members(nodes[0]).get("n4", {}).get("voter"))
     for node in [*nodes, n4]: # it may have been a voter before its last start
         node.wait_ready(LONG)
-    listed = raft_state(leader_of(nodes + [n4]))["latest_configuration"]
+    listed = state_of(leader_of(nodes + [n4]))["latest_configuration"]
     c.check(listed.count("ID:n4") == 1 and listed.count("Voter") == 4, "members: %s" % listed)
     write(n4, "there")
     c.check(len(c.same_everywhere([*nodes, n4])) == 21, "content")
@@ -551,13 +514,13 @@ def restored_folder(c):
     write(n2, "before")
     # The others are there. n1 has no -join: it asks those that it knows of.
     saved = save(c, n1)
-    uuid = raft_state(n1)["disk_uuid"]
+    uuid = state_of(n1)["disk_uuid"]
     for i in range(10):
         write(n1, "a %d" % i)
     n1.kill_tree()
     put_back(n1, saved)
     n1.start()
-    wait_for("n1 is told", LONG, lambda: "is an older copy of this node's data folder" in log_of(n1), 0.05)
+    wait_for("n1 is told", LONG, lambda: "is an older copy of this node's data folder" in n1.log(), 0.05)
     wait_for("n1 is back as a new node", 60, lambda: is_back(n1, [n2, n3], uuid), 0.1)
     values = ["before", *("a %d" % i for i in range(10))]
     c.same_everywhere(nodes, values)
@@ -566,15 +529,15 @@ def restored_folder(c):
     leader = leader_of(nodes)
     copied, third = [n for n in nodes if n is not leader]
     saved = save(c, copied)
-    uuid = raft_state(copied)["disk_uuid"]
+    uuid = state_of(copied)["disk_uuid"]
     for i in range(10):
         write(leader, "b %d" % i)
     copied.kill_tree()
     leader.kill_tree()
     put_back(copied, saved)
-    told = log_of(copied).count("is an older copy of this node's data folder")
+    told = copied.log().count("is an older copy of this node's data folder")
     copied.start()
-    wait_for("it is told by who doesn't lead", LONG, lambda: log_of(copied).count("is an older copy of this node's data folder") > told, 0.05)
+    wait_for("it is told by who doesn't lead", LONG, lambda: copied.log().count("is an older copy of this node's data folder") > told, 0.05)
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         leads = [n.node_id for n in (copied, third) if (raft_state(n) or {}).get("state") == "Leader"]
@@ -594,14 +557,15 @@ def restored_folder(c):
     signal_all(launcher_first(copied), signal.SIGSTOP)
     saved = copy_of(copied)
     signal_all(launcher_first(copied), signal.SIGCONT)
-    uuid = raft_state(copied)["disk_uuid"]
-    told = log_of(copied).count("is an older copy of this node's data folder")
+    led(nodes)      # stopped for long it has missed the leader
+    uuid = state_of(copied)["disk_uuid"]
+    told = copied.log().count("is an older copy of this node's data folder")
     for i in range(10):
         write(copied, "c %d" % i)
     copied.kill_tree()
     put_back(copied, saved)
     copied.start()
-    wait_for("it is told by the leader", LONG, lambda: log_of(copied).count("is an older copy of this node's data folder") > told, 0.05)
+    wait_for("it is told by the leader", LONG, lambda: copied.log().count("is an older copy of this node's data folder") > told, 0.05)
     wait_for("it is back as a new node again", 60, lambda: is_back(copied, [n for n in nodes if n is not copied], uuid), 0.1)
     copied.wait_ready(LONG)
     c.same_everywhere(nodes, [*values, *("b %d" % i for i in range(10)), "after", *("c %d" % i for i in range(10))])
@@ -613,12 +577,12 @@ def restored_folder(c):
         node.start()
     for node in nodes:
         node.wait_ready(LONG)
-        uuids.append(raft_state(node)["disk_uuid"])
+        uuids.append(state_of(node)["disk_uuid"])
     for node in nodes:
         node.kill_tree()
         node.start()
         node.wait_ready(LONG)
-    c.check([raft_state(n)["disk_uuid"] for n in nodes] == uuids, "a restart made a node a new one")
+    c.check([state_of(n)["disk_uuid"] for n in nodes] == uuids, "a restart made a node a new one")
     c.same_everywhere(nodes)
 
 
@@ -665,7 +629,7 @@ def recover_one_of_three(c):
     survivor.start()
     wait_for("it answers", LONG, lambda: raft_state(survivor))
     c.stays("it isn't ready without a majority", 1.5, lambda: ask(survivor, "GET", "/readyz?timeout=300ms").status == 503)
-    before = raft_state(survivor)
+    before = state_of(survivor)
     survivor.stop()
     code, text = recover(c, survivor)
     c.check(code == 0 and "Nothing was changed" in text and "up to index %d" % before["last_log_index"] in text and "May be lost" in text,
@@ -685,7 +649,7 @@ def recover_one_of_three(c):
     refused = ask(survivor, "POST", "/db/query?level=none&min_index=" + old, ["SELECT 1"])
     c.check(refused.status == 409 and b"another epoch" in refused.body, "a token of before the recovery: %d %s" % (refused.status, refused.body))
     c.check(query(survivor, "SELECT count(*) FROM t", "none", "min_index=" + new) == [(len(values) + 1,)], "a token of after the recovery")
-    after = raft_state(survivor)
+    after = state_of(survivor)
     c.check(after["cluster_id"] != before["cluster_id"] and after["database_id"] == before["database_id"], "ids: %s" % after)
     # The old members are fenced: the two of them are a majority of the old cluster, and stay it.
     for node in others:
@@ -744,7 +708,7 @@ def peers_json(c):
                          (json.dumps(good[1:]), "doesn't name this node")):
         put(wrong)
         survivors[0].start()
-        c.check(exits(survivors[0]) == 78 and words in log_of(survivors[0]), "peers.json %s: not refused with \"%s\"" % (wrong, words))
+        c.check(exits(survivors[0]) == 78 and words in survivors[0].log(), "peers.json %s: not refused with \"%s\"" % (wrong, words))
         survivors[0].kill_tree()
     put(json.dumps(good))
     for node in survivors:
@@ -756,7 +720,7 @@ def peers_json(c):
     write(survivors[1], "as two")
     c.same_everywhere(survivors, values + ["as two"])
     c.check(sorted(members(survivors[0])) == ["n1", "n2"], "members: %s" % members(survivors[0]))
-    states = [raft_state(n) for n in survivors]
+    states = [state_of(n) for n in survivors]
     c.check(states[0]["cluster_id"] == states[1]["cluster_id"] != states[0]["database_id"], "cluster ids: %s" % [s["cluster_id"] for s in states])
     for node in survivors:      # the file is gone, the members stay
         node.stop()
@@ -775,6 +739,7 @@ def who_is_there(c):
     """/nodes tells what is so now: of a node that was just killed, and of one that hangs with its connections up."""
     nodes = c.grown(3)
     n1, n2, n3 = nodes
+    wait_links(nodes)
     for asked in (n1, n2):
         there = members(asked)
         c.check(all(there[n]["reachable"] and there[n]["time"] < 0.7 for n in ("n1", "n2", "n3")), "all are there: %s" % there)
@@ -789,6 +754,7 @@ def who_is_there(c):
     wait_for("it goes on", LONG, lambda: all(members(n)["n3"]["reachable"] for n in (n1, n2)), 0.05)
     n3.root.kill()      # the launcher; its services go with it, a little later
     n3.root.wait()
+    wait_for("it ends", LONG, lambda: not n3.find("rq-consensus"), 0.005)
     for asked in (n1, n2):
         e = members(asked)["n3"]
         c.check(not e["reachable"] and e.get("error"), "just killed, asked %s: %s" % (asked.node_id, e))
@@ -822,7 +788,7 @@ def joins_as_user(c):
         return node
 
     def is_refused(node, why):
-        wait_for(why, LONG, lambda: "refuses this node: unauthorized" in log_of(node), 0.05)
+        wait_for(why, LONG, lambda: "refuses this node: unauthorized" in node.log(), 0.05)
         c.check(list(members(n1)) == ["n1"], "%s: taken in all the same" % why)
         node.kill_tree()
 
@@ -830,22 +796,22 @@ def joins_as_user(c):
     is_refused(comer("n3", "joiner", users=[("joiner", "guessed", ["join"])]), "a wrong password")
     is_refused(comer("n4", "ann"), "one who may not")
     is_refused(comer("n5", "reader"), "one who may as a read replica only")
-    c.check("Refused to take in node \"n3\"" in log_of(n1), "the leader's log")
+    c.check("Refused to take in node \"n3\"" in n1.log(), "the leader's log")
     n6 = comer("n6", "joiner")
     n6.wait_ready(LONG)
     c.check(members(n1).get("n6", {}).get("voter"), "ready, and a voter")
-    c.check("-join-as: the password goes over the network unencrypted" in log_of(n6), "the warning")
+    c.check("-join-as: the password goes over the network unencrypted" in n6.log(), "the warning")
     comer("n7", "reader", "-raft-non-voter").wait_ready(LONG)
     c.check(sorted(members(n1)) == ["n1", "n6", "n7"], "who is there: %s" % sorted(members(n1)))
 
     # Who becomes somebody who may, comes in: nothing but the file changes.
     n8 = comer("n8", "ann")
-    wait_for("refused", LONG, lambda: "refuses this node: unauthorized" in log_of(n8), 0.05)
+    wait_for("refused", LONG, lambda: "refuses this node: unauthorized" in n8.log(), 0.05)
     users_file(n1, "users.json", [("joiner", hashed, ["join"]), ("ann", "nothing", ["join"])])
     users_file(n6, "users.json", [("ann", "nothing", ["join"])])    # also where it leads by now
     n8.wait_ready(LONG)
     c.check(members(n1).get("n8", {}).get("voter"), "taken in after the change")
-    c.check(not any(p in log_of(n) for n in c.nodes for p in ("opensesame", "guessed", "barely", hashed)), "a password in a log")
+    c.check(not any(p in n.log() for n in c.nodes for p in ("opensesame", "guessed", "barely", hashed)), "a password in a log")
 
     # What can't be shown is found before anything is started.
     for user, why in (("nobody", "has no user of that name"), ("joiner", "is hashed")):
@@ -929,7 +895,7 @@ def handbook(c):
     repair, = said["Repairing"]
     nodes["n3"].kill_tree()
     shutil.rmtree(nodes["n3"].data_dir)
-    time.sleep(1)                       # it isn't heard any more
+    wait_for("it isn't heard any more", LONG, lambda: not members(n2)["n3"]["reachable"])
     start(repair).wait_ready(LONG)
     wait_for("n3 is back", LONG, lambda: members(n2)["n3"]["voter"] and members(n2)["n3"]["reachable"])
     move, = said["Moving"]
@@ -952,41 +918,5 @@ TESTS = [handbook, who_is_there, joins_as_user, joins_under_load, refuses_what_c
          leaves_when_it_stops, reaping, wiped_disk, wiped_founder, restored_folder, killed_while_joining, addresses_change, recover_one_of_three, peers_json]
 
 
-def run(test, args, tally):
-    name = test.__name__.replace("_", " ")
-    case = Case(name, args, tally)
-    failed = tally.failed
-    begin = time.monotonic()
-    try:
-        test(case)
-    except Unfit:
-        pass
-    except (NodeError, HttpFailure, Refused, OSError, KeyError, ValueError, TypeError,
-            IndexError) as e:
-        case.check(False, "stopped: %s: %s" % (type(e).__name__, e))
-    finally:
-        case.end(tally.failed > failed)
-    print("%-6s %5.1f s %s" % ("ok" if tally.failed == failed else "FAILED",
-                              time.monotonic() - begin, name), flush=True)
-
-
-def main():
-    here = os.path.dirname(os.path.abspath(__file__))
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rqd", default=os.path.join(here, "../../build/bin/rqd"))
-    parser.add_argument("--only", action="append", default=[], help="tests with this in their names")
-    parser.add_argument("--dir", help="parent of the data directories (default: temporary)")
-    parser.add_argument("--flag", action="append", default=[], help="passed to the servers")
-    args = parser.parse_args()
-    args.rqd = os.path.abspath(args.rqd)  # the handbook's commands run in a folder of their own
-    exit_on_sigterm()
-    tally = Tally()
-    wanted = [t for t in TESTS if not args.only or any(o.replace(" ", "_") in t.__name__ for o in args.only)]
-    for test in wanted:
-        run(test, args, tally)
-    tally.check(wanted, "no such test")
-    return tally.finish()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cases.main(TESTS, Case, cases.arguments(__doc__).parse_args()))

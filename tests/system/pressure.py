@@ -350,7 +350,7 @@ def check_half(b):
         sock = connect(b.port)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sock.sendall((b"GET /db/query?q=SELECT+7 HTTP/1.1\r\nHost: h\r\n\r\n", b"POST /db/execute HTTP/1.1\r\nContent-Le",
-                      b'POST /db/execute HTTP/1.1\r\nContent-Length: 100\r\n\r\n["INSE', b"", post("/db/execute", b'["SELECT 1"]'))[n % 5])
+                      b'POST /db/execute HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n["INSE', b"", post("/db/execute", b'["SELECT 1"]'))[n % 5])
         sock.close()
     b.check("300 connections reset half-way", b.works())
 
@@ -391,10 +391,10 @@ def check_slow_clients(b, idle_s):
     """b was started with -http-idle-timeout idle_s."""
     cases = {
         "says nothing": (b"", b""),
-        "sends a header byte by byte": (b"GET /readyz HTTP/1.1\r\nX: ", b"x"),
-        "stops in a body": (b"POST /db/execute HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n[", b""),
-        "sends a body byte by byte": (b"POST /db/execute HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n[", b" "),
-        "sends chunks byte by byte": (b"POST /db/execute HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+        "sends a header byte by byte": (b"GET /readyz HTTP/1.1\r\nHost: h\r\nX: ", b"x"),
+        "stops in a body": (b"POST /db/execute HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n[", b""),
+        "sends a body byte by byte": (b"POST /db/execute HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n[", b" "),
+        "sends chunks byte by byte": (b"POST /db/execute HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
         "stays after its answer": (b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n", b""),
     }
     open_, closed, answers = {}, {}, {}
@@ -475,7 +475,7 @@ def check_garbage_http(b):
                 bad.append((data[:40], closed))
         b.check("%s on the HTTP port" % name, not bad and b.log_lines() - lines <= 10, "%s; %d log lines" % (bad[:2] or "refused", b.log_lines() - lines))
     # A client in the midst of it isn't disturbed, and what it would smuggle is refused.
-    smuggled = b"POST /db/query HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /status HTTP/1.1\r\n\r\n"
+    smuggled = b"POST /db/query HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /status HTTP/1.1\r\nHost: h\r\n\r\n"
     data, closed = exchange(b.port, smuggled)
     b.check("Content-Length beside Transfer-Encoding", closed and data.startswith(b"HTTP/1.1 400 ") and data.count(b"HTTP/1.1") == 1, repr(data[:40]))
     b.check("after garbage on the HTTP port", b.works())
@@ -492,7 +492,7 @@ def check_garbage_ipc(b):
         return frame(1, bytes([role]) + rng.randbytes(16))
 
     sent = {
-        "random": lambda: rng.randbytes(2000), "HTTP": lambda: b"GET / HTTP/1.1\r\n\r\n" + bytes(30), "no HELLO": lambda: frame(16, b"\x08\x02"),
+        "random": lambda: rng.randbytes(2000), "HTTP": lambda: b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" + bytes(30), "no HELLO": lambda: frame(16, b"\x08\x02"),
         "another version": lambda: frame(1, bytes(17), version=2), "an unknown role": lambda: hello(0x55),
         "a frame too large": lambda: hello(1) + struct.pack("<IHHIIQ", 0x31497172, 1, 2, 0xFFFFFFFF, 0, 1),
         "a body that is none": lambda: hello(1) + frame(17, b"\xff" * 40), "the wrong sender": lambda: hello(8) + frame(16, b"\x08\x02"),

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections import namedtuple
@@ -238,17 +239,22 @@ def send_signal(proc, sig):
         os.close(fd)
 
 
-_given_ports = set()
+_given_ports = {}       # port: the socket whose name says that it is ours
 
 
 def free_port():
-    # Below the range of outgoing connections, so that a load generator can't take it meanwhile. Each once:
-    # what was given isn't in use before its node is started.
+    # Below the range of outgoing connections, so that a load generator can't take it meanwhile. Each once, and
+    # while this process lives for no other suite that runs beside it: what was given isn't in use before its
+    # node is started, nor while that is down.
     while True:
         port = random.SystemRandom().randrange(15000, 32000)
         if port in _given_ports:
             continue
-        _given_ports.add(port)
+        _given_ports[port] = socket.socket(socket.AF_UNIX)
+        try:
+            _given_ports[port].bind("\0rq-test-port-%d" % port)
+        except OSError:
+            continue
         with socket.socket() as s:
             try:
                 s.bind((HOST, port))
@@ -472,6 +478,20 @@ class Node:
     def client(self, timeout=10.0):
         return Client(self.http_port, timeout, self.host)
 
+    def log(self):
+        """All that it has said since it was first started."""
+        with open(self.log_path, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def log_says(self, text, seconds=30.0):
+        """Whether it does in that time."""
+        deadline = time.monotonic() + seconds
+        while text not in self.log():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
+
     def dump_log(self, lines=40, out=sys.stderr):
         try:
             with open(self.log_path, "rb") as f:
@@ -486,18 +506,20 @@ class Node:
 
 
 class Tally:
-    """Counts checks; the last line of every test program comes from here."""
+    """Counts checks, of any thread; the last line of every test program comes from here."""
 
     def __init__(self):
         self.passed = 0
         self.failed = 0
+        self.lock = threading.Lock()
 
     def check(self, ok, text):
-        if ok:
-            self.passed += 1
-        else:
-            self.failed += 1
-            print("FAIL %s" % text, flush=True)
+        with self.lock:
+            if ok:
+                self.passed += 1
+            else:
+                self.failed += 1
+                print("FAIL %s" % text, flush=True)
         return bool(ok)
 
     def finish(self, skipped=None):

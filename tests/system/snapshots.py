@@ -4,18 +4,18 @@ back without help, also when anything is killed meanwhile. Real processes; each 
 its own, whose log is kept small.
 """
 
-import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster_nodes import Cluster, Refused, execute, processes, query, raft_state, signal_all, wait_for
-from rqnode import HttpFailure, Node, NodeError, Tally, exit_on_sigterm
-import signal
+import cases
+from cluster_nodes import Cluster, Refused, execute, leader_of, led, processes, query, raft_state, signal_all, wait_for
+from rqnode import HttpFailure, NodeError
 
 TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT, b BLOB)"
 # A log of eight segments of 256 KiB, and checkpoints that let it go.
@@ -24,22 +24,7 @@ LONG = 60.0
 MEMORY_MIB = 300        # a service may hold while a snapshot goes through it, sanitizers aside
 
 
-class Unfit(Exception):
-    """The test can't go on; what was wrong has been counted."""
-
-
-class Case:
-    def __init__(self, name, args, tally):
-        self.name, self.args, self.tally = name, args, tally
-        self.nodes = []
-
-    def check(self, ok, text):
-        return self.tally.check(ok, "%s: %s" % (self.name, text))
-
-    def need(self, ok, text):
-        if not self.check(ok, text):
-            raise Unfit
-
+class Case(cases.Case):
     def cluster(self, size=3, flags=()):
         cluster = Cluster(self.args.rqd, size, self.args.dir, [*SMALL, *self.args.flag, *flags])
         self.nodes.extend(cluster)
@@ -49,10 +34,7 @@ class Case:
         return cluster
 
     def node(self, name, *flags):
-        node = Node(self.args.rqd, self.args.dir, [*SMALL, *self.args.flag, *flags], name)
-        self.nodes.append(node)
-        node.start()
-        return node
+        return super().node(name, *SMALL, *flags)
 
     def same_everywhere(self, nodes, at_least=0):
         """Counts and sums are equal; returns the count."""
@@ -63,32 +45,10 @@ class Case:
         self.check(found[0] >= at_least, "%d rows, expected at least %d" % (found[0], at_least))
         return found[0]
 
-    def end(self, keep):
-        for node in self.nodes:
-            node.kill_tree()
-            if keep:
-                node.dump_log(40)
-            else:
-                node.remove()
-        if keep:
-            print("data of %s: %s" % (self.name, " ".join(n.work_dir for n in self.nodes)))
-
 
 def content(node):
     """What must be the same on all nodes, as this one has it."""
     return query(node, "SELECT count(*), coalesce(sum(id), 0), coalesce(max(v), ''), coalesce(sum(length(b)), 0) FROM t", "none")[0]
-
-
-def log_of(node):
-    with open(node.log_path, encoding="utf-8", errors="replace") as f:
-        return f.read()
-
-
-def leader_of(nodes, seconds=20.0):
-    def look():
-        found = [n for n in nodes if (raft_state(n) or {}).get("state") == "Leader"]
-        return found[-1] if found else None
-    return wait_for("a leader", seconds, look, 0.02)
 
 
 def first_index(node):
@@ -171,6 +131,7 @@ def away_while_the_log_is_dropped(c):
     n3 = cluster[2]
     n3.kill_tree()
     others = [cluster[0], cluster[1]]
+    led(others)
     leave_behind(c, others, last_index(leader_of(others)) and 5, 24)
     before = content(leader_of(others))[0]
     load = Load(others)
@@ -182,10 +143,10 @@ def away_while_the_log_is_dropped(c):
     c.check(not load.failed, "writes failed while a node was seeded: %s" % load.failed[:3])
     c.check(acknowledged > 0, "no write while a node was seeded")
     c.same_everywhere(cluster, before + acknowledged)
-    c.check("The log begins anew" in log_of(n3), "it came back without a snapshot")
-    said = log_of(n3).count("A read took")
+    c.check("The log begins anew" in n3.log(), "it came back without a snapshot")
+    said = n3.log().count("A read took")
     query(n3, SLOW_READ, "none")
-    c.check(log_of(n3).count("A read took") > said, "a slow statement isn't logged any more once the database was replaced")
+    c.check(n3.log().count("A read took") > said, "a slow statement isn't logged any more once the database was replaced")
     memory = memory_of(n3)
     c.check(c.args.sanitized or all(m < MEMORY_MIB for m in memory.values()), "memory of the node: %s MiB" % memory)
     # It is a member like the others: a majority with it alone.
@@ -241,16 +202,17 @@ def killed_at_every_step(c):
              ("The log begins anew", "n3", "rq-store")]
     for said, whose, who in steps[:c.args.steps]:
         n3.kill_tree()
+        led(others)     # n3 may have led
         at = int(query(cluster[0], "SELECT count(*) FROM t")[0][0])
         leave_behind(c, others, last_index(leader_of(others)), 4)
         leader = leader_of(others)
         watched = leader if whose == "leader" else n3
-        seen = log_of(watched).count(said)
+        seen = watched.log().count(said)
         n3.start()
         deadline = time.monotonic() + 30
-        while log_of(watched).count(said) == seen and time.monotonic() < deadline:
+        while watched.log().count(said) == seen and time.monotonic() < deadline:
             time.sleep(0.001)
-        c.check(log_of(watched).count(said) > seen, "nobody said \"%s\"" % said)
+        c.check(watched.log().count(said) > seen, "nobody said \"%s\"" % said)
         time.sleep(rng.random() * (0.3 if "late" in who else 0.03))
         if who.startswith("all"):
             watched.kill_tree()
@@ -279,7 +241,7 @@ def joins_from_a_snapshot(c):
         load.end()
     c.check(not load.failed and load.acknowledged > 0, "%d writes, failed while a node joined: %s" % (load.acknowledged, load.failed[:3]))
     c.same_everywhere([n1, n2], load.acknowledged)
-    c.check("The log begins anew" in log_of(n2), "it came without a snapshot")
+    c.check("The log begins anew" in n2.log(), "it came without a snapshot")
     wait_for("it is a voter", LONG, lambda: (raft_state(n2) or {}).get("voter") in (True, "true"), 0.1)
 
 
@@ -309,7 +271,7 @@ def a_rotten_log(c):
     leader = leader_of(list(cluster))
     victim = next(n for n in cluster if n is not leader)
     for harm in ("log", "vote"):
-        aside = log_of(victim).count("as a new member")
+        aside = victim.log().count("as a new member")
         victim.kill_tree()
         folder = os.path.join(victim.data_dir, "consensus")
         if harm == "vote":
@@ -327,46 +289,18 @@ def a_rotten_log(c):
         c.check(not load.failed, "writes failed while a node came back (%s): %s" % (harm, load.failed[:3]))
         c.same_everywhere(cluster, load.acknowledged)
         wait_for("it is a voter", LONG, lambda: (raft_state(victim) or {}).get("voter") in (True, "true"), 0.1)
-        c.check(log_of(victim).count("as a new member") == aside + 1, "not put aside once more (%s)" % harm)
+        c.check(victim.log().count("as a new member") == aside + 1, "not put aside once more (%s)" % harm)
 
 
 TESTS = [away_while_the_log_is_dropped, a_lost_database, killed_at_every_step, joins_from_a_snapshot, a_wiped_disk, a_rotten_log]
 
 
-def run(test, args, tally):
-    name = test.__name__.replace("_", " ")
-    case = Case(name, args, tally)
-    failed = tally.failed
-    begin = time.monotonic()
-    try:
-        test(case)
-    except Unfit:
-        pass
-    except (NodeError, HttpFailure, Refused, OSError, KeyError, ValueError, TypeError, IndexError) as e:
-        case.check(False, "stopped: %s: %s" % (type(e).__name__, e))
-    finally:
-        case.end(tally.failed > failed)
-    print("%-6s %5.1f s %s" % ("ok" if tally.failed == failed else "FAILED", time.monotonic() - begin, name), flush=True)
-
-
 def main():
-    here = os.path.dirname(os.path.abspath(__file__))
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rqd", default=os.path.join(here, "../../build/bin/rqd"))
-    parser.add_argument("--only", action="append", default=[], help="tests with this in their names")
-    parser.add_argument("--dir", help="parent of the data directories (default: temporary)")
-    parser.add_argument("--flag", action="append", default=[], help="passed to the servers")
+    parser = cases.arguments(__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, default=99, help="how many of the steps somebody is killed at")
     parser.add_argument("--sanitized", action="store_true", help="memory says nothing")
-    args = parser.parse_args()
-    exit_on_sigterm()
-    tally = Tally()
-    wanted = [t for t in TESTS if not args.only or any(o.replace(" ", "_") in t.__name__ for o in args.only)]
-    for test in wanted:
-        run(test, args, tally)
-    tally.check(wanted, "no such test")
-    return tally.finish()
+    return cases.main(TESTS, Case, parser.parse_args())
 
 
 if __name__ == "__main__":

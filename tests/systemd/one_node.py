@@ -153,6 +153,42 @@ def reloaded(machine, tally):
     machine.wait_ready()
 
 
+def bad_users(machine, tally):
+    """A users' file that is no good: a node that runs goes on with the users before; one that starts says why, and closes its
+    port; repaired, it starts as always."""
+    good = '[{"username": "*", "perms": ["all"]}]'
+    machine.sh("cp /etc/rq/rq.conf /tmp/rq.conf")
+    machine.write_file("/etc/rq/users.json", good)
+    machine.sh("chmod 644 /etc/rq/users.json; echo 'auth = /etc/rq/users.json' >>/etc/rq/rq.conf; systemctl restart rq.target")
+    machine.wait_ready()
+    machine.write_file("/etc/rq/users.json", good.replace("all", "al"))
+    why = 'there is no permission "al"'
+    tally.check(machine.wait("journalctl -b -q -u rq-gateway | grep -q 'users are not used.*%s'" % why, 10), "bad users: nothing in the journal")
+    tally.check(not machine.ok("systemctl reload rq-gateway"), "bad users: a reload says nothing")
+    tally.check(machine.query("SELECT 1") == 1, "bad users: the node doesn't go on")
+    tally.check(not machine.ok("systemctl restart rq-gateway"), "bad users: a start says nothing")
+    shown = machine.sh("systemctl status --no-pager rq-gateway", check=False)
+    tally.check("status=78" in shown and why in shown, "bad users: systemctl status: %s" % shown)
+    count = "journalctl -b -q --no-pager -o cat | grep -c '^Starting rq-gateway'"
+    before, refused = int(machine.sh(count)), False
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            NetClient(machine.network, (machine.ip, 4001), 5).request("GET", "/readyz")
+        except machines.HttpFailure as e:
+            refused = refused or "refused" in str(e)
+        time.sleep(0.2)
+    starts = int(machine.sh(count)) - before
+    tally.check(refused, "bad users: the port stays open")
+    tally.check(starts <= 30, "bad users: clients started it %d times" % starts)
+    machine.write_file("/etc/rq/users.json", good)
+    machine.sh("systemctl start rq.target")
+    machine.wait_ready()
+    tally.check(machine.show("rq-gateway.socket", "ActiveState") == "active", "bad users: the socket didn't come back")
+    machine.sh("cp /tmp/rq.conf /etc/rq/rq.conf; rm /etc/rq/users.json; systemctl restart rq.target")
+    machine.wait_ready()
+
+
 def journal(machine, tally):
     for field in ("RQ_TERM", "MESSAGE_ID"):
         tally.check(machine.ok("journalctl -b -q -u rq-consensus -o json | grep -q '\"%s\"'" % field), "journal: no %s" % field)
@@ -172,6 +208,12 @@ def doctor(machine, tally):
     tally.check(not bad, "rqd doctor finds: %r" % bad)
     tally.check(machine.ok("rqd doctor --quick >/dev/null; test $? -le 1"), "rqd doctor: exit code")
 
+    # A node of the package that doesn't run is what a monitoring system asks for.
+    machine.sh("systemctl stop rq.target " + " ".join(SERVICES))
+    text = machine.sh("rqd doctor --quick; echo exit $?", check=False)
+    tally.check("there is a node in /var/lib/rq, and it doesn't run" in text and "exit 2" in text, "rqd doctor beside a node that is stopped: %s" % text)
+    machine.sh("systemctl start rq.target")
+    machine.wait_ready()
 
     # Somebody else may ask, too: what is hidden from them is unknown, not wrong.
     text = machine.sh("runuser -u stranger -- rqd doctor --json --quick; echo $? >&2", check=False)
@@ -358,7 +400,7 @@ def plug_pulled(machine, tally):
     tally.check(machine.query("SELECT id FROM t") == 7, "after stop and start: the row is gone")
 
 
-STEPS = (answers, killed, restarted, hung, reloaded, journal, doctor, recovered, scores, probes, credentials, instance, api_suite, slow_start, plug_pulled)
+STEPS = (answers, killed, restarted, hung, reloaded, bad_users, journal, doctor, recovered, scores, probes, credentials, instance, api_suite, slow_start, plug_pulled)
 
 
 def test(tree, work, probe, tally, only=None):

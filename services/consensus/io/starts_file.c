@@ -12,12 +12,14 @@ rq_err starts_file_decode(rq_bytes content, starts_file *ret_file) {
         if (rq_get_u32(in + content.size - 4) != rq_crc32c(0, in, content.size - 4))
                 return RQ_ECORRUPT;
         const uint16_t flags = rq_get_u16(in + 6);
-        if (rq_get_u16(in + 4) != STARTS_VERSION || (flags & ~(OLD_COPY | SET_ASIDE)) != 0)
+        const uint16_t version = rq_get_u16(in + 4);
+        if (version == 0 || version > STARTS_VERSION || (flags & ~(OLD_COPY | SET_ASIDE)) != 0)
                 return RQ_EVERSION;
         const size_t seen = rq_get_u32(in + SEEN_COUNT_AT), join = rq_get_u32(in + SEEN_COUNT_AT + 4);
-        if (seen > STARTS_SEEN_MAX || join > STARTS_JOIN_MAX || content.size != STARTS_FIXED_BYTES + seen * STARTS_SEEN_BYTES + join + 4)
+        const size_t seen_bytes = version == 1 ? STARTS_SEEN_BYTES_V1 : STARTS_SEEN_BYTES;
+        if (seen > STARTS_SEEN_MAX || join > STARTS_JOIN_MAX || content.size != STARTS_FIXED_BYTES + seen * seen_bytes + join + 4)
                 return RQ_ECORRUPT;
-        const uint8_t *text = in + STARTS_FIXED_BYTES + seen * STARTS_SEEN_BYTES;
+        const uint8_t *text = in + STARTS_FIXED_BYTES + seen * seen_bytes;
         if (join > 0 && memchr(text, '\0', join) != NULL)
                 return RQ_ECORRUPT;
 
@@ -29,9 +31,10 @@ rq_err starts_file_decode(rq_bytes content, starts_file *ret_file) {
         for (size_t i = 0; i < STARTS_EARLIER; i++)
                 ret_file->earlier[i] = rq_get_u64(in + EARLIER_AT + 8 * i);
         for (size_t i = 0; i < seen; i++) {
-                const uint8_t *one = in + STARTS_FIXED_BYTES + i * STARTS_SEEN_BYTES;
+                const uint8_t *one = in + STARTS_FIXED_BYTES + i * seen_bytes;
                 memcpy(ret_file->seen[i].disk_uuid.bytes, one, RQ_UUID_BYTES);
                 ret_file->seen[i].mark = (start_mark) { rq_get_u64(one + 16), rq_get_u64(one + 24) };
+                ret_file->seen[i].level = version == 1 ? 0 : rq_get_u32(one + 32);
         }
         memcpy(ret_file->join, text, join);
         return RQ_OK;
@@ -68,6 +71,8 @@ rq_err starts_file_store(const log_io *io, int dir_fd, const starts_file *file) 
                 memcpy(one, file->seen[i].disk_uuid.bytes, RQ_UUID_BYTES);
                 rq_put_u64(one + 16, file->seen[i].mark.number);
                 rq_put_u64(one + 24, file->seen[i].mark.nonce);
+                rq_put_u32(one + 32, file->seen[i].level);
+                rq_put_u32(one + 36, 0);
         }
         memcpy(out + size - 4 - join, file->join, join);
         rq_put_u32(out + size - 4, rq_crc32c(0, out, size - 4));

@@ -7,8 +7,8 @@
  *  24 u64 number of the latest start, u64 its nonce
  *  40 8 × u64 nonces of the starts before it, the latest first; 0: none
  * 104 u32 s, of others: 108 u32 a, bytes of addresses
- * 112 s × (16 bytes disk uuid, u64 number, u64 nonce), a bytes addresses,
- *   then u32 CRC-32C of everything before */
+ * 112 s × (16 bytes disk uuid, u64 number, u64 nonce, u32 feature level, u32 0), a bytes
+ *   addresses, then u32 CRC-32C of everything before. Version 1 has no feature levels. */
 #ifndef RQ_CONSENSUS_IO_STARTS_FILE_H
 #define RQ_CONSENSUS_IO_STARTS_FILE_H
 
@@ -21,11 +21,12 @@
 
 enum {
         STARTS_MAGIC         = 0x31537172, /* "rqS1" */
-        STARTS_VERSION       = 1,
+        STARTS_VERSION       = 2,
         STARTS_FIXED_BYTES   = 112,
         STARTS_EARLIER       = 8,
         STARTS_SEEN_MAX      = 128,
-        STARTS_SEEN_BYTES    = 32,
+        STARTS_SEEN_BYTES    = 40,
+        STARTS_SEEN_BYTES_V1 = 32,
         STARTS_JOIN_MAX      = 8192,
         STARTS_FILE_BYTES_MAX = STARTS_FIXED_BYTES + STARTS_SEEN_MAX * STARTS_SEEN_BYTES + STARTS_JOIN_MAX + 4,
 };
@@ -36,6 +37,7 @@ typedef struct start_mark { uint64_t number, nonce; } start_mark;
 typedef struct starts_seen {
         rq_uuid disk_uuid;
         start_mark mark;
+        uint32_t level;        /* the feature level that it said last; 0: not known */
 } starts_seen;
 
 typedef struct starts_file {

@@ -165,17 +165,20 @@ static rq_err handle_frame(peer_link *link, const peer_header *header, const uin
         return header->type == PEER_HELLO ? greet(link, body) : link->handlers->on_frame(link->owner, link, header, body, payload);
 }
 
-/* What can't be a header. A node with TLS is told from the rest of the world. */
-static rq_err refuse_stranger(peer_link *link, uint8_t first) {
-        if (!link->greeted && first >= TLS_RECORD_FIRST && first <= TLS_RECORD_LAST)
+/* What can't be a header. A node with TLS, and an HTTP port taken for a Raft port, are told from the rest of the world. */
+static rq_err refuse_stranger(peer_link *link, const uint8_t head[static PEER_HEADER_BYTES]) {
+        static const uint8_t http[] = { 'H', 'T', 'T', 'P', '/' };
+        if (!link->greeted && head[0] >= TLS_RECORD_FIRST && head[0] <= TLS_RECORD_LAST)
                 link->problem = "it speaks TLS, this node doesn't: it needs -node-cert and -node-key";
+        else if (!link->greeted && memcmp(head, http, sizeof http) == 0)
+                link->problem = "it answers as an HTTP server: between nodes Raft addresses (-raft-addr) are needed, not those of -http-addr";
         return RQ_EPROTO;
 }
 
 /* One frame, or a part of one that is skipped. RQ_EAGAIN: more bytes must come. */
 static rq_err take_frame(peer_link *link, struct evbuffer *input) {
         const size_t there = evbuffer_get_length(input);
-        uint8_t head[PEER_HEADER_BYTES];
+        uint8_t head[PEER_HEADER_BYTES] = {0};
         peer_header header = {0};
         if (link->skip_bytes > 0) {
                 const size_t skip = there < link->skip_bytes ? there : link->skip_bytes;
@@ -190,12 +193,12 @@ static rq_err take_frame(peer_link *link, struct evbuffer *input) {
                 uint8_t magic[4];
                 rq_put_u32(magic, PEER_MAGIC);
                 (void) evbuffer_copyout(input, head, there);
-                return memcmp(head, magic, there < 4 ? there : 4) == 0 ? RQ_EAGAIN : refuse_stranger(link, head[0]);
+                return memcmp(head, magic, there < 4 ? there : 4) == 0 ? RQ_EAGAIN : refuse_stranger(link, head);
         }
         (void) evbuffer_copyout(input, head, sizeof head);
         rq_err r = peer_header_decode(head, &header);
         if (r == RQ_EPROTO)
-                r = refuse_stranger(link, head[0]);
+                r = refuse_stranger(link, head);
         if (r >= 0)
                 r = check_header(link, &header);
         const size_t total = PEER_HEADER_BYTES + (size_t) header.body_bytes + header.payload_bytes;

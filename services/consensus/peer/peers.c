@@ -227,7 +227,6 @@ void peers_learn_address(peers *p, remote *r, const peer_hello *hello) {
         char peer[MEMBERSHIP_ADDRESS_MAX + 32];
         memcpy(r->said, hello->raft_addr, sizeof r->said);
         r->protocol_minor = hello->protocol_minor;
-        r->feature_level = hello->feature_level;
         if (r->said[0] == '\0' || strcmp(r->said, r->address) == 0 || r->out[PEER_CONTROL].up || r->out[PEER_BULK].up)
                 return;
         const char *fields[] = { rq_log_field_text(peer, sizeof peer, RQ_FIELD_PEER, r->said), NULL };
@@ -492,15 +491,19 @@ bool peers_view_of(const peers *p, raft_id id, peers_view *ret_view) {
         *ret_view = (peers_view) {
                 .id = r->id, .node_id = r->node_id, .raft_addr = r->address, .api_addr = r->api_addr, .up = r->up,
                 .said_addr = r->said, .protocol_minor = r->protocol_minor, .feature_level = r->feature_level,
+                .start = r->start,
                 .since_us = r->since_us, .problem = problem_of(r),
         };
         for (size_t i = 0; i < PEER_CLASSES; i++)
                 if (r->out[i].link != NULL)
                         ret_view->queued_bytes += peer_link_queued_bytes(r->out[i].link);
         ret_view->tls = r->out[PEER_CONTROL].link != NULL && peer_link_is_tls(r->out[PEER_CONTROL].link);
-        if (r->up)
-                ret_view->rtt_us = peer_link_rtt_us(r->out[PEER_CONTROL].link);
         return true;
+}
+
+uint32_t peers_rtt_us(const peers *p, raft_id id) {
+        const remote *r = peers_member(p, id);
+        return r != NULL && r->up ? peer_link_rtt_us(r->out[PEER_CONTROL].link) : 0;
 }
 
 void peers_get_stats(const peers *p, peers_stats *ret_stats) { *ret_stats = p->stats; }

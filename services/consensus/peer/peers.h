@@ -56,6 +56,7 @@ typedef enum peers_stranger {
 typedef enum peers_start {
         PEERS_START_GOOD,
         PEERS_START_OLD_COPY, /* of its folder: tell it so */
+        PEERS_START_LATER,    /* it says something new too often: it asks again */
 } peers_start;
 
 /* What a node shows that wants to join, beside its HELLO. */
@@ -74,7 +75,8 @@ typedef struct peers_changes {
         void (*on_remove_reply)(void *arg, const peer_remove_reply *reply, rq_bytes text);
         peers_stranger (*on_stranger)(void *arg, const peer_hello *from);
         void (*on_removed)(void *arg, const peer_hello *from, raft_index configuration);
-        /* Asked before any connection of a member counts. Fills what it is to be told. */
+        /* Asked before any connection of a member counts, also of one that is listened to without being known as one. Fills
+         * what it is to be told, with PEERS_START_OLD_COPY. */
         peers_start (*on_start)(void *arg, const peer_hello *from, peer_old_copy *ret_told);
         void (*on_old_copy)(void *arg, const peer_hello *from, const peer_old_copy *told); /* a member says so of this node */
         raft_index (*configuration)(void *arg); /* for HELLO */
@@ -188,15 +190,17 @@ typedef struct peers_view {
         const char *api_addr;            /* by its last HELLO */
         const char *said_addr;           /* the Raft address that its last HELLO named */
         uint16_t protocol_minor;         /* likewise */
-        uint32_t feature_level;          /* likewise; 0: it hasn't said one yet */
+        uint32_t feature_level;          /* by the last HELLO that was let in; 0: it hasn't said one yet */
+        peer_start start;                /* likewise; number 0: none */
         bool up;                         /* both ways: we reach it, it reaches us */
         bool tls;                        /* our control connection to it is encrypted */
         uint64_t since_us;               /* monotonic: of that state; 0: since the start */
-        uint32_t rtt_us;                 /* smoothed, by the kernel; 0: not up */
         size_t queued_bytes;             /* both connections */
         const char *problem;             /* why it isn't up; "" if nothing is known */
 } peers_view;
 bool peers_view_of(const peers *p, raft_id id, peers_view *ret_view); /* false: no such member */
+/* The last round trips, smoothed by the kernel, which is asked; 0: not up. */
+uint32_t peers_rtt_us(const peers *p, raft_id id);
 
 typedef struct peers_stats {
         uint64_t frames_in, frames_out, bytes_in, bytes_out;

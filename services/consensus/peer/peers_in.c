@@ -35,11 +35,14 @@ static rq_err refuse_stranger(inbound *in, const peer_hello *hello) {
 }
 
 static void attach(inbound *in, remote *r, peer_class class) {
+        const peer_hello *hello = peer_link_hello(in->link);
         inbound *older = r->in[class];
         peer_link_trust(in->link);
         r->place = in->from;
         r->placed = true;
-        peers_learn_address(in->p, r, peer_link_hello(in->link));
+        peers_learn_address(in->p, r, hello);
+        r->feature_level = hello->feature_level;
+        r->start = hello->start;
         if (older != NULL) {
                 /* It has noticed what we haven't: the older one is dead. */
                 older->remote->in[class] = NULL;
@@ -67,10 +70,16 @@ static rq_err let_in(inbound *in, remote *r, const peer_hello *hello) {
         const peers_changes *changes = &in->p->o.changes;
         uint8_t body[PEER_OLD_COPY_BYTES];
         peer_old_copy told;
-        if (changes->on_start != NULL && changes->on_start(changes->arg, hello, &told) == PEERS_START_OLD_COPY) {
-                r->problem = "it came with an older copy of its data folder, which may not vote";
+        switch (changes->on_start != NULL ? changes->on_start(changes->arg, hello, &told) : PEERS_START_GOOD) {
+        case PEERS_START_OLD_COPY:
+                r->problem = PEERS_OLD_COPY_TEXT;
                 peer_old_copy_encode(&told, body);
                 return dismiss_with(in, PEER_OLD_COPY, rq_bytes_of(body, sizeof body));
+        case PEERS_START_LATER:
+                r->problem = PEERS_LATER_TEXT;
+                return RQ_ECANCELED;
+        case PEERS_START_GOOD:
+                break;
         }
         attach(in, r, hello->class);
         return RQ_OK;

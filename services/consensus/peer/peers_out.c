@@ -74,6 +74,7 @@ static void come_up(outbound *out, const peer_hello *hello) {
         memcpy(r->said, hello->raft_addr, sizeof r->said);
         r->protocol_minor = hello->protocol_minor;
         r->feature_level = hello->feature_level;
+        r->start = hello->start;
         peers_update_up(out->p, r);
         if (out->class == PEER_BULK)
                 out->p->o.callbacks.on_room(out->p->o.callbacks.arg, r->id);
@@ -112,11 +113,11 @@ static rq_err on_hello(void *owner, peer_link *link, const peer_hello *hello) {
         }
         if (!rq_uuid_equal(&hello->cluster_id, &p->o.self.cluster_id))
                 return found_another_cluster(out, hello);
-        /* It is told on the connection that it makes itself. */
-        peer_old_copy told;
-        if (p->o.changes.on_start != NULL && p->o.changes.on_start(p->o.changes.arg, hello, &told) == PEERS_START_OLD_COPY) {
-                r->problem = "it came with an older copy of its data folder, which may not vote";
-                return RQ_ECONFIG;
+        peer_old_copy told; /* on the connection that it makes itself */
+        switch (p->o.changes.on_start != NULL ? p->o.changes.on_start(p->o.changes.arg, hello, &told) : PEERS_START_GOOD) {
+        case PEERS_START_OLD_COPY: r->problem = PEERS_OLD_COPY_TEXT; return RQ_ECONFIG;
+        case PEERS_START_LATER: r->problem = PEERS_LATER_TEXT; return RQ_ECANCELED;
+        case PEERS_START_GOOD: break;
         }
         come_up(out, hello);
         return RQ_OK;

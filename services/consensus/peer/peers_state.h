@@ -16,6 +16,9 @@ enum {
         PEERS_BULK_QUEUE_BYTES = PEERS_BULK_WINDOW_BYTES + 2 * DRIVER_APPEND_BYTES_MAX,
 };
 
+#define PEERS_OLD_COPY_TEXT "it came with an older copy of its data folder, which may not vote"
+#define PEERS_LATER_TEXT "it was started too often within seconds"
+
 typedef struct remote remote;
 
 /* A connection that we make and send on. */
@@ -51,7 +54,8 @@ struct remote {
         char listed[MEMBERSHIP_ADDRESS_MAX + 1];  /* by the membership: the same, unless its node has said another */
         char said[MEMBERSHIP_ADDRESS_MAX + 1];    /* by its last HELLO; "" */
         uint16_t protocol_minor;    /* likewise */
-        uint32_t feature_level;     /* likewise; 0: none yet */
+        uint32_t feature_level;     /* by the last one that was let in; 0: none yet */
+        peer_start start;           /* likewise */
         char api_addr[PEER_API_ADDRESS_MAX + 1];
         outbound out[PEER_CLASSES];
         inbound *in[PEER_CLASSES];

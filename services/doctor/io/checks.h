@@ -25,6 +25,9 @@ void check_host(findings *f, const rq_config *config);
  * HTTP port. */
 void check_ports(findings *f, const rq_config *config, bool *ret_running);
 
+/* Is this node ready, if it runs? Does it run, if there is one in the data folder? */
+void check_running(findings *f, const rq_config *config, const http_user *user, bool running);
+
 /* This node and, as it tells, the others: reachable, same version, same time.
  * user: as whom to ask. */
 void check_nodes(findings *f, const rq_config *config, const http_user *user);

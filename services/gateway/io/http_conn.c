@@ -137,6 +137,9 @@ static int on_message_begin(http_parser *parser) {
         conn->request = (http_request) {0};
         conn->target.size = 0;
         conn->content_type_size = conn->content_encoding_size = conn->accept_encoding_size = 0;
+        conn->transfer_encoding_size = 0;
+        conn->hosts = conn->transfer_encodings = 0;
+        conn->complaint = NULL;
         conn->is_gzip = conn->gzip_wanted = false;
         conn->authorization.size = 0;
         conn->field_size = 0;
@@ -174,6 +177,11 @@ static int on_header_field(http_parser *parser, const char *at, size_t size) {
                 conn->field_open = true;
                 conn->field_size = 0;
                 around = 4; /* ": " and the end of the line */
+        }
+        /* "Content-Length : 5": the parser lets it pass, a proxy before us may have taken it for another field. */
+        if (memchr(at, ' ', size) != NULL) {
+                conn->complaint = "400 Bad Request: a blank in the name of a header field";
+                return refuse(conn, 400);
         }
         for (size_t i = 0; i < size && conn->field_size < sizeof conn->field; i++) {
                 char c = at[i];
@@ -220,6 +228,13 @@ static int on_header_value(http_parser *parser, const char *at, size_t size) {
                 keep_value(conn->content_encoding, sizeof conn->content_encoding, &conn->content_encoding_size, at, size, begins);
         } else if (field_is(conn, "accept-encoding")) {
                 keep_value(conn->accept_encoding, sizeof conn->accept_encoding, &conn->accept_encoding_size, at, size, begins);
+        } else if (field_is(conn, "host")) {
+                if (begins && conn->hosts < 2)
+                        conn->hosts++;
+        } else if (field_is(conn, "transfer-encoding")) {
+                if (begins && conn->transfer_encodings < 2)
+                        conn->transfer_encodings++;
+                keep_value(conn->transfer_encoding, sizeof conn->transfer_encoding, &conn->transfer_encoding_size, at, size, begins);
         } else if (field_is(conn, "expect") && size == 12 && strncasecmp(at, "100-continue", 12) == 0) {
                 /* Split over two reads it is not seen, and the client's own patience ends the wait. */
                 conn->expects_continue = true;
@@ -247,6 +262,27 @@ static void ask_for_body(http_conn *conn) {
         conn->expects_continue = false;
 }
 
+/* What a proxy before us could read in another way than we do (RFC 9112, 3.2 and 6.1). 0: nothing. A coding that doesn't end
+ * with "chunked" the parser refuses itself. */
+static unsigned ambiguity_of(http_conn *conn, const http_parser *parser) {
+        bool is_1_0 = parser->http_minor == 0;
+        if (conn->hosts > 1)
+                conn->complaint = "400 Bad Request: more than one Host";
+        else if (conn->hosts == 0 && !is_1_0)
+                conn->complaint = "400 Bad Request: missing required Host header";
+        else if (conn->transfer_encodings > 0 && is_1_0)
+                conn->complaint = "400 Bad Request: HTTP/1.0 has no Transfer-Encoding";
+        if (conn->complaint != NULL)
+                return 400;
+        if ((parser->flags & F_CHUNKED) == 0)
+                return 0;
+        size_t size = conn->transfer_encoding_size;
+        while (size > 0 && (conn->transfer_encoding[size - 1] == ' ' || conn->transfer_encoding[size - 1] == '\t'))
+                size--;
+        bool is_plain = conn->transfer_encodings == 1 && size == 7 && strncasecmp(conn->transfer_encoding, "chunked", 7) == 0;
+        return is_plain ? 0 : 501;
+}
+
 static int on_headers_complete(http_parser *parser) {
         http_conn *conn = conn_of(parser);
         bool has_length = (parser->flags & F_CONTENTLENGTH) != 0;
@@ -254,6 +290,11 @@ static int on_headers_complete(http_parser *parser) {
         set_idle(conn, false);
         if (parser->http_major != 1)
                 return -1;
+        unsigned ambiguity = ambiguity_of(conn, parser);
+        if (ambiguity != 0) {
+                conn->refusal = ambiguity;
+                return -1;
+        }
         parser->upgrade = 0; /* offers of another protocol are ignored */
         conn->keep_alive = http_should_keep_alive(parser) != 0 && !conn->server->stopping;
         conn->chunked = parser->http_minor >= 1;
@@ -376,15 +417,19 @@ static void answer_refused(http_conn *conn, unsigned status) {
                 { 400, "400 Bad Request: malformed HTTP" }, { 405, "" }, { 413, "413 Payload Too Large" },
                 { 415, "415 Unsupported Media Type: of Content-Encoding, only gzip is understood" },
                 { 503, "503 Service Unavailable: out of memory" },
+                { 501, "501 Not Implemented: of Transfer-Encoding, only chunked is understood" },
                 { 431, "431 Request Header Fields Too Large" },
         };
         size_t i = 0;
         while (i + 1 < sizeof texts / sizeof texts[0] && texts[i].status != status)
                 i++;
-        bool is_damaged = conn->refusal == 400 && conn->is_gzip; /* nothing else refuses with it */
+        bool is_damaged = conn->refusal == 400 && conn->is_gzip; /* the header is over, and nothing else refuses with it */
         conn->keep_alive = conn->no_body = false;
         conn->close_after = conn->linger_after = true;
-        http_answer_text(conn, texts[i].status, is_damaged ? "400 Bad Request: the body is no gzip, or damaged" : texts[i].text);
+        if (conn->complaint != NULL)
+                http_answer_text(conn, texts[i].status, conn->complaint);
+        else
+                http_answer_text(conn, texts[i].status, is_damaged ? "400 Bad Request: the body is no gzip, or damaged" : texts[i].text);
 }
 
 static void refuse_malformed(http_conn *conn, enum http_errno error) {

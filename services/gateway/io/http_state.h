@@ -58,9 +58,10 @@ struct http_conn {
         http_request request;
         rq_buf target;
         rq_buf authorization;
-        char content_type[128], content_encoding[32], accept_encoding[128];
+        char content_type[128], content_encoding[32], accept_encoding[128], transfer_encoding[32];
         char field[24];          /* name of the header at hand, lower case, if it can be one that we look at */
-        uint8_t field_size, content_type_size, content_encoding_size, accept_encoding_size;
+        uint8_t field_size, content_type_size, content_encoding_size, accept_encoding_size, transfer_encoding_size;
+        uint8_t hosts, transfer_encodings; /* header fields of that name, 2 and more: 2 */
         uint32_t header_bytes;
         uint64_t body_bytes, progress_bytes;
         void *data;
@@ -76,6 +77,7 @@ struct http_conn {
         chunk_check chunks;      /* of a chunked body, ahead of the parser */
         size_t chunks_ahead;     /* by so many bytes */
 
+        const char *complaint;   /* that says it better than the status; NULL: none */
         unsigned refusal;        /* status for a request that ends in a parser error; 0: 400 */
         bool is_dirty, is_idle;
         bool field_open;         /* in a name (else in a value) */

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "io/applier_entry.h"
+#include "io/files_io.h"
 #include "io/load_staging.h"
 #include "io/sql_load.h"
 #include "record.h"
@@ -79,7 +80,7 @@ static rq_err renew_connection(applier *a) {
         if (r >= 0)
                 r = take_connection(a, db);
         if (r < 0)
-                return r == RQ_ENOSPC || r == RQ_ENOMEM ? r : RQ_EIO; /* it may pass */
+                return files_io_may_pass(r);
         a->suspect = false;
         return RQ_OK;
 }
@@ -272,7 +273,7 @@ static rq_err apply_load(applier *a, const record *rec, bool alone, applier_want
                         r = end_load(a, rec, load, asked, problem, &answer, &outcome->hash);
         }
         if (r < 0)
-                return r;
+                return r == RQ_ECORRUPT ? r : files_io_may_pass(r);
         outcome->hash = rq_hash_mix(outcome->hash, problem[0] != '\0');
         return asked ? load_result(a, &chunk, answer, problem, rec->header.index, out, outcome) : RQ_OK;
 }

@@ -206,10 +206,6 @@ static bool foreign_keys_open(const entry_context *c) {
 
 /* --- statements ----------------------------------------------------------------- */
 
-/* Whatever it is (no descriptor left, say), it may pass: never a reason to stop
- * applying for good. */
-static rq_err spill_error(rq_err r) { return r == RQ_ENOSPC || r == RQ_ENOMEM ? r : RQ_EIO; }
-
 static bool spill(void *arg, json_writer *w) {
         run *r = arg;
         const files_io *io = r->c->io;
@@ -218,15 +214,15 @@ static bool spill(void *arg, json_writer *w) {
         if (bytes.size < r->c->spill_bytes)
                 return true;
         if (r->spill_fd < 0) {
-                r->spill_fd = io->open(io->context, r->c->spill_dir_fd, ".", O_TMPFILE | O_RDWR);
+                r->spill_fd = files_io_open_unnamed(io, r->c->spill_dir_fd);
                 if (r->spill_fd < 0) {
-                        r->error = spill_error(files_io_error(errno));
+                        r->error = files_io_may_pass(files_io_error(errno));
                         return false;
                 }
         }
         e = files_io_write_at(io, r->spill_fd, bytes.data, bytes.size, r->spilled);
         if (e < 0) {
-                r->error = spill_error(e);
+                r->error = files_io_may_pass(e);
                 return false;
         }
         r->spilled += bytes.size;
@@ -505,7 +501,8 @@ static bool run_vacuum(run *r, bool in_transaction, bool last) {
         }
         if (!in_transaction) {
                 statements_forget(r->c->statements);
-                r->error = db_copy_vacuum(r->c->db, problem);
+                rq_err e = db_copy_vacuum(r->c->db, problem);
+                r->error = e < 0 && e != RQ_ECORRUPT ? files_io_may_pass(e) : e;
                 atomic_store(&r->c->schema_index, r->index);
                 if (r->error < 0)
                         return false;

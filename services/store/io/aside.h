@@ -13,7 +13,7 @@
 #define ASIDE_MARK_NAME   "diverged"
 
 /* Notes that what is here is to be moved aside at the next start, and why; durable
- * on return. Errors: RQ_EIO, RQ_ENOSPC and the like. */
+ * on return; on a full disk without the reason. Errors: RQ_EIO, RQ_ENOSPC and the like: it may be noted all the same. */
 rq_err aside_mark(int folder_fd, rq_bytes reason);
 /* ret_reason: appended, as far as it can be read. */
 bool aside_is_marked(int folder_fd, rq_buf *ret_reason);

@@ -16,6 +16,7 @@
 #include "io/sqlite_memory.h"
 #include "io/slow_statement.h"
 #include "io/stmt_rows.h"
+#include "io/text_functions.h"
 #include "io/vfs.h"
 #include "io/wal_index.h"
 
@@ -85,6 +86,8 @@ rq_err db_reader_new(files *f, const applier *a, db_reader **ret_reader) {
         r->applier = a;
         r->deadline_us = UINT64_MAX;
         rq_err e = files_open_reader(f, &r->db);
+        if (e == RQ_OK)
+                e = text_functions_install(r->db, NULL);
         if (e == RQ_OK)
                 e = statements_new(r->db, STATEMENTS_READER, &r->statements);
         if (e == RQ_OK && (r->json = json_writer_new()) == NULL)

@@ -77,6 +77,24 @@ const files_io files_io_kernel = {
         .rename = kernel_rename,
 };
 
+int files_io_open_unnamed(const files_io *io, int folder_fd) {
+        static const char name[] = "unnamed";
+        enum { TRIES = 100 };
+        int fd = io->open(io->context, folder_fd, ".", O_TMPFILE | O_RDWR);
+        if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR))
+                return fd;
+        /* There may be one that a kill has left, or another thread's, which is about to lose its name. */
+        for (int i = 0; i < TRIES && (fd < 0 && (i == 0 || errno == EEXIST)); i++) {
+                (void) unlinkat(folder_fd, name, 0);
+                fd = io->open(io->context, folder_fd, name, O_CREAT | O_EXCL | O_RDWR);
+        }
+        if (fd >= 0)
+                (void) unlinkat(folder_fd, name, 0);
+        return fd;
+}
+
+rq_err files_io_may_pass(rq_err trouble) { return trouble == RQ_ENOSPC || trouble == RQ_ENOMEM ? trouble : RQ_EIO; }
+
 rq_err files_io_error(int errno_value) {
         if (errno_value == ENOSPC || errno_value == EDQUOT)
                 return RQ_ENOSPC;

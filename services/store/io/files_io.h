@@ -37,7 +37,17 @@ rq_err files_io_read_at(const files_io *io, int fd, void *data, size_t size, uin
  * what the disk has; a later sync proves nothing. */
 rq_err files_io_replace(const files_io *io, int folder_fd, const char *name, const char *new_name, rq_bytes content);
 
+/* A new file for reading and writing that has no name, so that nothing is left of it however the process
+ * ends. On a file system that doesn't know such files (some overlays) it has one for a moment. -1 with
+ * errno set. Any thread. */
+int files_io_open_unnamed(const files_io *io, int folder_fd);
+
 /* RQ_ENOSPC for a full disk or quota, else as rq_err_from_errno. */
 rq_err files_io_error(int errno_value);
+
+/* For trouble of this machine while an entry is applied: RQ_ENOSPC and RQ_ENOMEM stay, anything else
+ * becomes RQ_EIO. Whatever it is (no descriptor left, a file system that has become read-only, a file that
+ * another program holds), it may pass: never a reason to stop applying for good. */
+rq_err files_io_may_pass(rq_err trouble);
 
 #endif

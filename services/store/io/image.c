@@ -79,19 +79,6 @@ static rq_err digest_of(const state_file *state, uint64_t *ret_digest) {
         return RQ_OK;
 }
 
-/* Without a name. Not every file system knows O_TMPFILE (overlayfs). */
-static int open_side(image_set *set) {
-        static const char name[] = "image.side";
-        int fd = set->io->open(set->io->context, set->folder_fd, ".", O_TMPFILE | O_RDWR);
-        if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR))
-                return fd;
-        (void) unlinkat(set->folder_fd, name, 0);
-        fd = set->io->open(set->io->context, set->folder_fd, name, O_CREAT | O_EXCL | O_RDWR);
-        if (fd >= 0)
-                (void) unlinkat(set->folder_fd, name, 0);
-        return fd;
-}
-
 static uint64_t page_count(const image *i) { return (i->facts.bytes + i->facts.page_size - 1) / i->facts.page_size; }
 static void mark_saved(image *i, uint64_t page) { i->saved[page / 8] |= (uint8_t) (1u << page % 8); }
 
@@ -147,7 +134,7 @@ static rq_err new_image(image_set *set, uint64_t side_bytes_max, image **ret_ima
                 return RQ_ENOMEM;
         i->set = set;
         i->side_bytes_max = side_bytes_max;
-        i->side_fd = open_side(set);
+        i->side_fd = files_io_open_unnamed(set->io, set->folder_fd);
         if (i->side_fd < 0)
                 return files_io_error(errno);
         *ret_image = RQ_TAKE(i, NULL);

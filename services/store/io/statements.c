@@ -34,6 +34,7 @@ static const char change_refused[] = "attempt to change database via query opera
 typedef struct seen {
         bool ddl, inserts, changes, uses_changes, writes_statistics, analyzes;
         bool lengthy; /* calls a function that isn't brief */
+        bool asks_journal_mode; /* and sets none */
         control_kind control;
         char savepoint[SAVEPOINT_NAME_MAX + 1];
 } seen;
@@ -102,8 +103,10 @@ static int on_pragma(statements *s, const char *name, const char *value) {
         if (s->rules == STATEMENTS_READER) {
                 /* A reader's connection serves everybody: nothing may stick to it.
                  * Reading any value is harmless. */
-                if (value == NULL || how == PRAGMA_READ_ARG)
+                if (value == NULL || how == PRAGMA_READ_ARG) {
+                        s->seen.asks_journal_mode = s->preparing && strcasecmp(name, "journal_mode") == 0;
                         return SQLITE_OK;
+                }
                 return refuse(s, "%s", change_refused);
         }
         switch (how) {
@@ -128,6 +131,8 @@ static int on_pragma(statements *s, const char *name, const char *value) {
         }
         if (strcasecmp(name, "defer_foreign_keys") == 0)
                 return refuse(s, "PRAGMA defer_foreign_keys is not available: declare the constraint DEFERRABLE INITIALLY DEFERRED");
+        if (strcasecmp(name, "writable_schema") == 0) /* what stands in sqlite3's dumps before virtual tables */
+                return refuse(s, "PRAGMA writable_schema is not available in a write: instead of a dump with virtual tables (FTS, R-Tree) load the database file itself");
         return refuse(s, "PRAGMA %s is not available in a write: it is not replicated", name);
 }
 
@@ -479,7 +484,8 @@ rq_err statements_prepare(statements *s, rq_bytes sql, statement *ret, rq_bytes 
                 if (sqlite3_stmt_isexplain(c->stmt) == 0)
                         st.control = c->seen.control;
                 st.savepoint = c->seen.savepoint;
-                st.readonly |= st.control != CONTROL_NONE;
+                /* SQLite counts it as a write even where it only asks. */
+                st.readonly |= st.control != CONTROL_NONE || c->seen.asks_journal_mode;
                 st.brief = !c->seen.lengthy && st.control == CONTROL_NONE;
                 st.uses_changes = c->seen.uses_changes;
                 st.analyzes = c->seen.analyzes;

@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "io/database_file.h"
 #include "io/wal_seal.h"
+#include "log/log.h"
 
 /* Milliseconds from SQLite's day 0 (Julian day) to 1970. */
 #define UNIX_EPOCH_MS INT64_C(210866760000000)
@@ -33,6 +34,7 @@ struct vfs {
         wal_index *index;
         atomic_uint_fast64_t clock_us;
         atomic_int failure;
+        rq_log_limit failure_log; /* the writer's thread */
         bool registered;
 
         /* Locks of the database file, as in https://sqlite.org/lockingv3.html */
@@ -54,11 +56,31 @@ typedef struct vfs_file {
 
 /* Failures */
 
+static const char *verb_of(int code) {
+        switch (code) {
+        case SQLITE_IOERR_READ:     return "read";
+        case SQLITE_IOERR_WRITE:    return "write";
+        case SQLITE_IOERR_TRUNCATE: return "cut";
+        case SQLITE_IOERR_FSTAT:    return "look at";
+        case SQLITE_CANTOPEN:       return "make";
+        default:                    return "map";
+        }
+}
+
+/* Who hears of it knows neither file nor reason. It is tried again and again: a line in a while. */
+static void tell(vfs_file *file, int errno_value, int code) {
+        static const char *const files[] = { [ROLE_DATABASE] = DATABASE_FILE_NAME, [ROLE_WAL] = DATABASE_WAL_NAME,
+                                             [ROLE_TEMP] = "a temporary file beside the database" };
+        uint32_t suppressed;
+        if (rq_log_allowed(&file->vfs->failure_log, &suppressed))
+                rq_log_warning("The writer cannot %s %s: %s", verb_of(code), files[file->role], strerror(errno_value));
+}
+
 static int record(vfs_file *file, int errno_value, int code) {
         bool full = files_io_error(errno_value) == RQ_ENOSPC;
         int none = VFS_OK;
-        if (file->writer)
-                (void) atomic_compare_exchange_strong(&file->vfs->failure, &none, full ? VFS_FULL : VFS_IO);
+        if (file->writer && atomic_compare_exchange_strong(&file->vfs->failure, &none, full ? VFS_FULL : VFS_IO))
+                tell(file, errno_value, code);
         return full && code == SQLITE_IOERR_WRITE ? SQLITE_FULL : code;
 }
 
@@ -287,17 +309,6 @@ static bool is_database(const char *name) {
         return length == own || name[length - own - 1] == '/';
 }
 
-/* A file without a name. Not every file system knows O_TMPFILE (overlayfs). */
-static int open_temp(vfs *v) {
-        int fd = v->io->open(v->io->context, v->folder_fd, ".", O_TMPFILE | O_RDWR);
-        if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR))
-                return fd;
-        fd = v->io->open(v->io->context, v->folder_fd, "temporary", O_CREAT | O_EXCL | O_RDWR);
-        if (fd >= 0)
-                (void) unlinkat(v->folder_fd, "temporary", 0);
-        return fd;
-}
-
 static int vfs_open(sqlite3_vfs *base, sqlite3_filename name, sqlite3_file *ret_file, int flags, int *ret_flags) {
         vfs *v = base->pAppData;
         vfs_file *file = (vfs_file *) ret_file;
@@ -316,7 +327,7 @@ static int vfs_open(sqlite3_vfs *base, sqlite3_filename name, sqlite3_file *ret_
                         flags = (flags & ~(SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)) | SQLITE_OPEN_READONLY;
         } else if (flags & (SQLITE_OPEN_TEMP_DB | SQLITE_OPEN_TRANSIENT_DB | SQLITE_OPEN_TEMP_JOURNAL | SQLITE_OPEN_SUBJOURNAL)) {
                 file->role = ROLE_TEMP;
-                file->fd = open_temp(v);
+                file->fd = files_io_open_unnamed(v->io, v->folder_fd);
                 if (file->fd < 0)
                         return record(file, errno, SQLITE_CANTOPEN);
         } else {
@@ -445,6 +456,7 @@ rq_err vfs_new(const files_io *io, int folder_fd, int database_fd, int wal_fd, v
                 return RQ_ENOMEM;
         rq_assert(pthread_mutex_init(&v->mutex, NULL) == 0);
         v->io = io;
+        v->failure_log = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
         v->folder_fd = folder_fd;
         v->database_fd = database_fd;
         v->wal_fd = wal_fd;

@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/checksum.h"
+#include "io/text_functions.h"
 
 enum {
-        BYTES_PER_STEP = 64,
         STEPS_PER_CALL = 1000, /* VDBE steps between two looks at the budget */
         RANDOMBLOB_BYTES_MAX = 1000000000,
 };
@@ -69,84 +69,6 @@ static void on_last_insert_rowid(sqlite3_context *context, int count, sqlite3_va
         sqlite3_result_int64(context, id == NOTHING_INSERTED ? w->last_insert_id : id);
 }
 
-/* Work inside one function call counts, too: a step for so many bytes. */
-static void charge(writer_functions *w, uint64_t bytes) {
-        w->steps += bytes / BYTES_PER_STEP;
-}
-
-/* SQLite's instr() and replace() take the product of their arguments' sizes, and
- * no budget sees inside a call. These answer the same in linear time. */
-static void on_instr(sqlite3_context *context, int count, sqlite3_value **values) {
-        int type = sqlite3_value_type(values[0]), wanted_type = sqlite3_value_type(values[1]);
-        (void) count;
-        if (type == SQLITE_NULL || wanted_type == SQLITE_NULL)
-                return;
-        bool text = type != SQLITE_BLOB || wanted_type != SQLITE_BLOB;
-        const uint8_t *in = text ? sqlite3_value_text(values[0]) : sqlite3_value_blob(values[0]);
-        const uint8_t *wanted = text ? sqlite3_value_text(values[1]) : sqlite3_value_blob(values[1]);
-        size_t size = (size_t) sqlite3_value_bytes(values[0]), wanted_size = (size_t) sqlite3_value_bytes(values[1]);
-        charge(self(context), size + wanted_size);
-        if (wanted_size == 0) {
-                sqlite3_result_int(context, 1);
-                return;
-        }
-        if (in == NULL || wanted == NULL || wanted_size > size) {
-                sqlite3_result_int(context, 0);
-                return;
-        }
-        const uint8_t *found;
-        if (text && (wanted[0] & 0xc0) == 0x80) /* no character begins so: only at the very start */
-                found = memcmp(in, wanted, wanted_size) == 0 ? in : NULL;
-        else
-                found = memmem(in, size, wanted, wanted_size);
-        int64_t place = 1;
-        for (const uint8_t *p = in + 1; found != NULL && p <= found; p++)
-                place += !text || (*p & 0xc0) != 0x80;
-        sqlite3_result_int64(context, found == NULL ? 0 : place);
-}
-
-static void on_replace(sqlite3_context *context, int count, sqlite3_value **values) {
-        (void) count;
-        const char *in = (const char *) sqlite3_value_text(values[0]);
-        const char *pattern = (const char *) sqlite3_value_text(values[1]);
-        if (in == NULL || pattern == NULL)
-                return;
-        size_t size = (size_t) sqlite3_value_bytes(values[0]), pattern_size = (size_t) sqlite3_value_bytes(values[1]);
-        if (pattern[0] == '\0') {
-                sqlite3_result_value(context, values[0]);
-                return;
-        }
-        const char *by = (const char *) sqlite3_value_text(values[2]);
-        if (by == NULL)
-                return;
-        size_t by_size = (size_t) sqlite3_value_bytes(values[2]);
-        uint64_t total = size, limit = (uint64_t) sqlite3_limit(self(context)->db, SQLITE_LIMIT_LENGTH, -1);
-        const char *end = in + size, *found;
-        for (const char *p = in; (found = memmem(p, (size_t) (end - p), pattern, pattern_size)) != NULL; p = found + pattern_size)
-                total = total + by_size - pattern_size;
-        charge(self(context), size + total);
-        if (total > limit) {
-                sqlite3_result_error_toobig(context);
-                return;
-        }
-        char *out = sqlite3_malloc64(total + 1), *to = out;
-        if (out == NULL) {
-                sqlite3_result_error_nomem(context);
-                return;
-        }
-        for (const char *p = in;; p = found + pattern_size) {
-                found = memmem(p, (size_t) (end - p), pattern, pattern_size);
-                size_t kept = (size_t) ((found != NULL ? found : end) - p);
-                memcpy(to, p, kept);
-                to += kept;
-                if (found == NULL)
-                        break;
-                memcpy(to, by, by_size);
-                to += by_size;
-        }
-        sqlite3_result_text64(context, out, total, sqlite3_free, SQLITE_UTF8);
-}
-
 static void on_local(sqlite3_context *context, int count, sqlite3_value **values) {
         (void) count;
         (void) values;
@@ -194,31 +116,30 @@ rq_err writer_functions_install(writer_functions *w, sqlite3 *db) {
                 const char *name;
                 int arguments;
                 void (*call)(sqlite3_context *, int, sqlite3_value **);
-                bool deterministic;
         } functions[] = {
-                { "random", 0, on_random, false },
-                { "randomblob", 1, on_randomblob, false },
-                { "changes", 0, on_changes, false },
-                { "total_changes", 0, on_total_changes, false },
-                { "last_insert_rowid", 0, on_last_insert_rowid, false },
-                { "instr", 2, on_instr, true },
-                { "replace", 3, on_replace, true },
-                { "sqlite_version", 0, on_local, false },
-                { "sqlite_source_id", 0, on_local, false },
-                { "sqlite_compileoption_get", 1, on_local, false },
-                { "sqlite_compileoption_used", 1, on_local, false },
-                { "fts5_source_id", 0, on_local, false },
-                { "load_extension", 1, on_local, false },
-                { "load_extension", 2, on_local, false },
+                { "random", 0, on_random },
+                { "randomblob", 1, on_randomblob },
+                { "changes", 0, on_changes },
+                { "total_changes", 0, on_total_changes },
+                { "last_insert_rowid", 0, on_last_insert_rowid },
+                { "sqlite_version", 0, on_local },
+                { "sqlite_source_id", 0, on_local },
+                { "sqlite_compileoption_get", 1, on_local },
+                { "sqlite_compileoption_used", 1, on_local },
+                { "fts5_source_id", 0, on_local },
+                { "load_extension", 1, on_local },
+                { "load_extension", 2, on_local },
         };
         *w = (writer_functions) { .db = db };
         for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
                 /* INNOCUOUS: usable in defaults, triggers and views. Not
                  * DETERMINISTIC: SQLite would compute random() once (hazards 8). */
                 if (sqlite3_create_function_v2(db, functions[i].name, functions[i].arguments,
-                                               SQLITE_UTF8 | SQLITE_INNOCUOUS | (functions[i].deterministic ? SQLITE_DETERMINISTIC : 0),
-                                               w, functions[i].call, NULL, NULL, NULL) != SQLITE_OK)
+                                               SQLITE_UTF8 | SQLITE_INNOCUOUS, w, functions[i].call, NULL, NULL, NULL) != SQLITE_OK)
                         return RQ_ENOMEM;
+        rq_err r = text_functions_install(db, &w->steps);
+        if (r < 0)
+                return r;
         /* A name that nobody gives a table. It holds nothing, ever. */
         if (sqlite3_exec(db, "CREATE TEMP TABLE \"rq:nothing\"(x)", NULL, NULL, NULL) != SQLITE_OK ||
             sqlite3_prepare_v3(db, "DELETE FROM temp.\"rq:nothing\" WHERE x = 0", -1, SQLITE_PREPARE_PERSISTENT,

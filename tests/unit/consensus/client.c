@@ -26,6 +26,7 @@ static rq_err on_request_failed(void *arg, ipc_link *link, const ipc_frame *fram
         r->outcome = f->outcome;
         r->reason = f->reason;
         r->failed_index = f->index;
+        (void) snprintf(c->failed_text, sizeof c->failed_text, "%s", f->text);
         rq__request_failed__free_unpacked(f, NULL);
         return RQ_OK;
 }
@@ -251,8 +252,12 @@ client *client_free(client *c) {
 }
 
 void client_propose(client *c, uint64_t request_id, size_t bytes, uint64_t timeout_us) {
+        client_propose_kind(c, RECORD_SQL, request_id, bytes, timeout_us);
+}
+
+void client_propose_kind(client *c, uint32_t kind, uint64_t request_id, size_t bytes, uint64_t timeout_us) {
         Rq__Propose p = RQ__PROPOSE__INIT;
-        p.kind = RECORD_SQL;
+        p.kind = kind;
         p.timeout_us = timeout_us;
         rq_assert(bytes >= 8);
         RQ_CLEANUP(rq_buf_done) rq_buf body = {0};
@@ -304,7 +309,7 @@ static void on_signal(evutil_socket_t fd, short what, void *arg) {
 
 static void on_stopped(void *arg) { rq_loop_stop(arg); }
 
-static int serve(const char *dir, const log_io *io) {
+static int serve(const char *dir, const log_io *io, const char *raft_listen_addr) {
         rq_loop *loop;
         consensus *c = NULL;
         if (rq_loop_new(&loop) < 0)
@@ -314,7 +319,7 @@ static int serve(const char *dir, const log_io *io) {
                 .dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
                 .run_dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
                 .config = {
-                        .node_id = "n1", .raft_addr = "localhost:4002", .raft_listen_addr = "127.0.0.1:0", .api_addr = "localhost:4001", .join = "",
+                        .node_id = "n1", .raft_addr = "localhost:4002", .raft_listen_addr = raft_listen_addr, .api_addr = "localhost:4001", .join = "",
                         .heartbeat_us = 100000, .election_us = 500000, .lease_us = 375000, .disk_stall_us = 60000000, .step_down = true,
                 },
                 .on_stopped = on_stopped, .arg = loop,
@@ -335,7 +340,9 @@ static int serve(const char *dir, const log_io *io) {
         return 0;
 }
 
-pid_t service_start(const char *dir, const log_io *io, int log_level) {
+pid_t service_start(const char *dir, const log_io *io, int log_level) { return service_start_at(dir, io, log_level, "127.0.0.1:0"); }
+
+pid_t service_start_at(const char *dir, const log_io *io, int log_level, const char *raft_listen_addr) {
         (void) mkdir(dir, 0700);
         (void) fflush(NULL);
         pid_t pid = fork();
@@ -343,7 +350,7 @@ pid_t service_start(const char *dir, const log_io *io, int log_level) {
         if (pid == 0) {
                 (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
                 rq_log_open("rq-consensus", RQ_LOG_PLAIN, log_level);
-                int code = serve(dir, io);
+                int code = serve(dir, io, raft_listen_addr);
                 (void) fflush(NULL);
                 exit(code);
         }

@@ -31,6 +31,7 @@ typedef struct client {
         ipc_listener *store;
         ipc_link *store_link;
         rq_uuid incarnation;
+        char failed_text[512];      /* why the last request failed */
         /* gateway */
         bool ready;
         rq_buf status;              /* the last one, NUL-terminated */
@@ -52,6 +53,7 @@ client *client_free(client *c);
 
 /* Body of every proposal: the request's id, then padding. */
 void client_propose(client *c, uint64_t request_id, size_t bytes, uint64_t timeout_us);
+void client_propose_kind(client *c, uint32_t kind, uint64_t request_id, size_t bytes, uint64_t timeout_us);
 void client_read(client *c, uint64_t request_id, Rq__ReadLevel level);
 void client_fetch(client *c, uint64_t from_index, uint64_t term);
 void client_applied(client *c);
@@ -66,6 +68,7 @@ void client_store_restart(client *c);
 /* rq-consensus as a child process on dir (which it makes), with its log on the
  * given table of calls. Returns the pid. */
 pid_t service_start(const char *dir, const log_io *io, int log_level);
+pid_t service_start_at(const char *dir, const log_io *io, int log_level, const char *raft_listen_addr); /* for other members */
 int service_kill(pid_t pid, int signal); /* exit code, or 128 + signal */
 
 char *temporary_dir(char *template_text);

@@ -7,29 +7,12 @@
 #include "fault_io.h"
 #include "io/cluster_file.h"
 #include "io/identity.h"
-#include "records.h"
+#include "own_folder.h"
 
 #define GOLDEN RQ_SOURCE_DIR "/tests/golden/consensus/"
 
 static const rq_uuid disk = { .bytes = "disk uuid 012345" }, other_disk = { .bytes = "other disk 01234" };
 static const rq_uuid segment_uuid = { .bytes = "segment uuid 012" };
-static char dir_name[] = "/tmp/rq-test-formats-XXXXXX";
-static int dir_fd;
-
-static int set_up(void **state) {
-        (void) state;
-        (void) strcpy(dir_name, "/tmp/rq-test-formats-XXXXXX");
-        dir_fd = test_dir(dir_name);
-        return 0;
-}
-
-static int tear_down(void **state) {
-        (void) state;
-        empty_dir(dir_fd);
-        (void) close(dir_fd);
-        (void) rmdir(dir_name);
-        return 0;
-}
 
 static rq_buf golden(const char *name, const rq_buf *content) {
         rq_buf found = {0};
@@ -370,17 +353,17 @@ static void test_names(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test_setup_teardown(test_hardstate_alternates, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_a_torn_hardstate_is_the_one_before, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_a_slot_of_a_newer_version_is_never_passed_over, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_a_replaced_file_fails_for_good_with_its_folder, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_hardstate_alternates, set_up_folder, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_a_torn_hardstate_is_the_one_before, set_up_folder, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_a_slot_of_a_newer_version_is_never_passed_over, set_up_folder, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_a_replaced_file_fails_for_good_with_its_folder, set_up_folder, tear_down_folder),
                 cmocka_unit_test(test_segment_headers),
-                cmocka_unit_test_setup_teardown(test_identity, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_golden_identity, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_golden_cluster, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_golden_hardstate, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_golden_segment, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_remains_of_another_life_are_nothing, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_identity, set_up_folder, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_golden_identity, set_up_folder, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_golden_cluster, set_up_folder, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_golden_hardstate, set_up_folder, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_golden_segment, set_up_folder, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_remains_of_another_life_are_nothing, set_up_folder, tear_down_folder),
                 cmocka_unit_test(test_names),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

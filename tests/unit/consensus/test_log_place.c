@@ -3,25 +3,7 @@
 #include "fault_io.h"
 #include <errno.h>
 
-#include "records.h"
-
-static char dir_name[] = "/tmp/rq-test-place-XXXXXX";
-static int dir_fd;
-
-static int set_up(void **state) {
-        (void) state;
-        (void) strcpy(dir_name, "/tmp/rq-test-place-XXXXXX");
-        dir_fd = test_dir(dir_name);
-        return 0;
-}
-
-static int tear_down(void **state) {
-        (void) state;
-        empty_dir(dir_fd);
-        (void) close(dir_fd);
-        (void) rmdir(dir_name);
-        return 0;
-}
+#include "own_folder.h"
 
 static log_recovered recover(const log_io *io, uint64_t hint) {
         log_recovered log = {0};
@@ -33,15 +15,19 @@ static log_recovered recover(const log_io *io, uint64_t hint) {
         return log;
 }
 
-static log_place open_at_end(const log_io *io) {
+/* segment_bytes: of new segments, 0: those of production. */
+static log_place open_with(const log_io *io, uint64_t segment_bytes) {
         uint64_t firsts[64];
         log_recovered log = recover(io, 0);
         log_place_options options = options_of(io, dir_fd, &log, firsts);
+        options.segment_bytes = segment_bytes;
         log_place place;
         assert_int_equal(log_place_open(&options, &place), RQ_OK);
         log_recovered_done(&log);
         return place;
 }
+
+static log_place open_at_end(const log_io *io) { return open_with(io, 0); }
 
 static void append(log_place *place, uint64_t first, uint64_t last, uint64_t term, uint64_t previous_term, size_t body_bytes) {
         rq_buf records = {0};
@@ -285,15 +271,17 @@ static void recycle_all(void) {
         (void) closedir(dir);
 }
 
-/* What was confirmed is there after any failure, and the log can go on. */
+/* What was confirmed is there after any failure, and the log can go on. Segments are small: the calls are the
+ * same ones, and what is written is not what takes the time. */
 static void test_every_call_fails_once(void **state) {
+        enum { SMALL_BYTES = 1024 * 1024 };
         (void) state;
         bool reached_end = false;
         for (long n = 0; !reached_end; n++) {
                 static fault_io f;
                 fault_io_init(&f);
                 recycle_all();
-                log_place place = open_at_end(&f.io);
+                log_place place = open_with(&f.io, SMALL_BYTES);
                 while (log_spare_ready(place.spare) == 0)
                         (void) usleep(200); /* making spares has its own test: they are retried */
                 f.countdown = n;
@@ -301,7 +289,7 @@ static void test_every_call_fails_once(void **state) {
                 uint64_t confirmed = 0, tried = 0;
                 rq_err r = RQ_OK;
                 for (uint64_t i = 0; r >= 0 && i < 6; i++) {
-                        size_t body = i == 3 ? SEGMENT_BYTES - 5000 : 300; /* begins a second and a third segment */
+                        size_t body = i == 3 ? SMALL_BYTES - 5000 : 300; /* begins a second and a third segment */
                         rq_buf records = {0};
                         put_records(&records, i + 1, i + 1, 1, body);
                         log_write write = write_of(&records, i + 1, i + 1, 1, i > 0);
@@ -317,7 +305,7 @@ static void test_every_call_fails_once(void **state) {
                 log_recovered log = recover(&f.io, confirmed);
                 assert_true(log.last_index >= confirmed && log.last_index <= tried);
                 log_recovered_done(&log);
-                place = open_at_end(&f.io);
+                place = open_with(&f.io, SMALL_BYTES);
                 append(&place, place.last_index + 1, place.last_index + 3, 1, place.last_term, 300);
                 log_place_close(&place);
                 log = recover(&f.io, confirmed);
@@ -345,14 +333,14 @@ static void test_half_made_spares_are_removed(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test_setup_teardown(test_entries_survive_reopening, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_segments_end_and_begin, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_large_records_have_segments_of_their_own, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_replaced_entries_are_gone, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_configurations_survive_compaction_and_are_replaced, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_full_disk_stalls_and_recovers, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_every_call_fails_once, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_half_made_spares_are_removed, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_entries_survive_reopening, set_up_folder, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_segments_end_and_begin, set_up_folder, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_large_records_have_segments_of_their_own, set_up_folder, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_replaced_entries_are_gone, set_up_folder, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_configurations_survive_compaction_and_are_replaced, set_up_folder, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_full_disk_stalls_and_recovers, set_up_folder, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_every_call_fails_once, set_up_folder, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_half_made_spares_are_removed, set_up_folder, tear_down_folder),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,27 +1,14 @@
 /* Power cuts and rot, by editing the bytes of a segment (hazard 24). */
 #include "fault_io.h"
-#include "records.h"
+#include "own_folder.h"
 
 enum { ENTRIES_EACH = 3, UNITS = 5, BODY = 40, SECTOR = 512 };
 
-static char dir_name[] = "/tmp/rq-test-recover-XXXXXX";
-static int dir_fd;
 static fault_io faults;
 
 static int set_up(void **state) {
-        (void) state;
-        (void) strcpy(dir_name, "/tmp/rq-test-recover-XXXXXX");
-        dir_fd = test_dir(dir_name);
         fault_io_init(&faults);
-        return 0;
-}
-
-static int tear_down(void **state) {
-        (void) state;
-        empty_dir(dir_fd);
-        (void) close(dir_fd);
-        (void) rmdir(dir_name);
-        return 0;
+        return set_up_folder(state);
 }
 
 /* A log of five units; offsets[i] is where unit i begins, the last one the end. */
@@ -244,12 +231,12 @@ static void test_missing_pieces_are_told(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test_setup_teardown(test_last_unit_cut_at_every_byte, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_every_flipped_bit_of_the_last_unit_is_torn, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_every_flipped_bit_below_is_rot, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_sectors_of_the_last_write_in_any_order, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_cut_units_never_come_back, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_missing_pieces_are_told, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_last_unit_cut_at_every_byte, set_up, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_every_flipped_bit_of_the_last_unit_is_torn, set_up, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_every_flipped_bit_below_is_rot, set_up, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_sectors_of_the_last_write_in_any_order, set_up, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_cut_units_never_come_back, set_up, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_missing_pieces_are_told, set_up, tear_down_folder),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

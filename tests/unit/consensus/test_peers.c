@@ -40,6 +40,7 @@ typedef struct node {
         bool last_stays;
         raft_term term_max;
         rq_uuid old_copy;          /* this disk isn't let in */
+        rq_uuid later;             /* nor this one, for now */
         uint32_t old_copies_told;
         peer_old_copy told;
         char shown[64];
@@ -190,7 +191,7 @@ static raft_index configuration(void *arg) { return ((node *) arg)->configuratio
 static peers_start on_start(void *arg, const peer_hello *from, peer_old_copy *ret_told) {
         const node *n = arg;
         *ret_told = (peer_old_copy) { 12, 34, true };
-        return rq_uuid_equal(&from->disk_uuid, &n->old_copy) ? PEERS_START_OLD_COPY : PEERS_START_GOOD;
+        return rq_uuid_equal(&from->disk_uuid, &n->old_copy) ? PEERS_START_OLD_COPY : rq_uuid_equal(&from->disk_uuid, &n->later) ? PEERS_START_LATER : PEERS_START_GOOD;
 }
 
 static void on_old_copy(void *arg, const peer_hello *from, const peer_old_copy *told) {
@@ -305,7 +306,7 @@ static void test_everybody_reaches_everybody(void **state) {
         assert_string_equal(view.api_addr, "localhost:4003");
         assert_string_equal(view.node_id, "n2");
         assert_string_equal(view.problem, "");
-        assert_true(view.rtt_us > 0 && view.since_us > 0);
+        assert_true(peers_rtt_us(w->n[0].peers, w->n[1].id) > 0 && view.since_us > 0);
         assert_false(peers_view_of(w->n[0].peers, w->n[0].id, &view));
         assert_true(peers_is_up(w->n[0].peers, w->n[1].id));
         raft_message nobody = heartbeat(w, 0, 1);
@@ -914,6 +915,20 @@ static void test_an_old_copy_is_not_let_in(void **state) {
         assert_non_null(strstr(view.problem, "older copy"));
 }
 
+static void test_who_has_to_wait_comes_again(void **state) {
+        world *w = *state;
+        peers_view view;
+        w->n[0].later = w->n[2].disk_uuid;
+        for (int i = 0; i < NODES; i++)
+                assert_int_equal(peers_set_members(w->n[i].peers, &w->members), RQ_OK);
+        RUN_UNTIL(w, up_both_ways(w, 0, 1) && up_both_ways(w, 1, 2) && up_both_ways(w, 2, 1));
+        RUN_UNTIL(w, peers_view_of(w->n[0].peers, w->n[2].id, &view) && strstr(view.problem, "too often") != NULL);
+        assert_false(up_both_ways(w, 0, 2));
+        assert_int_equal(w->n[2].old_copies_told, 0);
+        w->n[0].later = (rq_uuid) {0};
+        RUN_UNTIL(w, all_up(w));
+}
+
 static void test_who_knows_more_is_admitted(void **state) {
         world *w = *state;
         const membership two = without(w, 2);
@@ -1020,7 +1035,7 @@ int main(void) {
                 TEST(test_silent_connections_do_not_lock_members_out), TEST(test_who_was_told_makes_room), TEST(test_a_guest_may_not_announce_megabytes),
                 TEST(test_a_stranger_is_refused), TEST(test_the_port_is_taken),
                 TEST(test_names_are_asked_elsewhere), TEST(test_joining_is_asked_for), TEST(test_a_removal_is_passed_on), TEST(test_a_ping_is_answered),
-                TEST(test_who_was_removed_is_told), TEST(test_an_old_copy_is_not_let_in), TEST(test_who_knows_more_is_admitted), TEST(test_who_is_not_listed_may_not_forward),
+                TEST(test_who_was_removed_is_told), TEST(test_an_old_copy_is_not_let_in), TEST(test_who_has_to_wait_comes_again), TEST(test_who_knows_more_is_admitted), TEST(test_who_is_not_listed_may_not_forward),
                 TEST(test_an_absurd_term_is_hung_up_on), TEST(test_a_member_that_has_moved_is_found),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* The log begins anew behind a snapshot: killed before each call that changes
  * something, and the formats that go with it. */
-#include "records.h"
+#include "own_folder.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -11,24 +11,7 @@
 #include "peer/peer_snapshot.h"
 #include "rebase.h"
 
-static char dir_name[64];
-static int dir_fd;
 static const rq_uuid disk = { .bytes = "disk uuid 012345" };
-
-static int set_up(void **state) {
-        (void) state;
-        (void) strcpy(dir_name, "/tmp/rq-test-rebase-XXXXXX");
-        dir_fd = test_dir(dir_name);
-        return 0;
-}
-
-static int tear_down(void **state) {
-        (void) state;
-        empty_dir(dir_fd);
-        (void) close(dir_fd);
-        (void) rmdir(dir_name);
-        return 0;
-}
 
 static base_file sample(bool decided) {
         base_file b = {
@@ -285,8 +268,8 @@ static void test_membership_of_an_index(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test_setup_teardown(test_killed_before_each_step, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(test_nothing_was_begun, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_killed_before_each_step, set_up_folder, tear_down_folder),
+                cmocka_unit_test_setup_teardown(test_nothing_was_begun, set_up_folder, tear_down_folder),
                 cmocka_unit_test(test_base_file),
                 cmocka_unit_test(test_frames),
                 cmocka_unit_test(test_membership_of_an_index),

@@ -1,37 +1,20 @@
 /* Starts of members: the file, and who is told from an older copy of itself. */
 #include "base/checksum.h"
 #include "fault_io.h"
-#include "records.h"
+#include "own_folder.h"
 #include "starts.h"
 
 #define GOLDEN RQ_SOURCE_DIR "/tests/golden/consensus/"
 
 static const rq_uuid disk = { .bytes = "disk uuid 012345" }, other = { .bytes = "other disk 01234" };
-static char dir_name[] = "/tmp/rq-test-starts-XXXXXX";
-static int dir_fd;
-
-static int set_up(void **state) {
-        (void) state;
-        (void) strcpy(dir_name, "/tmp/rq-test-starts-XXXXXX");
-        dir_fd = test_dir(dir_name);
-        return 0;
-}
-
-static int tear_down(void **state) {
-        (void) state;
-        empty_dir(dir_fd);
-        (void) close(dir_fd);
-        (void) rmdir(dir_name);
-        return 0;
-}
 
 static starts_file sample(void) {
         starts_file file = { .is_old_copy = true, .seen_count = 2, .join = "10.0.0.2:4002,[::1]:4002" };
         for (uint64_t i = 1; i <= 5; i++)
                 starts_begin(&file, &disk, 0x1111111100000000 + i);
         file.is_old_copy = true;
-        file.seen[0] = (starts_seen) { other, { 7, 0x2222222222222222 } };
-        file.seen[1] = (starts_seen) { { .bytes = "a third disk 012" }, starts_never };
+        file.seen[0] = (starts_seen) { other, { 7, 0x2222222222222222 }, 2 };
+        file.seen[1] = (starts_seen) { { .bytes = "a third disk 012" }, starts_never, 0 };
         return file;
 }
 
@@ -50,8 +33,8 @@ static void test_file(void **state) {
         assert_int_equal(log_io_load(log_io_kernel(), dir_fd, STARTS_NAME, 1 << 20, &content), RQ_OK);
         int golden_fd = open(GOLDEN, O_RDONLY | O_DIRECTORY);
         if (getenv("RQ_WRITE_GOLDEN") != NULL)
-                assert_int_equal(log_io_replace(log_io_kernel(), golden_fd, "starts.v1", rq_buf_bytes(&content)), RQ_OK);
-        assert_int_equal(log_io_load(log_io_kernel(), golden_fd, "starts.v1", 1 << 20, &golden), RQ_OK);
+                assert_int_equal(log_io_replace(log_io_kernel(), golden_fd, "starts.v2", rq_buf_bytes(&content)), RQ_OK);
+        assert_int_equal(log_io_load(log_io_kernel(), golden_fd, "starts.v2", 1 << 20, &golden), RQ_OK);
         (void) close(golden_fd);
         assert_int_equal(golden.size, content.size);
         assert_memory_equal(golden.data, content.data, content.size);
@@ -62,7 +45,7 @@ static void test_file(void **state) {
                 content.data[i] ^= 0x10;
                 assert_true(starts_file_decode(rq_bytes_of(content.data, i), &found) < 0);
         }
-        rq_put_u16(content.data + 4, 2);
+        rq_put_u16(content.data + 4, 3);
         rq_put_u32(content.data + content.size - 4, rq_crc32c(0, content.data, content.size - 4));
         assert_int_equal(starts_file_decode(rq_buf_bytes(&content), &found), RQ_EVERSION);
         /* After a recovery: its own starts only. */
@@ -71,6 +54,22 @@ static void test_file(void **state) {
         assert_true(!found.is_old_copy && found.seen_count == 0 && found.join[0] == '\0' && found.own.number == 5);
         rq_buf_done(&golden);
         rq_buf_done(&content);
+}
+
+/* Of the builds before: no level is known. */
+static void test_the_version_before_is_read(void **state) {
+        starts_file expected = sample(), found;
+        rq_buf golden = {0};
+        (void) state;
+        int golden_fd = open(GOLDEN, O_RDONLY | O_DIRECTORY);
+        assert_int_equal(log_io_load(log_io_kernel(), golden_fd, "starts.v1", 1 << 20, &golden), RQ_OK);
+        (void) close(golden_fd);
+        assert_int_equal(starts_file_decode(rq_buf_bytes(&golden), &found), RQ_OK);
+        expected.seen[0].level = 0;
+        assert_memory_equal(&found, &expected, sizeof found);
+        for (size_t i = 0; i < golden.size; i++)
+                assert_true(starts_file_decode(rq_bytes_of(golden.data, i), &found) < 0);
+        rq_buf_done(&golden);
 }
 
 static void test_another_disk_begins_anew(void **state) {
@@ -158,6 +157,42 @@ static void test_who_was_refused_stays_so(void **state) {
         }
 }
 
+/* A level may be known of a build that doesn't count its starts, and stays when they are counted. */
+static void test_levels_stand_beside_starts(void **state) {
+        starts_file node = {0}, here = {0};
+        (void) state;
+        assert_null(starts_find(&here, &disk));
+        starts_note_level(&here, &disk, 1, NULL);
+        for (int i = 0; i < 12; i++) {
+                restart(&node);
+                assert_int_equal(meet(&here, &node), STARTS_NEW);
+                assert_int_equal(meet(&here, &node), STARTS_SAME);
+        }
+        assert_true(here.seen_count == 1 && starts_find(&here, &disk)->level == 1 && starts_find(&here, &disk)->mark.number == 12);
+        starts_note_level(&here, &disk, 2, NULL);
+        assert_true(starts_find(&here, &disk)->level == 2 && starts_find(&here, &disk)->mark.number == 12);
+        assert_int_equal(meet(&here, &node), STARTS_SAME);
+}
+
+/* Each member has its own share: some at once, one a second later on. */
+static void test_a_member_may_not_have_much_written(void **state) {
+        starts *s = calloc(1, sizeof *s);
+        const uint64_t day_us = 86400u * UINT64_C(1000000);
+        (void) state;
+        assert_non_null(s);
+        for (raft_id id = 1; id <= MEMBERSHIP_COUNT_MAX; id++) {
+                int noted = 0;
+                for (uint64_t at_us = day_us; at_us < day_us + 60000000; at_us += 10000)
+                        noted += starts_may_note(s, id, at_us);
+                assert_in_range(noted, 60, 60 + STARTS_NOTES_AT_ONCE);
+        }
+        for (raft_id id = 1; id <= MEMBERSHIP_COUNT_MAX; id++) /* who was quiet may do it again */
+                for (int i = 0; i < STARTS_NOTES_AT_ONCE + 3; i++)
+                        assert_int_equal(starts_may_note(s, id, 2 * day_us), i < STARTS_NOTES_AT_ONCE);
+        assert_true(starts_may_note(s, 1000, 2 * day_us)); /* members may be others */
+        free(s);
+}
+
 /* Members are kept, whoever else comes by. */
 static void test_there_is_room_for_members(void **state) {
         starts_file here = {0};
@@ -189,40 +224,69 @@ static void test_promises_are_kept(void **state) {
         assert_non_null(s);
         assert_true(starts_keeps_promise(s, 7, &came));
         raft_message m = reply(5, 100);
-        starts_take_promise(s, &m);
+        starts_take_promise(s, &m, NULL);
         assert_true(starts_keeps_promise(s, 7, &came));
         m = reply(5, 101);
-        starts_take_promise(s, &m);
+        starts_take_promise(s, &m, NULL);
         assert_false(starts_keeps_promise(s, 7, &came));
         assert_true(starts_keeps_promise(s, 8, &came)); /* somebody else's */
         came.term = 6; /* a later leader may have taken it back */
         assert_true(starts_keeps_promise(s, 7, &came));
         m = (raft_message) { .type = RAFT_MSG_VOTE_REPLY, .from = 7, .term = 8, .vote_reply = { .granted = true, .campaign_term = 8 } };
         m.vote_reply.pre = true; /* promises nothing */
-        starts_take_promise(s, &m);
+        starts_take_promise(s, &m, NULL);
         assert_true(starts_keeps_promise(s, 7, &came));
         m.vote_reply.pre = false;
-        starts_take_promise(s, &m);
+        starts_take_promise(s, &m, NULL);
         assert_false(starts_keeps_promise(s, 7, &came)); /* it voted in term 8 */
         came.term = 8;
         assert_true(starts_keeps_promise(s, 7, &came));
         m = reply(9, 50);
         m.append_reply.rejected = true; /* says nothing of what is durable */
-        starts_take_promise(s, &m);
+        starts_take_promise(s, &m, NULL);
         assert_true(starts_keeps_promise(s, 7, &came));
         for (raft_id id = 100; id < 1000; id++) { /* bounded */
                 m = reply(1, 1);
                 m.from = id;
-                starts_take_promise(s, &m);
+                starts_take_promise(s, &m, NULL);
+        }
+        free(s);
+}
+
+/* Who is listened to without being known as a member leaves them their places. */
+static void test_members_promises_stay(void **state) {
+        starts *s = calloc(1, sizeof *s);
+        membership members = { .count = MEMBERSHIP_COUNT_MAX };
+        (void) state;
+        assert_non_null(s);
+        for (uint32_t i = 0; i < members.count; i++)
+                memcpy(members.members[i].disk_uuid.bytes, &(uint32_t) { 2 * i + 3 }, sizeof i);
+        for (uint32_t i = 0; i < members.count; i++) {
+                raft_message m = reply(5, 100);
+                m.from = membership_raft_id(&members.members[i].disk_uuid);
+                starts_take_promise(s, &m, &members);
+        }
+        for (raft_id id = 1001; id < 3000; id += 2) {
+                raft_message m = reply(1, 1);
+                m.from = id;
+                starts_take_promise(s, &m, &members);
+                const peer_start less = { .number = 2, .nonce = 1, .term = 1 };
+                assert_false(starts_keeps_promise(s, id, &less)); /* the newest is kept, too */
+        }
+        for (uint32_t i = 0; i < members.count; i++) {
+                const peer_start less = { .number = 2, .nonce = 1, .term = 5, .index = 99 };
+                assert_false(starts_keeps_promise(s, membership_raft_id(&members.members[i].disk_uuid), &less));
         }
         free(s);
 }
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test_setup_teardown(test_file, set_up, tear_down), cmocka_unit_test(test_another_disk_begins_anew),
+                cmocka_unit_test_setup_teardown(test_file, set_up_folder, tear_down_folder), cmocka_unit_test(test_another_disk_begins_anew),
                 cmocka_unit_test(test_restarts_are_let_in), cmocka_unit_test(test_an_old_copy_is_told_from_its_node),
-                cmocka_unit_test(test_who_was_refused_stays_so), cmocka_unit_test(test_there_is_room_for_members),
+                cmocka_unit_test(test_who_was_refused_stays_so), cmocka_unit_test(test_the_version_before_is_read),
+                cmocka_unit_test(test_levels_stand_beside_starts), cmocka_unit_test(test_a_member_may_not_have_much_written), cmocka_unit_test(test_members_promises_stay),
+                cmocka_unit_test(test_there_is_room_for_members),
                 cmocka_unit_test(test_promises_are_kept),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

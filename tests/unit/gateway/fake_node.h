@@ -38,6 +38,7 @@ typedef struct fake_node {
         fake_stream streams[FAKE_STREAMS_MAX];
         uint64_t index, proposes, reads, queries, cancels, sent_bytes, max_uncredited;
         bool no_leader, not_ready, catching_up, mute, dropped;
+        uint64_t states_sent;
         bool follows, reads_fail;      /* n2 of three leads, at 127.0.0.1:4101 and :4102; what asks it, fails */
         uint64_t transfers, last_freshness_us;
         bool last_freshness_strict, last_wait;
@@ -256,6 +257,7 @@ static inline void fake_send_node_state(fake_node *f) {
         state.leader_api_addr = (char *) (uintptr_t) (f->no_leader ? "" : f->follows ? "127.0.0.1:4101" : "127.0.0.1:4001");
         state.ready = !f->no_leader && !f->not_ready;
         state.catching_up = f->catching_up;
+        state.term = ++f->states_sent; /* so that a test knows when it has come */
         size_t size = rq__node_state__pack(&state, body);
         if (f->consensus_link != NULL)
                 (void) ipc_link_send(f->consensus_link, IPC_NODE_STATE, 0, rq_bytes_of(body, size), (rq_bytes) {0});

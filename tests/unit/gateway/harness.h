@@ -60,19 +60,27 @@ static inline void *harness_run(void *arg) {
         return NULL;
 }
 
+/* Until look, on the loop's thread, has set the bool that it gets. */
+static inline void harness_wait(harness *h, void (*look)(harness *h, const void *ret_there)) {
+        bool there = false;
+        for (int i = 0; i < 20000 && !there; i++) {
+                harness_do(h, look, &there);
+                if (!there)
+                        (void) usleep(1000);
+        }
+        assert_true(there);
+}
+
+/* The node's state that was sent last is here. */
+static inline void job_state_is_here(harness *h, const void *ret_there) {
+        *(bool *) (uintptr_t) ret_there = h->gw->node.known && h->gw->node.term == h->fake.states_sent;
+}
+
 static inline void job_is_linked(harness *h, const void *arg) {
         *(bool *) (uintptr_t) arg = h->gw->node.known && ipc_connector_link(h->gw->store) != NULL;
 }
 
-static inline void harness_wait_linked(harness *h) {
-        bool linked = false;
-        for (int i = 0; i < 500 && !linked; i++) {
-                harness_do(h, job_is_linked, &linked);
-                if (!linked)
-                        (void) usleep(10000);
-        }
-        assert_true(linked);
-}
+static inline void harness_wait_linked(harness *h) { harness_wait(h, job_is_linked); }
 
 /* tune may change config and fake before all starts; NULL: defaults. */
 static inline harness *harness_new(void (*tune)(harness *h)) {

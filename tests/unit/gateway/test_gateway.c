@@ -24,6 +24,12 @@ static metrics metrics_now(void) {
         return m;
 }
 
+static void wait_in_flight(uint64_t count) {
+        for (int i = 0; i < 20000 && metrics_now().gateway.requests_in_flight != count; i++)
+                (void) usleep(1000);
+        assert_int_equal(metrics_now().gateway.requests_in_flight, count);
+}
+
 static void job_set_leader(harness *t, const void *arg) {
         t->fake.no_leader = !*(const bool *) arg;
         fake_send_node_state(&t->fake);
@@ -31,7 +37,7 @@ static void job_set_leader(harness *t, const void *arg) {
 
 static void set_leader(bool there) {
         harness_do(h, job_set_leader, &there);
-        (void) usleep(30000); /* the state is on its way */
+        harness_wait(h, job_state_is_here);
 }
 
 static void job_set_mute(harness *t, const void *arg) { t->fake.mute = *(const bool *) arg; }
@@ -112,6 +118,9 @@ static void tokens_are_of_an_epoch(void **state) {
         expect_answer(h, "GET", "/db/query?q=SELECT&level=none&min_index=0000000000030201.4711", NULL, 200, SELECTED);
         assert_int_equal(fake_now().last_min_index, 4711);
         const uint64_t asked = fake_now().queries + fake_now().reads;
+        r = ask(h, "GET", "/db/query?q=SELECT&level=none&min_index=0000000000030202.4711", NULL);
+        assert_non_null(strstr(r.head, "HTTP/1.1 409 Conflict\r\n"));
+        reply_done(&r);
         expect_part(h, "GET", "/db/query?q=SELECT&level=none&min_index=0000000000030202.4711", NULL, 409, "another epoch");
         expect_part(h, "GET", "/db/query?q=SELECT&level=linearizable&min_index=0000000000000000.4711", NULL, 409, "another epoch");
         expect_part(h, "POST", "/db/request?min_index=0000000000000000.1", "[\"SELECT\"]", 409, "another epoch");
@@ -300,14 +309,14 @@ static void too_many_requests(void **state) {
                 all[i] = client_new(h);
                 client_request(all[i], "POST", "/db/execute?timeout=2s", "", "[\"HANG\"]");
         }
-        (void) usleep(200000);
+        wait_in_flight(COUNT);
         reply r = ask(h, "POST", "/db/execute", "[\"INSERT\"]");
         assert_int_equal(r.status, 503);
         assert_string_equal(reply_header(&r, "Retry-After"), "1");
         reply_done(&r);
         for (int i = 0; i < COUNT; i++)
                 client_free(all[i]);
-        (void) usleep(2300000); /* a write is waited for also when its client is gone */
+        wait_in_flight(0); /* a write is waited for also when its client is gone */
         expect_part(h, "POST", "/db/execute", "[\"INSERT\"]", 200, "last_insert_id");
         assert_int_equal(metrics_now().gateway.requests_in_flight, 0);
 }
@@ -321,8 +330,7 @@ static void bodies_that_drip_make_room(void **state) {
                 all[i] = client_new(h);
                 client_send(all[i], "POST /db/execute HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n[\"INS");
         }
-        for (int i = 0; i < 1000 && metrics_now().gateway.requests_in_flight < COUNT; i++)
-                (void) usleep(10000);
+        wait_in_flight(COUNT);
         (void) usleep(ARRIVING_MS * 1000 + 300000);
         for (int i = 0; i < 3; i++)
                 expect_part(h, "POST", "/db/execute", "[\"INSERT\"]", 200, "last_insert_id");
@@ -334,9 +342,7 @@ static void bodies_that_drip_make_room(void **state) {
         reply_done(&r);
         for (int i = 0; i < COUNT; i++)
                 client_free(all[i]);
-        for (int i = 0; i < 500 && metrics_now().gateway.requests_in_flight > 0; i++)
-                (void) usleep(10000);
-        assert_int_equal(metrics_now().gateway.requests_in_flight, 0);
+        wait_in_flight(0);
 }
 
 /* Headers that never end keep no new connection out. */
@@ -403,10 +409,9 @@ static void a_slow_reader_is_bounded_and_cancelled(void **state) {
         (void) usleep(200000);
         assert_int_equal(fake_now().sent_bytes - before.sent_bytes, sent);
         client_free(c);
-        (void) usleep(300000);
+        wait_in_flight(0);
         fake_node f = fake_now();
         assert_int_equal(f.cancels, before.cancels + 1);
-        assert_int_equal(metrics_now().gateway.requests_in_flight, 0);
 }
 
 static void a_client_that_hangs_up_cancels_its_read(void **state) {
@@ -414,9 +419,10 @@ static void a_client_that_hangs_up_cancels_its_read(void **state) {
         fake_node before = fake_now();
         client *c = client_new(h);
         client_request(c, "GET", "/db/query?q=HANG", "", NULL);
-        (void) usleep(50000);
+        wait_in_flight(1);
         client_free(c);
-        (void) usleep(1500000);
+        wait_in_flight(0);
+        (void) usleep(200000); /* not twice */
         assert_int_equal(fake_now().cancels, before.cancels + 1);
 }
 
@@ -549,7 +555,7 @@ static void job_set_follows(harness *t, const void *arg) {
 
 static void set_follows(bool follows) {
         harness_do(h, job_set_follows, &follows);
-        (void) usleep(30000); /* the state is on its way */
+        harness_wait(h, job_state_is_here);
 }
 
 static reply ask_for_leader(const char *target, const char *body) {
@@ -694,7 +700,7 @@ static void readiness(void **state) {
         expect_answer(h, "GET", "/readyz", NULL, 200, "[+]node ok\n[+]leader ok\n[+]store ok\n[+]db ok");
         expect_answer(h, "GET", "/readyz?sync", NULL, 200, "[+]node ok\n[+]leader ok\n[+]store ok\n[+]sync ok\n[+]db ok");
         harness_do(h, job_not_ready, &not_ready);
-        (void) usleep(30000);
+        harness_wait(h, job_state_is_here);
         expect_answer(h, "GET", "/readyz?timeout=200ms", NULL, 503, "[+]node ok\n[+]leader ok\n[+]store not ready");
         /* Leader known, about to be ready: answered when it is. */
         client *c = client_new(h);
@@ -707,10 +713,10 @@ static void readiness(void **state) {
         client_free(c);
         /* To be a voter, and none yet. */
         harness_do(h, job_catching_up, &not_ready);
-        (void) usleep(30000);
+        harness_wait(h, job_state_is_here);
         expect_answer(h, "GET", "/readyz?timeout=200ms", NULL, 503, "[+]node ok\n[+]leader ok\n[+]store not ready");
         harness_do(h, job_catching_up, &ready);
-        (void) usleep(30000);
+        harness_wait(h, job_state_is_here);
         expect_part(h, "GET", "/readyz", NULL, 200, "[+]db ok");
 }
 
@@ -757,8 +763,8 @@ static void stopping(void **state) {
         client_request(working, "GET", "/readyz?noleader", "", NULL);
         r = client_reply(working);
         reply_done(&r);
-        client_request(busy, "GET", "/db/query?q=HANG&timeout=700ms", "", NULL);
-        (void) usleep(50000);
+        client_request(busy, "GET", "/db/query?q=HANG&timeout=2s", "", NULL);
+        wait_in_flight(1);
         harness_do(h, job_stop, NULL);
         client_request(working, "GET", "/readyz?noleader", "", NULL); /* on its way when we stopped */
         r = client_reply(working);
@@ -773,9 +779,7 @@ static void stopping(void **state) {
         assert_string_equal(reply_header(&r, "Connection"), "close");
         reply_done(&r);
         assert_false(client_fill(busy));
-        (void) usleep(50000);
-        harness_do(h, job_copy_stopped, &stopped);
-        assert_true(stopped);
+        harness_wait(h, job_copy_stopped);
         client_free(idle);
         client_free(busy);
         client_free(working);

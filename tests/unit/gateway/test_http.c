@@ -189,20 +189,63 @@ static void expect_raw(const char *text, size_t size, int status) {
 
 static void malformed_requests(void **state) {
         static const char *const requests[] = {
-                "GET / HTTP/1.1\r\nbad header\r\n\r\n", "\x16\x03\x01\x02", "GET / HTTP/2.0\r\n\r\n", "GET /\r\n\r\n", "GET / HTTP/1.1 x\r\n\r\n",
-                "POST /db/execute HTTP/1.1\r\nContent-Length: x\r\n\r\n", "POST /db/execute HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-                "POST /db/execute HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-                "POST /db/execute HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+                "GET / HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n", "\x16\x03\x01\x02", "GET / HTTP/2.0\r\n\r\n", "GET /\r\n\r\n", "GET / HTTP/1.1 x\r\n\r\n",
+                "POST /db/execute HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", "POST /db/execute HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+                "POST /db/execute HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                "POST /db/execute HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
                 /* Two readers could tell other requests from these. */
-                "POST /db/execute HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n11\r\n[\"INSERT INTO x\"]XX0\r\n\r\n",
-                "POST /db/execute HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n11;a\n\r\n[\"INSERT INTO x\"]\r\n0\r\n\r\n",
-                "POST /db/execute HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n11\rX[\"INSERT INTO x\"]\r\n0\r\n\r\n",
-                "POST /db/execute HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\n\r\n",
-                "POST /db/execute HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
+                "POST /db/execute HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n11\r\n[\"INSERT INTO x\"]XX0\r\n\r\n",
+                "POST /db/execute HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n11;a\n\r\n[\"INSERT INTO x\"]\r\n0\r\n\r\n",
+                "POST /db/execute HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n11\rX[\"INSERT INTO x\"]\r\n0\r\n\r\n",
+                "POST /db/execute HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\n\r\n",
+                "POST /db/execute HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
+                "POST /db/execute HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, chunked\r\n\r\n11\r\n" INSERT "\r\n0\r\n\r\n",
+                "GET /readyz HTTP/1.1\r\n\r\n", "GET /readyz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", "GET /readyz HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n",
+                "POST /db/execute HTTP/1.1\r\nHost: x\r\nContent-Length : " INSERT_SIZE "\r\n\r\n" INSERT,
+                "POST /db/execute HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\nContent-Length: " INSERT_SIZE "\r\n\r\n" INSERT,
+                "GET /readyz HTTP/1.1\r\n Host: x\r\n\r\n", "GET /readyz HTTP/1.1\r\nHost: x\r\nA b: c\r\n\r\n",
+                "POST /db/execute HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n11\r\n" INSERT "\r\n0\r\n\r\n",
         };
         (void) state;
         for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++)
                 expect_raw(requests[i], strlen(requests[i]), requests[i][0] == '\x16' ? 405 : 400);
+}
+
+/* What was wrapped in another coding is not the JSON that it would be taken for. */
+static void transfer_codings_that_are_not_known(void **state) {
+        static const char *const codings[] = { "gzip, chunked", "chunked\r\nTransfer-Encoding: chunked",
+                                               "gzip\r\nTransfer-Encoding: chunked", "identity, chunked" };
+        (void) state;
+        for (size_t i = 0; i < sizeof codings / sizeof codings[0]; i++) {
+                char text[256];
+                int size = snprintf(text, sizeof text, "POST /db/execute HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: %s\r\n\r\n11\r\n" INSERT "\r\n0\r\n\r\n", codings[i]);
+                expect_raw(text, (size_t) size, 501);
+        }
+        client *c = client_new(h);
+        client_send(c, "POST /db/execute HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: \tCHUNKED \r\n\r\n11\r\n" INSERT "\r\n0\r\n\r\n");
+        reply r = client_reply(c);
+        assert_int_equal(r.status, 200);
+        reply_done(&r);
+        client_free(c);
+}
+
+static void what_is_wrong_is_said(void **state) {
+        static const struct { const char *request, *text; } rows[] = {
+                { "GET / HTTP/1.1\r\n\r\n", "400 Bad Request: missing required Host header\n" },
+                { "GET / HTTP/1.1\r\nHost: x\r\nhOST: x\r\n\r\n", "400 Bad Request: more than one Host\n" },
+                { "GET / HTTP/1.1\r\nHost : x\r\n\r\n", "400 Bad Request: a blank in the name of a header field\n" },
+                { "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", "400 Bad Request: HTTP/1.0 has no Transfer-Encoding\n" },
+                { "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: a, chunked\r\n\r\n", "501 Not Implemented: of Transfer-Encoding, only chunked is understood\n" },
+        };
+        (void) state;
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+                client *c = client_new(h);
+                client_send(c, rows[i].request);
+                reply r = client_reply(c);
+                assert_string_equal(reply_text(&r), rows[i].text);
+                reply_done(&r);
+                client_free(c);
+        }
 }
 
 static void header_limits(void **state) {
@@ -210,14 +253,14 @@ static void header_limits(void **state) {
         rq_buf text = {0};
         char *filler = malloc(2 * 1024 * 1024);
         memset(filler, 'a', 2 * 1024 * 1024);
-        (void) rq_buf_printf(&text, "GET / HTTP/1.1\r\nX: %.*s\r\n\r\n", 66000, filler);
+        (void) rq_buf_printf(&text, "GET / HTTP/1.1\r\nHost: x\r\nX: %.*s\r\n\r\n", 66000, filler);
         expect_raw((const char *) text.data, text.size, 431);
         text.size = 0;
-        (void) rq_buf_printf(&text, "GET /db/query?q=%.*s HTTP/1.1\r\n\r\n", 1100000, filler);
+        (void) rq_buf_printf(&text, "GET /db/query?q=%.*s HTTP/1.1\r\nHost: x\r\n\r\n", 1100000, filler);
         expect_raw((const char *) text.data, text.size, 431);
         /* Long SQL in a GET is fine. */
         text.size = 0;
-        (void) rq_buf_printf(&text, "GET /db/query?q=SELECT%%20%.*s HTTP/1.1\r\nX: %.*s\r\n\r\n", 900000, filler, 60000, filler);
+        (void) rq_buf_printf(&text, "GET /db/query?q=SELECT%%20%.*s HTTP/1.1\r\nHost: x\r\nX: %.*s\r\n\r\n", 900000, filler, 60000, filler);
         client *c = client_new(h);
         client_send_bytes(c, text.data, text.size);
         reply r = client_reply(c);
@@ -342,7 +385,8 @@ int main(void) {
                 cmocka_unit_test(pipelined_requests_are_answered_in_order), cmocka_unit_test(a_request_in_single_bytes),
                 cmocka_unit_test(chunked_bodies), cmocka_unit_test(expect_100_continue), cmocka_unit_test(http_1_0),
                 cmocka_unit_test(absolute_form_and_methods), cmocka_unit_test(an_offer_to_upgrade_is_ignored),
-                cmocka_unit_test(malformed_requests), cmocka_unit_test(header_limits), cmocka_unit_test(body_limit),
+                cmocka_unit_test(malformed_requests),
+                cmocka_unit_test(transfer_codings_that_are_not_known), cmocka_unit_test(what_is_wrong_is_said), cmocka_unit_test(header_limits), cmocka_unit_test(body_limit),
                 cmocka_unit_test(an_early_answer_keeps_the_connection), cmocka_unit_test(slow_clients),
                 cmocka_unit_test(a_half_closed_client_gets_its_answer), cmocka_unit_test(idle_connections_make_room),
         };

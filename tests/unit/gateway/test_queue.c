@@ -117,7 +117,6 @@ static void job_no_leader(harness *t, const void *arg) {
 
 /* No leader for as long as a stop waits: who waits is told that nothing was done. Last. */
 static void a_stop_tells_who_waits(void **state) {
-        bool stopped = false;
         (void) state;
         harness_do(h, job_no_leader, NULL);
         client *a = send_queued("/db/execute?queue&wait&noleader", "[\"INSERT\"]");
@@ -131,11 +130,7 @@ static void a_stop_tells_who_waits(void **state) {
         reply_done(&r);
         client_free(a);
         expect_reply(mark, 503, "were not made, and are lost");
-        for (int i = 0; i < 1000 && !stopped; i++) {
-                (void) usleep(10000);
-                harness_do(h, job_copy_stopped, &stopped);
-        }
-        assert_true(stopped);
+        harness_wait(h, job_copy_stopped);
 }
 
 static void tune(harness *t) {

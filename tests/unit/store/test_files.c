@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -405,6 +407,33 @@ static void bad_disk_init(bad_disk *d, place *p) {
         p->options.io = &d->io;
 }
 
+/* Once in a while, however often it is tried: which file, and why. */
+static void test_a_failure_of_the_writer_is_told(void **state) {
+        place *p = *state;
+        bad_disk disk;
+        char text[4096] = "";
+        bad_disk_init(&disk, p);
+        place_open(p);
+        entry(p, "CREATE TABLE t(a)");
+        int fd = memfd_create("log", MFD_CLOEXEC), before = dup(STDERR_FILENO);
+        assert_true(fd >= 0 && before >= 0 && dup2(fd, STDERR_FILENO) >= 0);
+        rq_log_open("test", RQ_LOG_PLAIN, LOG_WARNING);
+        for (int i = 0; i < 3; i++) {
+                disk.write_errno = i == 0 ? EIO : ENOSPC;
+                (void) sqlite3_exec(p->writer, "INSERT INTO t VALUES(1)", NULL, NULL, NULL);
+                (void) files_failure(p->files, true);
+        }
+        assert_true(dup2(before, STDERR_FILENO) >= 0);
+        (void) close(before);
+        assert_true(pread(fd, text, sizeof text - 1, 0) > 0);
+        (void) close(fd);
+        const char *line = strstr(text, "The writer cannot write db.sqlite-rqwal: Input/output error");
+        assert_non_null(line);
+        assert_null(strstr(line + 1, "The writer"));
+        disk.write_errno = 0;
+        entry(p, "INSERT INTO t VALUES(1)");
+}
+
 static void test_full_disk_is_a_failure_and_passes(void **state) {
         place *p = *state;
         bad_disk disk;
@@ -749,7 +778,7 @@ int main(void) {
                 TEST(test_connections_have_our_settings),
                 TEST(test_only_our_checkpoint_writes_the_file),
                 TEST(test_full_sequence_is_no_failure),
-                TEST(test_full_disk_is_a_failure_and_passes),
+                TEST(test_full_disk_is_a_failure_and_passes), TEST(test_a_failure_of_the_writer_is_told),
                 TEST(test_checkpoint_on_a_full_disk_is_tried_again),
                 TEST(test_failed_sync_is_final),
                 TEST(test_failed_allocation_is_a_failure),

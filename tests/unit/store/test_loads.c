@@ -2,7 +2,10 @@
  * in their middle; VACUUM by a copy. */
 #include "entries.h"
 
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "base/checksum.h"
 #include "load_chunk.h"
@@ -310,12 +313,93 @@ static void test_vacuum_keeps_rowids(void **state) {
         expect_last(b, "{\"results\":[{\"last_insert_id\":5002,");
 }
 
+/* --- trouble of this machine alone --------------------------------------------------- */
+
+static void expect_waits(bench *b) {
+        const uint64_t index = applier_state(b->applier)->index;
+        size_t applied = 0, bytes;
+        for (int i = 0; i < 2; i++)
+                assert_int_equal(applier_run(b->applier, rq_buf_bytes(&b->records), NULL, NULL, &b->out, &applied, &bytes), RQ_EIO);
+        assert_int_equal(applier_state(b->applier)->index, index);
+        assert_false(files_broken(b->files));
+}
+
+/* Whatever the reason is that no file can be made there now: it isn't one to stop for good. */
+static void test_a_folder_that_is_away_is_waited_for(void **state) {
+        bench *b = *state;
+        char away[80];
+        rq_buf file = database_of(some_rows);
+        (void) snprintf(away, sizeof away, "%s.away", b->dir);
+        for (int i = 0; i < 2; i++) {
+                if (i == 0)
+                        queue_all(b, 1, false, rq_buf_bytes(&file), 7000);
+                else
+                        entry(b, "VACUUM");
+                assert_int_equal(rename(b->dir, away), 0);
+                expect_waits(b);
+                assert_int_equal(rename(away, b->dir), 0);
+                expect_last(b, i == 0 ? "" : "{\"results\":[{}]");
+                assert_int_equal(number_of(b, "SELECT count(*) FROM t"), 500);
+        }
+        rq_buf_done(&file);
+}
+
+/* SQLite's lock bytes, until it is killed. */
+static pid_t lock_in_another_process(const char *path) {
+        int ready[2];
+        char byte;
+        assert_int_equal(pipe(ready), 0);
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+                (void) prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that failed doesn't wait for it */
+                const struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0x40000000, .l_len = 512 };
+                int fd = open(path, O_RDWR);
+                if (fd < 0 || fcntl(fd, F_SETLK, &lock) < 0 || write(ready[1], "x", 1) != 1)
+                        _exit(1);
+                for (;;)
+                        (void) pause();
+        }
+        (void) close(ready[1]);
+        assert_int_equal(read(ready[0], &byte, 1), 1);
+        (void) close(ready[0]);
+        return pid;
+}
+
+static void test_a_file_that_another_program_holds_is_waited_for(void **state) {
+        bench *b = *state;
+        char path[96];
+        rq_buf file = database_of(some_rows);
+        (void) snprintf(path, sizeof path, "%s/db.sqlite.load", b->dir);
+        queue_pieces(b, 1, false, rq_buf_bytes(&file), 7000, 0, 1);
+        expect_last(b, "");
+        pid_t pid = lock_in_another_process(path);
+        queue_pieces(b, 1, false, rq_buf_bytes(&file), 7000, 1, UINT32_MAX);
+        const size_t all = b->records.size;
+        size_t applied = 0, bytes;
+        rq_err r = RQ_OK;
+        while (r >= 0) { /* those before the last one */
+                r = applier_run(b->applier, rq_buf_bytes(&b->records), NULL, NULL, &b->out, &applied, &bytes);
+                if (r >= 0)
+                        rq_buf_consume(&b->records, bytes);
+        }
+        assert_true(r == RQ_EIO && b->records.size > 0 && b->records.size < all);
+        expect_waits(b);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+        apply_output_done(&b->out);
+        expect_last(b, "");
+        assert_int_equal(number_of(b, "SELECT count(*) FROM t"), 500);
+        rq_buf_done(&file);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         const struct CMUnitTest tests[] = {
                 TEST(test_a_file_becomes_the_database), TEST(test_borders_of_batches_do_not_matter), TEST(test_a_broken_file_changes_nothing),
                 TEST(test_pieces_that_do_not_fit), TEST(test_a_restart_goes_back_to_before_the_load), TEST(test_sql_is_all_or_nothing),
                 TEST(test_sql_with_foreign_keys), TEST(test_vacuum_keeps_rowids),
+                TEST(test_a_folder_that_is_away_is_waited_for), TEST(test_a_file_that_another_program_holds_is_waited_for),
         };
 #undef TEST
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -148,6 +148,30 @@ static void test_of_several_statements_the_last_rows_are_answered(void **state) 
         (void) db_reader_free(r);
 }
 
+/* SQLite counts the question as a write, too. */
+static void test_the_journal_mode_can_be_asked(void **state) {
+        db_reader *r = reader_of(*state);
+        const char *wal = "{\"results\":[{\"columns\":[\"journal_mode\"],\"types\":[\"text\"],\"values\":[[\"wal\"]]}]";
+        for (int i = 0; i < 2; i++) { /* and from the cache of statements */
+                assert_reads(r, wal, .sql = { "PRAGMA journal_mode" });
+                assert_reads(r, wal, .sql = { "PRAGMA main.journal_mode" }, .request_mode = true);
+        }
+        assert_reads(r, "{\"results\":[],\"error\":\"disallowed pragma\"", .sql = { "PRAGMA journal_mode = DELETE" });
+        assert_reads(r, "{\"results\":[],\"error\":\"disallowed pragma\"", .sql = { "PRAGMA journal_mode(DELETE)" });
+        assert_reads(r, "{\"results\":[{\"error\":\"attempt to change database via query operation\"}]", .sql = { "PRAGMA incremental_vacuum" });
+        (void) db_reader_free(r);
+}
+
+/* SQLite's own would be at each of these for hours, and nothing could end it: no deadline and no client that goes away. */
+static void test_functions_that_nothing_interrupts_are_linear(void **state) {
+        db_reader *r = reader_of(*state);
+        assert_reads(r, "{\"results\":[{\"columns\":[\"n\"],\"types\":[\"integer\"],\"values\":[[0]]}]",
+                     .sql = { "SELECT instr(hex(zeroblob(8000000)), hex(zeroblob(4000000)) || '1') AS n" });
+        assert_reads(r, "{\"results\":[{\"columns\":[\"n\"],\"types\":[\"integer\"],\"values\":[[16000000]]}]",
+                     .sql = { "SELECT length(replace(hex(zeroblob(8000000)), hex(zeroblob(4000000)) || '1', '')) AS n" });
+        (void) db_reader_free(r);
+}
+
 static void test_changes_are_refused(void **state) {
         db_reader *r = reader_of(*state);
         const char *refused = "{\"results\":[{\"error\":\"attempt to change database via query operation\"}]";
@@ -463,6 +487,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_rows_and_the_index_they_were_seen_at, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_each_text_has_its_result_and_errors_are_its_own, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_of_several_statements_the_last_rows_are_answered, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_the_journal_mode_can_be_asked, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_functions_that_nothing_interrupts_are_linear, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_changes_are_refused, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_client_cannot_hold_or_end_the_transaction, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_request_that_writes_needs_the_log_and_runs_nothing, setup, teardown),

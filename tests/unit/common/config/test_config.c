@@ -197,6 +197,17 @@ static void test_faults_in_the_file(void **state) {
         assert_int_equal(fwrite("fk\0= true\n", 1, 10, f), 10);
         assert_int_equal(fclose(f), 0);
         refused(with_file("d"), "not a text file");
+        write_file("\xEF\xBB\xBF" "fk = true\r\n");
+        loads(with_file("d"));
+        assert_true(rq_config_bool(config, "fk"));
+        refused("-config /dev/zero d", "/dev/zero:1: not a text file"); /* without an end: never taken in whole */
+
+        static char line[64 * 1024 + 1];
+        (void) memset(line, '#', sizeof line - 1);
+        refused_in_file(line, 1, "a line of 65536 bytes or more");
+        line[sizeof line - 2] = '\0';
+        write_file(line);
+        loads(with_file("d"));
 }
 
 static void test_rules_of_rqlite(void **state) {
@@ -240,6 +251,12 @@ static void test_rules_of_rqlite(void **state) {
                 { "-otlp-endpoint h:1 -otlp-insecure -otlp-no-verify d", "-otlp-insecure cannot be used with other OTLP TLS options" },
                 { "-raft-reap-node-timeout -1s d", "-raft-reap-node-timeout: -1s is too small; at least 0s" },
                 { "-raft-reap-read-only-node-timeout -1s d", "-raft-reap-read-only-node-timeout: -1s is too small; at least 0s" },
+                { "-node-id a\xff d", "-node-id: byte 2 is a control character, or not UTF-8" },
+                { "-node-id \xc3\xa9\x01 d", "-node-id: byte 3 is a control character, or not UTF-8" },
+                { "-node-id \xed\xa0\x80 d", "-node-id: byte 1 is a control character, or not UTF-8" },
+                { "-node-id \xc0\xaf d", "-node-id: byte 1 is a control character, or not UTF-8" },
+                { "-node-id \xf4\x90\x80\x80 d", "-node-id: byte 1 is a control character, or not UTF-8" },
+                { "-node-id a\xe2\x82 d", "-node-id: byte 2 is a control character, or not UTF-8" },
                 { "-raft-leader-lease-timeout 2s d", "-raft-leader-lease-timeout must not be more than -raft-heartbeat-timeout" },
         };
         (void) state;
@@ -251,6 +268,12 @@ static void test_rules_of_rqlite(void **state) {
         assert_string_equal(rq_config_http_adv_addr(config), "h:1");
         loads("-node-id n1 d");
         assert_string_equal(rq_config_node_id(config), "n1");
+        loads("-node-id \xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"<\\ d");
+        char line[300];
+        (void) snprintf(line, sizeof line, "-node-id %0255d d", 1);
+        loads(line);
+        (void) snprintf(line, sizeof line, "-node-id %0256d d", 1);
+        refused(line, "-node-id: longer than 255 bytes");
 }
 
 /* Every flag marked so takes its default, in another spelling too, and nothing else. */
