@@ -120,6 +120,7 @@ static const rq_flag flags[] = {
         BYTES("max-answer-size", "0", GATEWAY, "most JSON that a read may answer; 0: no limit", IN(LIMITS), .min = 0),
         BYTES("max-read-memory", "512MiB", STORE, "memory that all reads may take together, and half of it one", IN(LIMITS), .min = INT64_C(16) << 20, .max = INT64_C(1) << 40),
         NUMBER("write-step-budget", "500000000", GATEWAY, "VDBE steps that one write may take", IN(LIMITS), .min = 1000),
+        NUMBER("skip-entry", "0", STORE, "index of a write in the log that never ends: it isn't done; the same on all nodes; 0: none", IN(LIMITS), .min = 0),
 
         TEXT("log-format", "FORM", "plain", RQ_USED_ALL, "lines on stderr: plain or json (the journal gets fields)", IN(PROCESS), .choices = "plain|json"),
         TEXT("log-level", "LEVEL", "info", RQ_USED_ALL, "least urgent record shown: error, warning, notice, info or debug", IN(PROCESS), .choices = "error|warning|notice|info|debug"),

@@ -10,6 +10,7 @@ void store_config_read(const rq_config *config, store_config *ret_config) {
         *ret_config = (store_config) {
                 .readers_max = readers <= 0 || readers > READERS_MAX ? READERS_MAX : (uint32_t) readers,
                 .slow_us = (uint64_t) rq_config_duration_us(config, "slow-statement"),
+                .skip_index = (uint64_t) rq_config_int(config, "skip-entry"),
                 .read_memory_bytes = (uint64_t) rq_config_int(config, "max-read-memory"),
                 .files = {
                         .foreign_keys = rq_config_bool(config, "fk"),

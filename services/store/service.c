@@ -1,5 +1,6 @@
 #include "service.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -17,6 +18,7 @@
 enum {
         STREAM_WINDOW_BYTES = 16 * 1024 * 1024, /* proto/README.md */
         TICK_US             = 1000 * 1000,
+        RUNNING_LONG_US     = 30 * 1000 * 1000, /* then twice that, and so on */
         TELL_APPLIED_US     = 5 * 1000,
         REFETCH_US          = 100 * 1000,       /* between two FETCH after a batch that didn't fit */
         STOP_APPLY_US       = 5 * 1000 * 1000,  /* for what is queued, at the end */
@@ -268,8 +270,32 @@ static void on_applied(void *arg) {
         stop_if_done(s);
 }
 
+/* One that never ends can't be told from one that takes long: the operator can. */
+static void watch_writer(store *s) {
+        const uint64_t now_us = rq_clock_mono_us(), index = applier_running_index(apply_thread_applier(s->writer));
+        if (index == 0 || index != s->running_index) {
+                s->running_index = index;
+                s->running_since_us = now_us;
+                s->running_tell_us = RUNNING_LONG_US;
+                return;
+        }
+        const uint64_t took_us = now_us - s->running_since_us;
+        if (took_us < s->running_tell_us)
+                return;
+        s->running_tell_us = 2 * took_us;
+        char duration[48], at[48];
+        const char *fields[] = {
+                RQ_MSG_SLOW_STATEMENT, rq_log_field_u64(duration, sizeof duration, RQ_FIELD_DURATION, took_us / 1000),
+                rq_log_field_u64(at, sizeof at, RQ_FIELD_INDEX, index), NULL,
+        };
+        rq_log_write(LOG_WARNING, fields, "The write at index %" PRIu64 " has been running for %" PRIu64 " s, and all others wait for it; if it "
+                     "never ends, see -skip-entry", index, took_us / 1000000);
+}
+
 static void on_tick(void *arg) {
         store *s = arg;
+        if (s->writer != NULL)
+                watch_writer(s);
         results_tick(s->results);
         reads_tick(s->reads);
         tell_status(s);
@@ -345,7 +371,7 @@ rq_err store_open_files(store *s) {
 }
 
 applier_options store_applier_options(const store *s) {
-        return (applier_options) { .spill_dir_fd = rq_service_folder_fd(s->service), .slow_us = s->config.slow_us };
+        return (applier_options) { .spill_dir_fd = rq_service_folder_fd(s->service), .slow_us = s->config.slow_us, .skip_index = s->config.skip_index };
 }
 
 static rq_err start_parts(store *s) {

@@ -47,6 +47,8 @@ typedef struct store {
         uint64_t told_checkpoint_index;
         execution_profile profile;
         outcome_marks marks, marks_made; /* to be told to consensus; and all that were made since the files were opened */
+        uint64_t running_index, running_since_us; /* of the write that ran at the last tick; 0: none did */
+        uint64_t running_tell_us; /* it is told of when it has run so long */
         uint64_t opened_index;   /* where the files went on at this start */
         bool fetch_wanted;
         bool stopping, finished; /* finished: the writer's thread has ended */

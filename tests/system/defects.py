@@ -102,6 +102,39 @@ def transactions_of_others(tally, binary):
         node.remove()
 
 
+def a_write_that_never_ends(tally, binary):
+    """One whose steps are few and take for ever: the operator skips it, on all nodes, and nothing else is lost."""
+    cluster = Cluster(binary, 3)
+    try:
+        cluster.start()
+        cluster.wait_ready()
+        execute(cluster[0], "CREATE TABLE t(v INTEGER)", "INSERT INTO t VALUES(1)")
+        endless = ("INSERT INTO t WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c LIMIT 1000000) "
+                   "SELECT sum(length(upper(x)||n)) FROM (SELECT hex(zeroblob(20000000)) AS x), c")
+        answer = ask(cluster[0], "POST", "/db/execute?timeout=500ms", [endless])
+        tally.check(answer.status == 504, "the endless write: %d" % answer.status)
+        behind = ask(cluster[1], "POST", "/db/execute?timeout=500ms", ["INSERT INTO t VALUES(2)"])
+        tally.check(behind.status == 504, "a write behind it: %d" % behind.status)
+        indexes = {json.loads(ask(n, "GET", "/status?key=store.db_applied_index").body) for n in cluster}
+        tally.check(len(indexes) == 1, "they stand at different entries: %s" % indexes)
+        for node in cluster:
+            node.kill_tree()
+        for node in cluster:
+            node.command[-1:-1] = ["-skip-entry", str(max(indexes) + 1)]
+            node.start()
+        cluster.wait_ready(60)
+        for node in cluster:
+            rows = sorted(v for v, in query(node, "SELECT v FROM t", "strong"))
+            tally.check(rows == [1, 2], "after the skip: %s" % rows)
+        execute(cluster[2], "INSERT INTO t VALUES(3)")
+        tally.check(query(cluster[0], "SELECT count(*) FROM t") == [(3,)], "a write after it isn't there")
+    finally:
+        if tally.failed:
+            cluster.dump_logs(20)
+        cluster.kill()
+        cluster.remove()
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -110,7 +143,7 @@ def main():
     args = parser.parse_args()
     exit_on_sigterm()
     tally = Tally()
-    for case in (impatient_writes, transactions_of_others):
+    for case in (impatient_writes, transactions_of_others, a_write_that_never_ends):
         if args.only and args.only not in case.__name__:
             continue
         try:

@@ -22,6 +22,7 @@ typedef struct applier_options {
         size_t spill_bytes;        /* a result above it goes to an unlinked file; 0: default 1 MiB */
         int spill_dir_fd;          /* folder for such files */
         uint64_t slow_us;          /* a statement that takes longer is logged; 0: none */
+        uint64_t skip_index;       /* a write that isn't done, by the operator's word; 0: none */
 } applier_options;
 
 /* One entry's answer: bytes of json (offset, size) or, if spill_fd >= 0, a
@@ -65,6 +66,7 @@ rq_err applier_run(applier *a, rq_bytes records, applier_wanted wanted, void *wa
                    apply_output *out, size_t *ret_applied, size_t *ret_bytes);
 
 const store_state *applier_state(const applier *a);
+uint64_t applier_running_index(const applier *a); /* of the write that runs now; 0: none. Any thread */
 uint64_t applier_slow_us(const applier *a); /* as the options say, for reads too */
 
 /* Published for readers (hazards 21): hi before COMMIT, lo after. Any thread. */

@@ -1,6 +1,7 @@
 #include "io/applier_entry.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include "core/sql_text.h"
 #include "io/db_copy.h"
 #include "io/stmt_rows.h"
+#include "log/log.h"
 #include "log_entry.pb-c.h"
 
 enum { SPILL_BYTES_DEFAULT = 1024 * 1024 };
@@ -60,7 +62,10 @@ static int on_commit(void *arg) {
         return !c->committing || files_failure(c->files, false) < 0;
 }
 
+void entry_announce(entry_context *c) { atomic_store(&c->hi, c->index); }
+
 int entry_commit(entry_context *c) {
+        entry_announce(c);
         c->committing = true;
         (void) sqlite3_step(c->commit);
         c->committing = false;
@@ -75,6 +80,7 @@ rq_err entry_context_init(entry_context *c, sqlite3 *db, files *f, const applier
         c->spill_bytes = options->spill_bytes > 0 ? options->spill_bytes : SPILL_BYTES_DEFAULT;
         c->spill_dir_fd = options->spill_dir_fd;
         c->slow_us = options->slow_us;
+        c->skip_index = options->skip_index;
         c->analyzed = false;
         rq_err r = writer_functions_install(&c->functions, db);
         (void) sqlite3_commit_hook(db, on_commit, c);
@@ -501,6 +507,7 @@ static bool run_vacuum(run *r, bool in_transaction, bool last) {
         }
         if (!in_transaction) {
                 statements_forget(r->c->statements);
+                entry_announce(r->c);
                 rq_err e = db_copy_vacuum(r->c->db, problem);
                 r->error = e < 0 && e != RQ_ECORRUPT ? files_io_may_pass(e) : e;
                 atomic_store(&r->c->schema_index, r->index);
@@ -650,6 +657,18 @@ static void run_groups(run *r, const record_header *header, json_writer *answer)
         r->first_problem = NULL;
 }
 
+/* By the operator's word (hazards 3): nothing of it is done, on any node. Returns the request's problem, or NULL: each group has it. */
+static const char *skip(run *r, json_writer *answer) {
+        static const char skipped[] = "not done: the operator has skipped this write (-skip-entry)";
+        rq_log_warning("The write at index %" PRIu64 " is not done, as -skip-entry says", r->index);
+        count_outcome(r, SQLITE_INTERRUPT, 0, 0);
+        if (r->entry->n_groups == 0)
+                return skipped;
+        for (size_t i = 0; i < r->entry->n_groups && answer != NULL; i++)
+                json_error_result(answer, skipped, false);
+        return NULL;
+}
+
 /* --- entries -------------------------------------------------------------------- */
 
 static bool origin_of(const Rq__SqlEntry *entry, rq_uuid *ret_gateway) {
@@ -713,13 +732,17 @@ rq_err entry_run(entry_context *c, const record_header *header, rq_bytes body, b
         files_set_entry_clock(c->files, header->clock_us);
         if (asked)
                 begin_answer(&r, c->json);
-        if (grouped) {
+        atomic_store_explicit(&c->running_index, header->index, memory_order_relaxed);
+        if (header->index == c->skip_index) {
+                problem = skip(&r, asked ? c->json : NULL);
+        } else if (grouped) {
                 run_groups(&r, header, asked ? c->json : NULL);
         } else {
                 writer_functions_begin_entry(&c->functions, header->seed, header->step_budget);
                 problem = run_group(&r);
         }
 
+        atomic_store_explicit(&c->running_index, 0, memory_order_relaxed);
         if (r.schema_changed)
                 statements_forget(c->statements);
         rq_err e = r.error < 0 ? r.error : r.gone && !alone ? RQ_ECANCELED : RQ_OK;

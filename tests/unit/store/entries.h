@@ -24,6 +24,7 @@ typedef struct bench {
         bool foreign_keys;
         const struct files_io *io; /* NULL: the kernel's */
         size_t spill_bytes;        /* 0: the default */
+        uint64_t skip_index;       /* 0: none */
         uint32_t writer_cache_pages; /* 0: the default */
         const struct extensions *extensions; /* NULL: none */
         files *files;
@@ -53,7 +54,7 @@ static inline void bench_open(bench *b) {
         if (r < 0)
                 fail_msg("files_open: %.*s", (int) problem.size, (const char *) problem.data);
         rq_buf_done(&problem);
-        const applier_options applying = { .io = b->io, .spill_dir_fd = b->dir_fd, .spill_bytes = b->spill_bytes };
+        const applier_options applying = { .io = b->io, .spill_dir_fd = b->dir_fd, .spill_bytes = b->spill_bytes, .skip_index = b->skip_index };
         assert_int_equal(applier_new(b->files, &state, &applying, &b->applier), RQ_OK);
         b->next_index = state.index + 1;
 }

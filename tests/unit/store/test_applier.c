@@ -317,6 +317,41 @@ static void test_a_disallowed_pragma_refuses_the_whole_request(void **state) {
                 assert_false(sql_text_pragma_disallowed(rq_bytes_text(allowed[i])));
 }
 
+/* By the operator's word: nothing of it is done, its neighbours in the batch are, and the hash is the same however batches fall. */
+static void test_a_skipped_write_is_not_done(void **state) {
+        uint64_t hash[2] = {0};
+        (void) state;
+        for (size_t batch = 0; batch < 2; batch++) {
+                bench *b = bench_new();
+                b->skip_index = 2;
+                bench_open(b);
+                entry(b, "CREATE TABLE t(v)");
+                entry(b, "INSERT INTO t VALUES(1)", "INSERT INTO t WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x FROM c) SELECT x FROM c");
+                entry(b, "INSERT INTO t VALUES(3)");
+                assert_int_equal(run_queued(b, batch), RQ_OK);
+                assert_int_equal(applier_running_index(b->applier), 0);
+                char *got = answers(b);
+                assert_string_equal(got, "{\"results\":[{}]\n"
+                                         "{\"results\":[],\"error\":\"not done: the operator has skipped this write (-skip-entry)\"\n"
+                                         "{\"results\":[{\"last_insert_id\":1,\"rows_affected\":1}]\n");
+                free(got);
+                hash[batch] = applier_state(b->applier)->outcome_hash;
+                bench_free(b);
+        }
+        assert_true(hash[0] == hash[1]);
+        /* Queued writes: each request is told. */
+        bench *b = bench_new();
+        b->skip_index = 2;
+        bench_open(b);
+        entry(b, "CREATE TABLE t(v)");
+        const request two = { .sql = { "INSERT INTO t VALUES(1)", "INSERT INTO t VALUES(2)" }, .groups = { { .statements = 1 }, { .statements = 1 } } };
+        entry_of(b, &two);
+        assert_answers(b, "{\"results\":[{}]\n"
+                          "{\"results\":[{\"error\":\"not done: the operator has skipped this write (-skip-entry)\"},"
+                          "{\"error\":\"not done: the operator has skipped this write (-skip-entry)\"}]\n");
+        bench_free(b);
+}
+
 static void test_too_few_parameters_are_an_error(void **state) {
         bench *b = *state;
         entry(b, "CREATE TABLE t(v)", "INSERT INTO t VALUES(?)");
@@ -545,6 +580,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_what_is_not_the_same_everywhere_is_refused, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_allowed_things_work, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_disallowed_pragma_refuses_the_whole_request, setup, teardown),
+                cmocka_unit_test(test_a_skipped_write_is_not_done),
                 cmocka_unit_test_setup_teardown(test_too_few_parameters_are_an_error, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_many_rows_spill, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_records_must_fit, setup, teardown),
