@@ -234,6 +234,8 @@ rq_err folder_open(consensus *c) {
         if (r < 0)
                 return r;
         c->catalog = RQ_TAKE(f.log.catalog, (log_catalog) {0});
+        c->found = RQ_TAKE(f.log.configurations, (log_configurations) {0});
+        c->found_members = RQ_TAKE(f.cluster.members, (rq_buf) {0});
         c->founding_record = RQ_TAKE(f.record, (rq_buf) {0});
         return RQ_OK;
 }
@@ -243,6 +245,10 @@ void folder_close(consensus *c) {
         c->writer = log_writer_free(c->writer);
         c->driver = driver_free(c->driver);
         log_catalog_done(&c->catalog);
+        log_configurations_done(&c->found);
+        rq_buf_done(&c->found_members);
+        c->found_until = 0;
+        c->store_came = false;
         rq_buf_done(&c->founding_record);
         rq_buf_done(&c->writes);
         rq_buf_done(&c->report.placements);

@@ -55,12 +55,13 @@ static rq_err begin_log(const log_io *io, int dir_fd, const base_file *base, uin
         const log_place_options options = {
                 .io = io, .dir_fd = dir_fd, .database_id = base->database_id, .last_index = base->index, .last_term = base->term,
                 .clock_us = base->clock_us, .configurations = &configurations, .segment_bytes = segment_bytes,
+                .no_thread = true,
         };
         r = log_place_open(&options, &place);
         if (r < 0)
                 return r;
-        while ((r = log_place_begin(&place)) == RQ_EAGAIN)
-                ; /* the segment is being made */
+        while ((r = log_place_begin(&place)) == RQ_EAGAIN && (r = log_spare_make(place.spare)) >= 0)
+                ;
         return r;
 }
 

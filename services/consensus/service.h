@@ -15,6 +15,7 @@
 #include "leaderless.h"
 #include "io/base_file.h"
 #include "io/log_catalog.h"
+#include "io/log_configurations.h"
 #include "io/log_writer.h"
 #include "ipc/ipc_endpoint.h"
 #include "log/log.h"
@@ -157,6 +158,10 @@ typedef struct consensus {
         driver *driver;
         log_writer *writer;
         log_catalog catalog;
+        log_configurations found;   /* in the log when it was opened; those up to members_known are: */
+        rq_buf found_members;       /* see cluster_file.h; empty: none */
+        raft_index found_until;     /* where the store was when it came first: up to here that can't change any more */
+        bool store_came;
         log_report report;
         rq_wake wake;
         rq_timer timer;
@@ -179,6 +184,7 @@ typedef struct consensus {
         bool state_dirty;           /* gateways are to be told */
         bool handing_over;          /* stopping, and still the leader */
         leaderless leaderless;
+        uint64_t contact_us;        /* monotonic: when a leader was heard last, or by a leader a majority, in any term; 0: never */
         raft_id said_leader;        /* in the journal ... */
         raft_term said_term;        /* ... for this term */
         consensus_transfer transfers[CONSENSUS_TRANSFERS_MAX];

@@ -262,6 +262,9 @@ bool snapshot_receipt_on_fetch(snapshot_receipt *s, raft_index applied, raft_ter
                 return true;
         if (s->phase == RECEIPT_STAGING)
                 send_begin(s); /* it wasn't there, or has lost it */
+        if (!s->c->store_came && log_has(s, applied, term))
+                s->c->found_until = applied;
+        s->c->store_came = true;
         if (base->configuration.size == 0 || base->index != applied || base->term != term || log_has(s, applied, term) ||
             applied <= raft_commit_of(driver_raft(s->c->driver)))
                 return false;
@@ -285,7 +288,7 @@ static void on_rebase(void *arg) {
         rq_err r = rebase_now(c->o.io, c->o.dir_fd, c->o.dir_path, &c->identity.disk_uuid, &c->base, c->o.config.segment_bytes);
         base_file_done(&c->base);
         folder_reopen(c); /* after a failure it says what is wrong */
-        if (r >= 0 && told)
+        if (r >= 0 && told && c->driver != NULL)
                 reply(s, &offer, PEER_SNAPSHOT_DONE, 0, 0);
 }
 

@@ -205,7 +205,8 @@ void snapshot_sends_turn(snapshot_sends *s) {
         }
         check_running(s, now_us);
         const membership *m = driver_membership(c->driver, NULL);
-        const bool able = store_of(s) != NULL && driver_stream(c->driver)->state == STREAM_OPEN && raft_commit_is_current(driver_raft(c->driver));
+        /* Also before an entry of this term is committed: who needs one may be who is needed for that. What the store has is committed. */
+        const bool able = store_of(s) != NULL && driver_stream(c->driver)->state == STREAM_OPEN;
         for (uint32_t i = 0; able && !c->stopping && m != NULL && i < m->count; i++) {
                 const raft_id id = membership_raft_id(&m->members[i].disk_uuid);
                 wish *w;
@@ -237,11 +238,26 @@ raft_index snapshot_sends_held(const snapshot_sends *s) {
 
 /* --- frames of the store ---------------------------------------------------- */
 
-/* Who the members were at its index: a later change comes with the log. False: an
+/* As the log said it at the start. Until it is known what is committed by now, the store stays where it
+ * was, and the driver may remember only a later change, of which the hard state knows that it is committed. */
+static bool add_found_membership(const snapshot_sends *s, outgoing *x, raft_index index) {
+        const consensus *c = s->c;
+        log_configuration found = log_configurations_at(&c->found, index);
+        if (index > c->found_until || found.index == 0)
+                return false;
+        if (c->found_members.size > 0 && found.index <= c->members_known)
+                found.body = rq_buf_bytes(&c->found_members);
+        x->offer.configuration_index = found.index;
+        return rq_buf_append_bytes(&x->membership, found.body) >= 0;
+}
+
+/* Who the members were at its index: a later change comes with the log. RQ_EAGAIN: an
  * older image than what this node still remembers. */
 static rq_err add_membership(snapshot_sends *s, outgoing *x, raft_index index, raft_index *ret_min_index) {
         raft_index at = 0;
         const membership *m = driver_membership_at(s->c->driver, index, &at);
+        if (m == NULL && add_found_membership(s, x, index))
+                return RQ_OK;
         if (m == NULL) {
                 *ret_min_index = at;
                 return RQ_EAGAIN;

@@ -88,6 +88,17 @@ const raft_configuration *checks_configuration(const world *w) {
         return known != NULL ? &known->value : NULL;
 }
 
+const raft_configuration *checks_configuration_at(const world *w, raft_index index) {
+        for (raft_index i = index; i > 0; i--) {
+                const committed_entry *entry = checks_committed(w, i);
+                if (entry == NULL || entry->kind != RECORD_CONFIGURATION)
+                        continue;
+                const known_configuration *known = find(w, entry->chain);
+                return known != NULL ? &known->value : NULL;
+        }
+        return NULL;
+}
+
 bool checks_is_member(const world *w, raft_id id) {
         const raft_configuration *c = checks_configuration(w);
         for (uint32_t i = 0; c != NULL && i < c->count; i++)

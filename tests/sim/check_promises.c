@@ -38,8 +38,10 @@ void check_sent(world *w, const sim_node *n, const raft_message *m) {
 
 void check_recovered(world *w, const sim_node *n, raft_term term, raft_id vote, raft_term term_in_flight,
                      raft_id vote_in_flight, raft_index last,
-                     uint64_t durable_chain) {
+                     uint64_t durable_chain, bool rebased) {
         bool as_known = term == n->durable_term && vote == n->durable_vote;
+        /* A snapshot may be of a term that this node didn't know: it has no vote in that. */
+        as_known |= rebased && term == n->rebase_term && term > n->durable_term && vote == 0;
         /* Several may have been in flight: any between the two is right. */
         if (!as_known && (term < n->durable_term || term > term_in_flight ||
                           (term == term_in_flight && vote != vote_in_flight && vote != 0)))
@@ -48,6 +50,8 @@ void check_recovered(world *w, const sim_node *n, raft_term term, raft_id vote, 
                            n->number, (unsigned long) term, (unsigned long) vote, (unsigned long) n->durable_term,
                                    (unsigned long) n->durable_vote,
                            (unsigned long) term_in_flight, (unsigned long) vote_in_flight);
+        if (rebased)
+                return; /* check_rebased() */
         if (last < n->durable || (n->durable > n->shadow_base && durable_chain != 0 &&
                                   node_chain(n, n->durable) != durable_chain))
                 world_fail(w, "durability",

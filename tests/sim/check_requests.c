@@ -39,8 +39,8 @@ void check_overdue(world *w, uint64_t number, const sim_request *r) {
         if (!node_runs(n) || n->disturbed_us >= r->invoked_us || !n->store.up || r->committed != 0)
                 return;
         /* In the store it waits for an index that the node may not get for a while: also what a disk did when
-         * everything was healed takes its time. */
-        if (r->passed_on && (!w->healed || r->invoked_us < w->faults.healed_us + SETTLING_US))
+         * everything was healed takes its time, and so does a snapshot. */
+        if (r->passed_on && (!w->healed || w->tuning.snapshots || r->invoked_us < w->faults.healed_us + SETTLING_US))
                 return;
         world_fail(w, "requests", "request %lu on node %u, asked at %lu us, was never answered", (unsigned long) number,
                    n->number,

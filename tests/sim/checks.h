@@ -6,6 +6,8 @@
 
 #include "base/table.h"
 #include "core/driver.h"
+#include "io/log_recover.h"
+#include "store.h"
 
 typedef struct world world;
 typedef struct sim_node sim_node;
@@ -32,6 +34,7 @@ typedef struct checks {
         rq_buf configurations;   /* known_configuration: all that were ever in a log */
         uint64_t configuration;  /* chain of the one that was committed last */
         uint64_t leader_changes;
+        uint64_t installs, rebases;
         uint64_t late_leaders;   /* of them, when the first elections were long over */
 } checks;
 
@@ -54,6 +57,8 @@ void check_configuration_seen(world *w, uint64_t chain, rq_bytes body);
 void check_configuration_committed(world *w, uint64_t chain);
 /* The one that was committed last; NULL: none yet. */
 const raft_configuration *checks_configuration(const world *w);
+/* The one that was committed last up to index. NULL: none. */
+const raft_configuration *checks_configuration_at(const world *w, raft_index index);
 bool checks_is_member(const world *w, raft_id id);
 bool check_is_quorum(const raft_configuration *c, uint64_t (*holds)(void *arg, raft_id id), void *arg);
 
@@ -61,7 +66,12 @@ bool check_is_quorum(const raft_configuration *c, uint64_t (*holds)(void *arg, r
 void check_sent(world *w, const sim_node *n, const raft_message *m);
 void check_recovered(world *w, const sim_node *n, raft_term term, raft_id vote, raft_term term_in_flight,
                      raft_id vote_in_flight, raft_index last,
-                     uint64_t durable_chain);
+                     uint64_t durable_chain, bool rebased);
+
+/* check_install.c: a snapshot is what the others had at its index; the log follows the store, and nothing that counts is given up for it. */
+void check_snapshot_installed(world *w, const sim_node *n, const store_state *image);
+void check_rebased(world *w, const sim_node *n, const log_recovered *log);
+void check_snapshot_done(world *w, const sim_node *n, raft_index index);
 
 /* check_store.c: stores apply what is committed, all the same. */
 void check_store_applied(world *w, const sim_node *n, const record_header *header);

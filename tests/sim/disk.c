@@ -10,7 +10,6 @@
 enum {
         SECTOR_BYTES = 512,
         NAME_BYTES   = 40,
-        CHANGES_MAX  = 64,
         FD_BASE      = 1 << 28, /* no descriptor of the kernel */
 };
 
@@ -42,8 +41,8 @@ struct disk {
         int file_count;
         directory_name *names;
         size_t name_count, name_capacity;
-        name_change changes[CHANGES_MAX];
-        size_t change_count;
+        name_change *changes;
+        size_t change_count, change_capacity;
         uint32_t call_number;
         uint32_t effects_left;   /* UINT32_MAX: no end */
         bool full, fail_sync, fail_write;
@@ -156,7 +155,10 @@ static void set_name(disk *d, const char *name, int inode) {
 
 static void change_name(disk *d, const char *name, int inode) {
         const directory_name *found = find_name(d, name);
-        rq_assert(d->change_count < CHANGES_MAX);
+        if (d->change_count == d->change_capacity) {
+                d->change_capacity = d->change_capacity == 0 ? 32 : 2 * d->change_capacity;
+                d->changes = grown(d->changes, d->change_capacity * sizeof *d->changes);
+        }
         name_change *change = &d->changes[d->change_count++];
         (void) strcpy(change->name, name);
         change->inode = found != NULL ? found->inode : -1;
@@ -352,12 +354,14 @@ disk *disk_free(disk *d) {
                 file_done(&d->files[i]);
         free(d->files);
         free(d->names);
+        free(d->changes);
         free(d);
         return NULL;
 }
 
 const log_io *disk_io(disk *d) { return &d->io; }
 void disk_die_after(disk *d, uint32_t effects) { d->effects_left = effects; }
+bool disk_is_dead(const disk *d) { return d->effects_left == 0; }
 void disk_revive(disk *d) { d->effects_left = UINT32_MAX; }
 void disk_set_full(disk *d, bool full) { d->full = full; }
 void disk_fail_next_sync(disk *d) { d->fail_sync = true; }

@@ -19,6 +19,7 @@ const log_io *disk_io(disk *d);
 /* After so many more effects everything fails and has none, until disk_revive(). */
 void disk_die_after(disk *d, uint32_t effects);
 void disk_revive(disk *d);
+bool disk_is_dead(const disk *d);
 /* What wasn't synced may be lost. */
 void disk_power_cut(disk *d);
 /* Files that have no name go: no process has them open any more. */

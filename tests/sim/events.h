@@ -14,7 +14,8 @@ typedef enum event_type {
         EVENT_RESTART,     /* likewise, after its storage failed */
         EVENT_PACKET,      /* arrives */
         EVENT_LINK,        /* a connection is noticed to be broken, or tried again */
-        EVENT_STORE_START, EVENT_STORE_BATCH, EVENT_STORE_READ, EVENT_STORE_APPLIED,
+        EVENT_STORE_START, EVENT_STORE_BATCH, EVENT_STORE_FRAME, EVENT_STORE_PUMP, EVENT_STORE_SWAP, EVENT_STORE_REOPENED, EVENT_STORE_READ,
+        EVENT_STORE_APPLIED, EVENT_STORE_SAYS, EVENT_REBASE,
         EVENT_RESULT,      /* reaches a gateway */
         EVENT_CLIENT,      /* does the next thing */
         EVENT_OVERDUE,     /* a request should have been answered */

@@ -16,6 +16,7 @@ static const char *const names[FAULT_COUNT] = {
                 [FAULT_ROT] = "bit rot",
         [FAULT_WIPE] = "wiped disk", [FAULT_STORE_KILL] = "store killed", [FAULT_GATEWAY_GONE] = "gateway gone",
         [FAULT_CLOCK_JUMP] = "wall clock jumps", [FAULT_TRANSFER] = "transfer", [FAULT_CONFIGURE] = "members change",
+        [FAULT_STORE_WIPE] = "database lost",
 };
 
 /* Weight when it is in the mixture. */
@@ -26,7 +27,7 @@ static const uint32_t usual[FAULT_COUNT] = {
         [FAULT_SLOW_NODE] = 8, [FAULT_DISK_STALL] = 12, [FAULT_SYNC_FAILS] = 4, [FAULT_WRITE_FAILS] = 4,
                 [FAULT_DISK_FULL] = 5,
         [FAULT_ROT] = 2, [FAULT_WIPE] = 1, [FAULT_STORE_KILL] = 12, [FAULT_GATEWAY_GONE] = 4, [FAULT_CLOCK_JUMP] = 4,
-        [FAULT_TRANSFER] = 12, [FAULT_CONFIGURE] = 30,
+        [FAULT_TRANSFER] = 12, [FAULT_CONFIGURE] = 30, [FAULT_STORE_WIPE] = 5,
 };
 
 void faults_choose(world *w) {
@@ -39,6 +40,11 @@ void faults_choose(world *w) {
                         f->weights[i] = usual[i];
         /* Who changes its members needs them all: they are not lost for good. */
         if (f->weights[FAULT_CONFIGURE] > 0 || w->o.mode == WORLD_DUEL)
+                f->weights[FAULT_ROT] = f->weights[FAULT_WIPE] = 0;
+        /* A database that is lost counts like a disk, until it has come back by a snapshot: nothing else is lost then. */
+        if (!w->tuning.snapshots || f->weights[FAULT_CONFIGURE] > 0)
+                f->weights[FAULT_STORE_WIPE] = 0;
+        if (f->weights[FAULT_STORE_WIPE] > 0)
                 f->weights[FAULT_ROT] = f->weights[FAULT_WIPE] = 0;
         if (w->o.mode == WORLD_WILD) {
                 w->net.loss = world_chance(w, 600) ? world_random(w, 100) : 0;
@@ -124,9 +130,12 @@ static void isolate(world *w, const sim_node *n) {
         }
 }
 
-static void die(world *w, sim_node *n, node_death how) {
+void faults_die(world *w, sim_node *n, node_death how) {
         node_die(w, n, how);
-        node_start_later(w, n, short_or_long(w, w->faults.down_us));
+        node_start_later(w, n, w->healed ? 1000 : short_or_long(w, w->faults.down_us));
+        if (how == NODE_POWER_CUT && !n->store.up)
+                world_plan(w, w->healed ? 1000 : short_or_long(w, w->faults.down_us), (event) { .type = EVENT_STORE_START,
+                        .node = (uint8_t) n->number });
 }
 
 static void stop_politely(world *w, sim_node *n) {
@@ -147,6 +156,18 @@ static void store_killed(world *w, sim_node *n) {
         store_die(w, n, false);
         world_plan(w, short_or_long(w, w->faults.down_us), (event) { .type = EVENT_STORE_START,
                 .node = (uint8_t) n->number });
+}
+
+/* What every store of the others has must be enough. */
+static void wipe_store(world *w, sim_node *n) {
+        for (unsigned i = 0; i < w->node_count; i++)
+                if (w->nodes[i]->broken || w->nodes[i]->store.checkpoint.applied < w->nodes[i]->store.told_before || w->nodes[i]->store.reopening)
+                        return;
+        if (n->store.checkpoint.applied == 0)
+                return;
+        if (n->store.up)
+                store_killed(w, n);
+        store_wipe(w, n);
 }
 
 static void pause_node(world *w, sim_node *n) {
@@ -260,19 +281,14 @@ static void inflict(world *w, fault kind) {
         world_trace(w, (trace_record) { .event = TRACE_FAULT, .node = (uint8_t) n->number, .peer = TRACE_NOBODY,
                 .note = names[kind] });
         switch (kind) {
-        case FAULT_KILL: die(w, n, NODE_KILLED); break;
+        case FAULT_KILL: faults_die(w, n, NODE_KILLED); break;
         case FAULT_KILL_IN_TURN: n->effects_left = (uint32_t) world_random(w, 12); break;
         case FAULT_POWER_CUT:
-                die(w, n, NODE_POWER_CUT);
-                world_plan(w, short_or_long(w, w->faults.down_us), (event) { .type = EVENT_STORE_START,
-                        .node = (uint8_t) n->number });
+                faults_die(w, n, NODE_POWER_CUT);
                 break;
         case FAULT_POWER_CUT_ALL:
-                for (unsigned i = 0; i < w->node_count; i++) {
-                        die(w, w->nodes[i], NODE_POWER_CUT);
-                        world_plan(w, short_or_long(w, w->faults.down_us),
-                                   (event) { .type = EVENT_STORE_START, .node = (uint8_t) i });
-                }
+                for (unsigned i = 0; i < w->node_count; i++)
+                        faults_die(w, w->nodes[i], NODE_POWER_CUT);
                 break;
         case FAULT_STOP: stop_politely(w, n); break;
         case FAULT_PAUSE: pause_node(w, n); break;
@@ -299,6 +315,7 @@ static void inflict(world *w, fault kind) {
         case FAULT_CLOCK_JUMP: n->wall_offset_us += (int64_t) world_random(w, 20000000) - 10000000; break;
         case FAULT_TRANSFER: transfer(w); break;
         case FAULT_CONFIGURE: configure(w); break;
+        case FAULT_STORE_WIPE: wipe_store(w, n); break;
         case FAULT_COUNT: break;
         }
 }

@@ -4,6 +4,7 @@
 #define RQ_SIM_FAULTS_H
 
 #include "events.h"
+#include "node.h"
 
 typedef struct world world;
 typedef struct sim_node sim_node;
@@ -13,6 +14,7 @@ typedef enum fault {
         FAULT_CUT_ONE_WAY, FAULT_ISOLATE, FAULT_SPLIT, FAULT_BRIDGE, FAULT_BREAK_LINK, FAULT_SLOW_NODE,
         FAULT_DISK_STALL, FAULT_SYNC_FAILS, FAULT_WRITE_FAILS, FAULT_DISK_FULL, FAULT_ROT, FAULT_WIPE,
         FAULT_STORE_KILL, FAULT_GATEWAY_GONE, FAULT_CLOCK_JUMP, FAULT_TRANSFER, FAULT_CONFIGURE,
+        FAULT_STORE_WIPE,
         FAULT_COUNT,
 } fault;
 
@@ -34,6 +36,8 @@ void faults_on_heal_cut(world *w, const event *e);
 void faults_on_heal_disk(world *w, const event *e);
 /* Everything that can be repaired is, from now on. */
 void faults_heal(world *w);
+/* The node dies, and starts again after a while. */
+void faults_die(world *w, sim_node *n, node_death how);
 /* Breaks no node more than the rest can bear. */
 bool faults_may_break(const world *w);
 void faults_broke(world *w, sim_node *n);

@@ -160,14 +160,14 @@ static bool run_one(const options *o, const world_options *world_o, world_result
 }
 
 typedef struct totals { uint64_t seeds, steps, virtual_us, leaders, messages, writes, reads, committed,
-        restarts; } totals;
+        restarts, installs, rebases, with_snapshots; } totals;
 
 static void print_totals(const totals *t, double seconds) {
         (void) printf("%" PRIu64 " seeds in %.1f s (%.0f/s), %.1f M steps, %.0f s of virtual time: ", t->seeds, seconds,
                       (double) t->seeds / seconds, (double) t->steps / 1e6, (double) t->virtual_us / 1e6);
         (void) printf("%" PRIu64 " leaders, %" PRIu64 " starts, %" PRIu64 " writes and %" PRIu64 " reads asked, %" PRIu64
-                      " entries committed, %.1f messages an entry\n", t->leaders, t->restarts, t->writes, t->reads,
-                      t->committed, (double) t->messages / (double) (t->committed + 1));
+                      " entries committed, %.1f messages an entry, %" PRIu64 " snapshots installed (%" PRIu64 " logs begun anew) in %" PRIu64 " seeds\n", t->leaders, t->restarts, t->writes, t->reads,
+                      t->committed, (double) t->messages / (double) (t->committed + 1), t->installs, t->rebases, t->with_snapshots);
         (void) fflush(stdout);
 }
 
@@ -181,6 +181,9 @@ static void count(totals *t, const world_result *r) {
         t->reads += r->reads;
         t->committed += r->committed;
         t->restarts += r->restarts;
+        t->installs += r->installs;
+        t->rebases += r->rebases;
+        t->with_snapshots += r->installs > 0;
 }
 
 /* A tenth calm, a fifth duels, the rest halves. */

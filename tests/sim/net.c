@@ -81,15 +81,16 @@ static bool mistreat(world *w, unsigned from, unsigned to, net_class class, pack
         const net *n = &w->net;
         if (n->loss + n->duplication + n->delay + n->replay == 0)
                 return false;
+        const bool doubles = p->kind != PACKET_FORWARD && p->kind != PACKET_FORWARD_REFUSED;
         if (w->healed) { /* a lost message or two must not hinder progress */
-                bool lost = n->loss > 0 && p->kind == PACKET_RAFT && world_chance(w, 10);
+                bool lost = n->loss > 0 && doubles && world_chance(w, 10);
                 if (lost)
                         free(p);
                 return lost;
         }
-        if (p->kind == PACKET_RAFT && world_chance(w, n->duplication))
+        if (doubles && world_chance(w, n->duplication))
                 stray_copy(w, from, to, class, p, latency(w, from, to) + world_random(w, 20000));
-        if (p->kind == PACKET_RAFT && world_chance(w, n->replay))
+        if (doubles && world_chance(w, n->replay))
                 stray_copy(w, from, to, class, p, world_random(w, 3000000));
         if (world_chance(w, n->loss)) {
                 free(p);
@@ -138,9 +139,36 @@ static void connection_ends(world *w, unsigned from, unsigned to, net_class clas
         c->account++;
         c->last_at_us = 0;
         forget_held(c);
-        plan_link(w, from, to, class, 1000 + world_random(w, RETRY_US));
-        if (was_up || refused)
+        if (class != NET_SNAPSHOT || c->wanted)
+                plan_link(w, from, to, class, 1000 + world_random(w, RETRY_US));
+        if (class == NET_SNAPSHOT) {
+                if (was_up && c->wanted)
+                        shell_on_link(w->nodes[from], w->nodes[to]->id, false);
+        } else if (was_up || refused) {
                 node_peer_down(w, from, to, refused);
+        }
+}
+
+void net_connect(world *w, unsigned from, unsigned to) {
+        connection *c = connection_of(w, from, to, NET_SNAPSHOT);
+        net_disconnect(w, from, to);
+        c->wanted = true;
+        plan_link(w, from, to, NET_SNAPSHOT, world_random(w, 2000));
+}
+
+void net_disconnect(world *w, unsigned from, unsigned to) {
+        connection *c = connection_of(w, from, to, NET_SNAPSHOT);
+        c->wanted = false;
+        if (!c->up)
+                return;
+        /* What is on its way still arrives, or not. */
+        c->up = c->suspect = false;
+        c->queued_bytes = 0;
+        c->account++;
+        c->last_at_us = 0;
+        if (world_chance(w, 500))
+                c->epoch++;
+        forget_held(c);
 }
 
 static bool reachable(const world *w, unsigned from, unsigned to) { return !w->net.cut[from][to] &&
@@ -151,7 +179,7 @@ void net_on_link(world *w, const event *e) {
         unsigned from = e->peer, to = e->node;
         net_class class = (net_class) e->class_;
         connection *c = connection_of(w, from, to, class);
-        if (e->tag != c->epoch || !w->nodes[from]->up)
+        if (e->tag != c->epoch || !w->nodes[from]->up || (class == NET_SNAPSHOT && !c->wanted))
                 return;
         bool process_gone = w->nodes[to]->machine_up && !w->nodes[to]->up;
         if (c->up) {
@@ -166,6 +194,8 @@ void net_on_link(world *w, const event *e) {
         c->up = true;
         world_trace(w, (trace_record) { .event = TRACE_LINK_UP, .node = (uint8_t) from, .peer = (uint8_t) to,
                 .count = class });
+        if (class == NET_SNAPSHOT)
+                shell_on_link(w->nodes[from], w->nodes[to]->id, true);
         node_wake(w, w->nodes[from]);
 }
 
@@ -200,7 +230,7 @@ void net_set_cut(world *w, unsigned from, unsigned to, bool cut) {
 
 void net_node_started(world *w, unsigned node) {
         for (unsigned other = 0; other < w->node_count; other++)
-                for (int class = 0; class < NET_CLASSES && other != node; class++)
+                for (int class = 0; class < NET_SNAPSHOT && other != node; class++)
                         plan_link(w, node, other, (net_class) class, world_random(w, 2000));
 }
 
@@ -216,7 +246,7 @@ void net_node_died(world *w, unsigned node, bool machine) {
         for (unsigned other = 0; other < w->node_count; other++)
                 for (int class = 0; class < NET_CLASSES && other != node; class++) {
                         connection *own = connection_of(w, node, other, (net_class) class);
-                        own->up = own->suspect = false;
+                        own->up = own->suspect = own->wanted = false;
                         own->queued_bytes = 0;
                         own->account++;
                         forget_held(own);

@@ -1,5 +1,5 @@
 /* Connections between nodes: for each pair two in each direction, for small
- * messages and for entries, ordered like TCP. They break, and lose what is on its
+ * messages and for entries (and for a snapshot a third one), ordered like TCP. They break, and lose what is on its
  * way; a cut swallows until somebody notices. In wild mode single messages get
  * lost, doubled, late or replayed, too. */
 #ifndef RQ_SIM_NET_H
@@ -11,8 +11,11 @@
 typedef struct world world;
 
 enum { NET_NODES_MAX = 8 };
-typedef enum net_class { NET_CONTROL, NET_BULK, NET_CLASSES } net_class;
-typedef enum packet_kind { PACKET_RAFT, PACKET_FORWARD, PACKET_FORWARD_REFUSED } packet_kind;
+/* NET_SNAPSHOT: only while a snapshot is on its way. */
+typedef enum net_class { NET_CONTROL, NET_BULK, NET_SNAPSHOT, NET_CLASSES } net_class;
+/* Of PACKET_SNAPSHOT_...: data is the frame's body, then its payload. */
+typedef enum packet_kind { PACKET_RAFT, PACKET_FORWARD, PACKET_FORWARD_REFUSED, PACKET_SNAPSHOT_OFFER, PACKET_SNAPSHOT_CHUNK,
+        PACKET_SNAPSHOT_REPLY, PACKET_SNAPSHOT_WANTED } packet_kind;
 
 typedef struct packet {
         packet_kind kind;
@@ -30,7 +33,7 @@ typedef struct packet {
 } packet;
 
 typedef struct connection {
-        bool up;
+        bool up, wanted;         /* wanted: of a snapshot */
         uint64_t epoch;          /* counts breaks */
         uint64_t last_at_us;     /* when the last message arrives: order */
         uint64_t queued_bytes;
@@ -56,6 +59,10 @@ uint64_t net_room(const world *w, unsigned from, unsigned to);   /* bytes that m
 
 void net_on_packet(world *w, const event *e);
 void net_on_link(world *w, const event *e);
+
+/* The connection for a snapshot; shell_on_link() tells when it is there, or no more. */
+void net_connect(world *w, unsigned from, unsigned to);
+void net_disconnect(world *w, unsigned from, unsigned to);
 
 void net_break(world *w, unsigned from, unsigned to, net_class class);
 void net_set_cut(world *w, unsigned from, unsigned to, bool cut);

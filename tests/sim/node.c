@@ -75,7 +75,7 @@ static void shadow_plan(world *w, sim_node *n, const driver_plan *plan) {
 /* --- effects -------------------------------------------------------------------- */
 
 /* False: the process has died before this one. */
-static bool effect(sim_node *n) {
+bool node_effect(sim_node *n) {
         if (n->effects_left == 0) {
                 n->dying = true;
                 return false;
@@ -86,7 +86,7 @@ static bool effect(sim_node *n) {
 }
 
 static rq_err submit(sim_node *n, const log_write *write, bool acknowledges, const raft_persisted *when_durable) {
-        if (!effect(n))
+        if (!node_effect(n))
                 return RQ_OK;
         node_write w = {
                 .bytes = write->records.size, .acknowledges = acknowledges, .hard = write->hard,
@@ -161,7 +161,28 @@ static raft_index held_by(const world *w, const sim_node *n) {
         return index;
 }
 
-/* Snapshots aren't there yet: nothing that another node may still need goes. */
+/* As released_index() of service.c. */
+static raft_index released_past_who_is_behind(const world *w, const sim_node *n) {
+        enum { HELD_FACTOR = 4 };
+        raft_index released = driver_stream(n->driver)->checkpoint;
+        const raft *r = driver_raft(n->driver);
+        const membership *m = driver_membership(n->driver, NULL);
+        const raft_index held = shell_held(n);
+        if (held < released && log_catalog_bytes(&n->catalog) < HELD_FACTOR * w->tuning.log_kept_bytes)
+                released = held;
+        if (m == NULL || m->count < 2 || log_catalog_bytes(&n->catalog) > w->tuning.log_kept_bytes)
+                return released;
+        if (raft_role_of(r) != RAFT_LEADER)
+                return 0;
+        for (uint32_t i = 0; i < m->count; i++) {
+                raft_progress_view p;
+                if (raft_progress_of(r, membership_raft_id(&m->members[i].disk_uuid), &p) && p.match < released)
+                        released = p.match;
+        }
+        return released;
+}
+
+/* In runs without snapshots nothing goes that another node may still need. */
 static raft_index released(const world *w, const sim_node *n) {
         raft_index released = driver_stream(n->driver)->checkpoint;
         for (unsigned i = 0; i < w->node_count; i++) {
@@ -184,7 +205,7 @@ static void compact(world *w, sim_node *n) {
         rq_assert(catalog->segment_count <= NODE_SEGMENTS_MAX);
         for (size_t i = 0; i < catalog->segment_count; i++)
                 lasts[i] = catalog->segments[i].last_index;
-        raft_index checkpoint = released(w, n);
+        raft_index checkpoint = w->tuning.snapshots ? released_past_who_is_behind(w, n) : released(w, n);
         if (checkpoint > n->seen_commit)
                 checkpoint = n->seen_commit;
         for (size_t drop = compaction_count(lasts, catalog->segment_count, checkpoint); drop > 0; drop--) {
@@ -248,7 +269,7 @@ static void send_messages(world *w, sim_node *n) {
         raft_message m;
         while (driver_next_message(n->driver, &m)) {
                 const sim_node *to = world_node_of(w, m.to);
-                if (to == NULL || to == n || !effect(n))
+                if (to == NULL || to == n || !node_effect(n))
                         continue;
                 check_sent(w, n, &m);
                 trace_message(w, n->number, to->number, &m, false);
@@ -296,7 +317,7 @@ static void send_appends(world *w, sim_node *n, const sim_node *to) {
                 uint64_t room = net_room(w, n->number, to->number), bytes_max = append.bytes_max < room
                         ? append.bytes_max : room;
                 n->scratch.size = 0;
-                if (!effect(n))
+                if (!node_effect(n))
                         return;
                 if (append.first <= append.last && !gather(n, append.first, append.last, bytes_max, append.in_memory,
                                                            &count)) {
@@ -320,7 +341,7 @@ static void send_forwards(world *w, sim_node *n) {
         driver_forward f;
         while (driver_next_forward(n->driver, &f)) {
                 const sim_node *to = world_node_of(w, f.to);
-                if (to == NULL || net_room(w, n->number, to->number) == 0 || !effect(n))
+                if (to == NULL || net_room(w, n->number, to->number) == 0 || !node_effect(n))
                         break;
                 packet *p = packet_new(PACKET_FORWARD, f.body.size);
                 p->from_id = n->id;
@@ -360,7 +381,7 @@ static void feed(world *w, sim_node *n) {
                 }
                 if (count > 0 && !driver_batch_fits(n->driver, n->scratch.size))
                         break;
-                if (!effect(n))
+                if (!node_effect(n))
                         return;
                 rq_bytes piece = rq_buf_bytes(&n->scratch);
                 store_send_batch(w, n, &batch, count, &piece, 1);
@@ -369,16 +390,16 @@ static void feed(world *w, sim_node *n) {
         if (driver_stream(n->driver)->state != STREAM_OPEN)
                 return;
         for (read_request *r; (r = driver_next_read(n->driver)) != NULL;) {
-                if (r->from.gateway == n->gateway && effect(n))
+                if (r->from.gateway == n->gateway && node_effect(n))
                         store_send_read(w, n, r->from.request_id, r->index);
                 driver_read_passed_on(n->driver, r);
         }
 }
 
-static void send_answers(world *w, sim_node *n) {
+void node_send_answers(world *w, sim_node *n) {
         answers *list = driver_answers(n->driver);
         for (size_t i = 0; i < list->count; i++)
-                if (list->v[i].to.gateway == n->gateway && effect(n))
+                if (list->v[i].to.gateway == n->gateway && node_effect(n))
                         clients_answer(w, n, &list->v[i]);
         list->count = 0;
 }
@@ -401,9 +422,11 @@ void node_wake_if_waiting(world *w, unsigned from, unsigned to) {
 
 static void set_timer(world *w, sim_node *n) {
         uint64_t due_us = driver_deadline_us(n->driver), now_us = node_now_us(w, n);
-        if (due_us == UINT64_MAX)
+        uint64_t after_us = due_us > now_us ? (due_us - now_us) * 1000000 / n->clock_ppm + 1 : 0, shell_us = shell_after_us(n);
+        if (due_us == UINT64_MAX || shell_us < after_us)
+                after_us = shell_us;
+        if (after_us == UINT64_MAX)
                 return;
-        uint64_t after_us = due_us > now_us ? (due_us - now_us) * 1000000 / n->clock_ppm + 1 : 0;
         uint64_t at_us = w->now_us + (after_us < TIMER_US_MIN ? TIMER_US_MIN : after_us);
         if (at_us >= n->timer_at_us)
                 return;
@@ -453,9 +476,10 @@ void node_on_turn(world *w, sim_node *n) {
         if (plan.persist && !n->storage_failed && hand_over(w, n, &plan) < 0)
                 rq_assert(false);
         feed(w, n);
-        send_answers(w, n);
+        node_send_answers(w, n);
         if (!send_first)
                 send_all(w, n);
+        shell_turn(n);
         write_hint(w, n);
         if (n->dying) {
                 bool again = !n->feed_failed;
@@ -524,7 +548,11 @@ void node_receive(world *w, sim_node *n, unsigned from, packet *p) {
                         .peer = (uint8_t) from, .term = p->term, .index = p->seed });
                 driver_forward_refused(n->driver, p->from_id, p->term, p->seed, p->err);
                 break;
+        default:
+                break;
         }
+        if (p->kind >= PACKET_SNAPSHOT_OFFER)
+                shell_receive(n, p);
         node_wake(w, n);
 }
 

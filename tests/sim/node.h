@@ -14,6 +14,7 @@
 #include "store.h"
 
 typedef struct world world;
+typedef struct shell shell;
 
 enum { NODE_SEGMENTS_MAX = 16384 };
 
@@ -81,6 +82,10 @@ typedef struct sim_node {
         raft_term seen_term;
 
         store store;
+        shell *shell;                /* of its process; NULL: it has none */
+        bool rebasing;               /* the log was being begun anew, behind ... */
+        raft_index rebase_index;
+        raft_term rebase_term;
 } sim_node;
 
 /* A machine with an empty disk, off. */

@@ -7,6 +7,7 @@
 #include "io/hardstate.h"
 #include "io/identity.h"
 #include "node_parts.h"
+#include "rebase.h"
 #include "world.h"
 
 enum {
@@ -40,7 +41,12 @@ sim_node *node_new(world *w, unsigned number) {
         return n;
 }
 
-static void process_done(sim_node *n) {
+static void folder_is_closed(sim_node *n) {
+        if (n->shell != NULL) {
+                log_configurations_done(&n->shell->c.found);
+                n->shell->c.found_until = 0;
+                n->shell->c.store_came = false;
+        }
         log_batch_close(&n->batch);
         n->batch = (log_batch) { .place = { .fd = -1 }, .hard = { .fd = -1 } };
         log_catalog_done(&n->catalog);
@@ -49,8 +55,14 @@ static void process_done(sim_node *n) {
         n->queue.submitted = 0;
         n->items.size = n->writes.size = 0;
         n->write_bytes = 0;
-        n->writing = n->stalled = n->storage_failed = n->turn_planned = n->stopping = n->dying = false;
+        n->writing = n->stalled = n->turn_planned = false;
         n->timer_at_us = UINT64_MAX;
+}
+
+static void process_done(sim_node *n) {
+        folder_is_closed(n);
+        shell_end(n);
+        n->storage_failed = n->stopping = n->dying = false;
 }
 
 sim_node *node_free(sim_node *n) {
@@ -124,8 +136,14 @@ static rq_err open_folder(world *w, sim_node *n, folder *f) {
         const log_io *io = disk_io(n->disk);
         identity self;
         RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
-        rq_err r = identity_load(io, 0, &self);
-        f->problem = "the identity is damaged";
+        base_file *base = &n->shell->c.base;
+        base_file_done(base);
+        rq_err r = rebase_finish(io, 0, "its folder", &n->disk_uuid, w->tuning.segment_bytes, base);
+        f->problem = "a log that was being begun anew can't be";
+        if (r >= 0) {
+                r = identity_load(io, 0, &self);
+                f->problem = "the identity is damaged";
+        }
         if (r >= 0) {
                 r = hardstate_open(io, 0, &self.disk_uuid, &f->hard_file, &f->hard);
                 f->problem = "the hard state is damaged";
@@ -232,9 +250,8 @@ static void refuse_to_start(world *w, sim_node *n, const char *problem) {
         }
 }
 
-void node_start(world *w, sim_node *n) {
-        if (n->up || n->broken || !n->machine_up)
-                return;
+/* Everything of the folder, and a driver. */
+static rq_err open_all(world *w, sim_node *n, const char **ret_problem) {
         RQ_CLEANUP(folder_done) folder f = { .hard_file = { .fd = -1 } };
         raft_term term_in_flight = n->durable_term;
         raft_id vote_in_flight = n->durable_vote;
@@ -242,32 +259,35 @@ void node_start(world *w, sim_node *n) {
         disk_collect(n->disk);
         truth_in_flight(n, &term_in_flight, &vote_in_flight);
         rq_err r = open_folder(w, n, &f);
-        if (r == RQ_EIO) { /* the disk's own error: again later */
-                node_start_later(w, n, 20000);
-                return;
-        }
         if (r >= 0) {
                 r = make_driver(w, n, &f);
                 f.problem = "the driver doesn't take the log";
+        }
+        bool rebased = r >= 0 && n->rebasing && f.log.base_index == n->rebase_index;
+        if (rebased) {
+                world_trace(w, (trace_record) { .event = TRACE_REBASED, .node = (uint8_t) n->number, .peer = TRACE_NOBODY,
+                        .index = f.log.base_index, .term = f.log.base_term });
+                check_rebased(w, n, &f.log);
         }
         if (r >= 0) {
                 r = open_writer(w, n, &f);
                 f.problem = "the writer doesn't take the log";
                 n->catalog = RQ_TAKE(f.log.catalog, (log_catalog) {0});
+                n->shell->c.found = RQ_TAKE(f.log.configurations, (log_configurations) {0});
         }
         if (r >= 0)
                 r = read_shadow(w, n, &f);
-        if (r < 0) {
-                refuse_to_start(w, n, f.problem);
-                return;
-        }
+        *ret_problem = f.problem;
+        if (r < 0)
+                return r;
         world_trace(w, (trace_record) {
                 .event = TRACE_INIT_STATE, .node = (uint8_t) n->number, .peer = TRACE_NOBODY, .term = f.hard.term,
                 .index = f.log.last_index, .count = f.hard.commit,
         });
         n->writes.size = 0;
         check_recovered(w, n, f.hard.term, f.hard.vote, term_in_flight, vote_in_flight, f.log.last_index,
-                        durable_chain);
+                        durable_chain, rebased);
+        n->rebasing = false;
         n->durable = f.log.last_index;
         n->durable_term = f.hard.term;
         n->durable_vote = f.hard.vote;
@@ -277,13 +297,65 @@ void node_start(world *w, sim_node *n) {
         n->seen_commit = f.hard.commit < n->shadow_base ? n->shadow_base : f.hard.commit;
         n->seen_role = RAFT_FOLLOWER;
         n->seen_term = f.hard.term;
-        n->up = true;
         n->incarnation++;
-        n->up_since_us = n->disturbed_us = w->now_us;
+        n->disturbed_us = w->now_us;
+        shell_take_driver(n);
+        return RQ_OK;
+}
+
+void node_start(world *w, sim_node *n) {
+        const char *problem;
+        if (n->up || n->broken || !n->machine_up)
+                return;
+        shell_start(w, n);
+        rq_err r = open_all(w, n, &problem);
+        if (r == RQ_EIO || r == RQ_ENOSPC) { /* the disk's own error: again later */
+                size_t writes = n->writes.size;
+                process_done(n);
+                n->writes.size = writes;
+                node_start_later(w, n, 20000);
+                return;
+        }
+        if (r < 0) {
+                refuse_to_start(w, n, problem);
+                return;
+        }
+        n->up = true;
+        n->up_since_us = w->now_us;
         n->effects_left = UINT32_MAX;
         net_node_started(w, n->number);
         store_linked(w, n);
         node_wake(w, n);
+}
+
+void node_close_folder(world *w, sim_node *n) {
+        if (n->writing) { /* the writer's thread ends what it has begun; it may not have begun */
+                const log_queued *items = (const log_queued *) (const void *) n->items.data;
+                if (world_chance(w, 500))
+                        (void) log_batch_perform(&n->batch, items, n->items.size / sizeof *items);
+        }
+        n->rebasing = true;
+        n->rebase_index = n->shell->c.base.index;
+        n->rebase_term = n->shell->c.base.term;
+        size_t writes = n->writes.size;
+        folder_is_closed(n);
+        n->writes.size = writes; /* what was asked for may be on the disk */
+}
+
+rq_err node_open_folder(world *w, sim_node *n) {
+        const char *problem;
+        rq_err r = open_all(w, n, &problem);
+        if (r < 0 && r != RQ_EIO && r != RQ_ENOSPC && !n->rotten)
+                world_fail(w, "durability", "node %u can't open its folder again, and nothing was wrong with its disk: %s", n->number, problem);
+        if (r < 0) {
+                size_t writes = n->writes.size;
+                folder_is_closed(n);
+                n->writes.size = writes;
+                return r;
+        }
+        store_linked(w, n);
+        node_wake(w, n);
+        return RQ_OK;
 }
 
 void node_start_later(world *w, sim_node *n, uint64_t after_us) {
@@ -302,6 +374,7 @@ void node_die(world *w, sim_node *n, node_death how) {
                 }
                 disk_revive(n->disk);
                 size_t writes = n->writes.size;
+                store_consensus_down(n);
                 process_done(n);
                 n->writes.size = writes; /* what was asked for may be on the disk */
                 n->up = false;

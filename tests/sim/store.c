@@ -1,6 +1,7 @@
 #include "store.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/checksum.h"
@@ -49,6 +50,7 @@ void store_start(world *w, sim_node *n) {
         n->store.asked = false;
         n->store.reads.size = 0;
         n->store.busy_until_us = 0;
+        n->store.reopening = false;
         if (n->up)
                 store_linked(w, n);
 }
@@ -57,10 +59,14 @@ void store_die(world *w, sim_node *n, bool machine) {
         n->store.up = false;
         n->store.incarnation++;
         n->store.reads.size = 0;
+        /* What was staged goes with it; what had become the database is it. */
+        memset(n->store.out, 0, sizeof n->store.out);
+        n->store.in = (store_in) {0};
+        n->store.reopening = false;
         if (machine)
                 n->store.now = n->store.checkpoint;
         if (n->up) {
-                driver_store_gone(n->driver);
+                shell_store_down(n);
                 node_wake(w, n);
         }
         check_store_died(w, n);
@@ -74,14 +80,16 @@ static void fetch(world *w, sim_node *n) {
         };
         if (s->now.applied > 0)
                 fetch.database_id = w->database_id;
+        world_trace(w, (trace_record) { .event = TRACE_FETCH, .node = (uint8_t) n->number, .peer = TRACE_NOBODY,
+                .index = fetch.from, .term = fetch.applied_term });
+        if (shell_on_fetch(n, &fetch))
+                return; /* again, when the log has followed */
         rq_put_u64(s->stream_id.bytes, rq_rng_next(&w->rng));
         s->asked = true;
         s->told = s->now.applied;
         n->feed_failed = false;
-        world_trace(w, (trace_record) { .event = TRACE_FETCH, .node = (uint8_t) n->number, .peer = TRACE_NOBODY,
-                .index = fetch.from, .term = fetch.applied_term });
         rq_err r = driver_fetch(n->driver, &fetch, &s->stream_id);
-        if (r < 0)
+        if (r < 0 && !s->may_misfit)
                 world_fail(w, "store", "node %u: the store at index %lu of term %lu doesn't fit its log: %s", n->number,
                            (unsigned long) s->now.applied, (unsigned long) s->now.term,
                                    driver_stream(n->driver)->misfit);
@@ -89,6 +97,14 @@ static void fetch(world *w, sim_node *n) {
 }
 
 void store_linked(world *w, sim_node *n) {
+        if (!n->store.up || !n->up)
+                return;
+        shell_store_up(n);
+        if (!n->store.reopening) /* else when that is done */
+                fetch(w, n);
+}
+
+void store_fetch_again(world *w, sim_node *n) {
         if (n->store.up && n->up)
                 fetch(w, n);
 }
@@ -163,7 +179,7 @@ static void apply(world *w, sim_node *n, const uint8_t *record) {
         if (header.kind != RECORD_SQL || !request_decode(body, &request))
                 return;
         s->now.registers[request.place] = request.number;
-        if (request.node == n->number && request.gateway == n->gateway)
+        if (request.node == n->number && request.gateway == n->gateway && header.index > s->told_before)
                 send_result(w, n, request.number, header.index, 0);
 }
 
@@ -195,7 +211,8 @@ void store_on_batch(world *w, sim_node *n, const event *e) {
         }
         free(message);
         serve_reads(w, n);
-        if (s->now.applied > s->checkpoint.applied && world_chance(w, 100)) {
+        store_give_up_if_beyond(n);
+        if (s->now.applied > s->checkpoint.applied && world_chance(w, w->tuning.snapshots ? 300 : 100)) {
                 s->checkpoint = s->now;
                 world_trace(w, (trace_record) { .event = TRACE_CHECKPOINT, .node = (uint8_t) n->number,
                         .peer = TRACE_NOBODY, .index = s->now.applied });

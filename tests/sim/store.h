@@ -9,7 +9,7 @@
 typedef struct world world;
 typedef struct sim_node sim_node;
 
-enum { STORE_REGISTERS = 4 };
+enum { STORE_REGISTERS = 4, STORE_OUT_MAX = 4 };
 
 typedef struct store_state {
         raft_index applied;
@@ -18,6 +18,23 @@ typedef struct store_state {
         uint64_t clock_us;
         uint64_t registers[STORE_REGISTERS]; /* request that wrote it last, 0: none */
 } store_state;
+
+/* An image that is sent. */
+typedef struct store_out {
+        uint64_t session;        /* 0: free */
+        raft_index min_index;
+        bool open, pumping;
+        store_state image;
+        uint64_t bytes, next, until;
+} store_out;
+
+/* One that comes in. */
+typedef struct store_in {
+        bool on, staged, committing, forward_only;
+        uint64_t session, bytes, offset, sum;
+        rq_uuid disk_id;
+        store_state image;
+} store_in;
 
 typedef struct store {
         store_state now;         /* also survives the process: the runtime folder */
@@ -29,6 +46,11 @@ typedef struct store {
         raft_index told;         /* APPLIED is out */
         uint64_t busy_until_us;
         rq_buf reads;            /* store_read: wait for their index */
+        store_out out[STORE_OUT_MAX];
+        store_in in;
+        raft_index told_before;  /* as far as it was when the database was lost, if it was: results up to it were told */
+        bool reopening;          /* it has another database since just now */
+        bool may_misfit;         /* it was replaced, or lost: its log may not fit it for a while */
 } store;
 
 void store_done(store *s);
@@ -41,6 +63,17 @@ void store_linked(world *w, sim_node *n);
 void store_send_batch(world *w, sim_node *n, const driver_batch *batch, uint32_t count, const rq_bytes *pieces,
                       size_t piece_count);
 void store_send_read(world *w, sim_node *n, uint64_t request, raft_index index);
+
+/* Snapshots (store_snapshots.c). */
+void store_on_frame(world *w, sim_node *n, const event *e);
+void store_on_pump(world *w, sim_node *n, const event *e);
+void store_on_swap(world *w, sim_node *n, const event *e);
+void store_on_reopened(world *w, sim_node *n, const event *e);
+void store_give_up_if_beyond(sim_node *n);
+void store_consensus_down(sim_node *n);
+void store_fetch_again(world *w, sim_node *n); /* after it was replaced */
+/* All of its files are gone, and its process has ended. */
+void store_wipe(world *w, sim_node *n);
 
 void store_on_batch(world *w, sim_node *n, const event *e);
 void store_on_read(world *w, sim_node *n, const event *e);

@@ -56,6 +56,12 @@ static const struct { const char *name, *flag; } events[TRACE_EVENT_COUNT] = {
         [TRACE_RESTART]                   = { "Restart", NULL },
         [TRACE_REFUSED_TO_START]          = { "RefusedToStart", NULL },
         [TRACE_STORAGE_FAILED]            = { "StorageFailed", NULL },
+        [TRACE_SNAPSHOT_OFFER]            = { "SendSnapshotOffer", NULL },
+        [TRACE_SNAPSHOT_REPLY]            = { "SendSnapshotResponse", "done" },
+        [TRACE_SNAPSHOT_WANTED]           = { "SendSnapshotWanted", NULL },
+        [TRACE_SNAPSHOT_INSTALLED]        = { "SnapshotInstalled", NULL },
+        [TRACE_REBASED]                   = { "Rebased", NULL },
+        [TRACE_SAYS]                      = { "Says", NULL },
 };
 
 static void print_record(const trace_record *r, FILE *out) {

@@ -12,6 +12,8 @@ enum { QUIET_US = 40000000 /* virtual time that progress may need */, STEPS_TO_P
 
 static world *running; /* for a report from a signal handler */
 
+world *world_running(void) { return running; }
+
 void world_print_last(FILE *out, unsigned count) {
         if (running != NULL)
                 trace_print_last(&running->trace, out, count);
@@ -73,6 +75,17 @@ static void tune(world *w) {
         t->clients = 1 + (unsigned) world_random(w, 12);
         t->body_bytes = (unsigned) one_of(w, (const uint64_t[]) { 1, 1, 200, 200, 3000, 30000 }, 6);
         t->compaction = world_chance(w, 500);
+        t->snapshot_pace = one_of(w, (const uint64_t[]) { 4, 10, 50 }, 3);
+        t->image_chunks = one_of(w, (const uint64_t[]) { 1, 8, 40 }, 3);
+        t->chunk_us = one_of(w, (const uint64_t[]) { 20, 500, 5000 }, 3);
+        t->log_kept_bytes = 16384 * (1 + world_random(w, 5));
+        t->snapshots = t->compaction && world_chance(w, 600);
+        if (t->snapshots) { /* many segments in a short time */
+                t->clients += 3;
+                t->think_us = thinks[world_random(w, 2)];
+                t->segment_bytes = segments[0];
+                t->body_bytes = (unsigned) one_of(w, (const uint64_t[]) { 200, 3000, 3000, 8000 }, 4);
+        }
         t->refusals = calm ? 0 : (unsigned) one_of(w, (const uint64_t[]) { 0, 0, 10, 200 }, 4);
         if (w->o.mode != WORLD_DUEL)
                 return;
@@ -194,6 +207,15 @@ static void handle_node(world *w, const event *e, sim_node *n) {
         case EVENT_STORE_BATCH: store_on_batch(w, n, e); break;
         case EVENT_STORE_READ: store_on_read(w, n, e); break;
         case EVENT_STORE_APPLIED: store_on_applied(w, n, e); break;
+        case EVENT_STORE_FRAME: store_on_frame(w, n, e); break;
+        case EVENT_STORE_PUMP: store_on_pump(w, n, e); break;
+        case EVENT_STORE_SWAP: store_on_swap(w, n, e); break;
+        case EVENT_STORE_REOPENED: store_on_reopened(w, n, e); break;
+        case EVENT_STORE_SAYS: shell_on_said(n, e); break;
+        case EVENT_REBASE:
+                if (!is_void(e, n))
+                        shell_on_rebase(w, n);
+                break;
         default: break;
         }
 }
@@ -238,7 +260,7 @@ static world_result result_of(const world *w) {
                 .late_leaders = w->checks.late_leaders, .leader_changes = w->checks.leader_changes,
                 .messages = w->net.messages, .bytes = w->net.bytes,
                 .writes = w->clients.writes, .reads = w->clients.reads, .stale_weak_reads = w->clients.stale_weak_reads,
-                .committed = checks_commit(w),
+                .committed = checks_commit(w), .installs = w->checks.installs, .rebases = w->checks.rebases,
         };
         memcpy(r.failure, w->failure, sizeof r.failure);
         for (unsigned i = 0; i < w->node_count; i++)

@@ -12,6 +12,7 @@
 #include "faults.h"
 #include "net.h"
 #include "node.h"
+#include "shell.h"
 #include "trace.h"
 
 enum { WORLD_NODES_MAX = 8 };
@@ -44,6 +45,10 @@ typedef struct world_tuning {
         uint64_t link_bytes;     /* queued to a peer */
         unsigned clients, body_bytes;
         bool compaction;
+        bool snapshots;          /* compaction passes who is behind, who then gets a snapshot */
+        uint64_t log_kept_bytes; /* then: of the log, for who is behind */
+        uint64_t snapshot_pace;  /* so many times faster go the intervals of sending them */
+        uint64_t image_chunks, chunk_us; /* of a snapshot, at most; between two */
         unsigned refusals;       /* of forwards that a leader could take, in 1000 */
         uint64_t drift_ppm;      /* of clocks, at most */
 } world_tuning;
@@ -73,6 +78,7 @@ typedef struct world_result {
         char failure[512];
         uint64_t hash, steps, virtual_us;
         uint64_t late_leaders, leader_changes, messages, bytes, writes, reads, stale_weak_reads, committed, restarts;
+        uint64_t installs, rebases; /* databases and logs that were replaced by a snapshot */
 } world_result;
 
 /* Runs one seed to its end. trace_count: last events to print to stderr if it fails. */
@@ -80,6 +86,9 @@ world_result world_run(const world_options *options, unsigned trace_count);
 
 /* Prints the last events of the world that is running; from a signal handler. */
 void world_print_last(FILE *out, unsigned count);
+
+/* The one that runs: for functions of production that know of none. */
+world *world_running(void);
 
 uint64_t world_random(world *w, uint64_t bound);                 /* below bound; 0 for bound 0 */
 bool world_chance(world *w, uint64_t per_mille);

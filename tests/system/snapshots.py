@@ -164,6 +164,26 @@ def away_while_the_log_is_dropped(c):
     c.same_everywhere(cluster)
 
 
+def needed_for_the_majority(c):
+    """Who is behind is needed to commit anything: its snapshot can't wait for that."""
+    cluster = c.cluster()
+    n3 = cluster[2]
+    n3.kill_tree()
+    others = [cluster[0], cluster[1]]
+    leave_behind(c, others, 5)
+    before = content(leader_of(others))[0]
+    for node in others:
+        node.kill_tree()
+    left = [cluster[0], n3]
+    for node in left:
+        node.start()
+    for node in left:
+        node.wait_ready(LONG)
+    execute(n3, "INSERT INTO t(v) VALUES('by the two that are left')")
+    c.same_everywhere(left, before + 1)
+    c.check("The log begins anew" in log_of(n3), "it came back without a snapshot")
+
+
 def a_lost_database(c):
     cluster = c.cluster()
     leave_behind(c, list(cluster), 5)
@@ -292,7 +312,7 @@ def a_rotten_log(c):
         c.check(victim.log().count("as a new member") == aside + 1, "not put aside once more (%s)" % harm)
 
 
-TESTS = [away_while_the_log_is_dropped, a_lost_database, killed_at_every_step, joins_from_a_snapshot, a_wiped_disk, a_rotten_log]
+TESTS = [away_while_the_log_is_dropped, needed_for_the_majority, a_lost_database, killed_at_every_step, joins_from_a_snapshot, a_wiped_disk, a_rotten_log]
 
 
 def main():

@@ -62,7 +62,10 @@ static int on_commit(void *arg) {
         return !c->committing || files_failure(c->files, false) < 0;
 }
 
+void entry_announce(entry_context *c) { atomic_store(&c->hi, c->index); }
+
 int entry_commit(entry_context *c) {
+        entry_announce(c);
         c->committing = true;
         (void) sqlite3_step(c->commit);
         c->committing = false;
@@ -504,6 +507,7 @@ static bool run_vacuum(run *r, bool in_transaction, bool last) {
         }
         if (!in_transaction) {
                 statements_forget(r->c->statements);
+                entry_announce(r->c);
                 rq_err e = db_copy_vacuum(r->c->db, problem);
                 r->error = e < 0 && e != RQ_ECORRUPT ? files_io_may_pass(e) : e;
                 atomic_store(&r->c->schema_index, r->index);

@@ -112,11 +112,17 @@ void load_staging_abort(load_progress *p, uint64_t group) {
                 p->open = false;
 }
 
-rq_err load_staging_replace(load_staging *s, sqlite3 *writer, char ret_problem[static LOAD_PROBLEM_BYTES]) {
+rq_err load_staging_verify(load_staging *s, char ret_problem[static LOAD_PROBLEM_BYTES]) {
         char problem[DB_VERIFY_PROBLEM_BYTES];
         rq_err r = db_verify(s->fd, s->path, problem);
-        if (r >= 0 && problem[0] == '\0')
-                r = db_copy_in(writer, s->path, problem);
+        if (r >= 0)
+                (void) snprintf(ret_problem, LOAD_PROBLEM_BYTES, "%s", problem);
+        return r;
+}
+
+rq_err load_staging_replace(load_staging *s, sqlite3 *writer, char ret_problem[static LOAD_PROBLEM_BYTES]) {
+        char problem[DB_COPY_PROBLEM_BYTES];
+        rq_err r = db_copy_in(writer, s->path, problem);
         if (r >= 0)
                 (void) snprintf(ret_problem, LOAD_PROBLEM_BYTES, "%s", problem);
         return r;
