@@ -1,6 +1,7 @@
 #include "io/applier.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -241,16 +242,30 @@ static rq_err load_result(applier *a, const load_chunk *chunk, load_answer answe
         return r;
 }
 
-/* All of it is here: run, or become the database. */
-static rq_err end_load(applier *a, const record *rec, load_progress *load, bool asked, char problem[static SQL_LOAD_PROBLEM_BYTES],
+static rq_err use_load(applier *a, const record *rec, const load_progress *load, bool asked, char problem[static SQL_LOAD_PROBLEM_BYTES],
                        load_answer *ret_answer, uint64_t *ret_hash) {
-        load->open = false;
         if (load->text) {
                 *ret_answer = LOAD_RAN;
                 return sql_load_run(&a->entry, &rec->header, load_staging_fd(a->staging), asked ? a->entry.json : NULL, problem, ret_hash);
         }
         rq_err r = replace_database(a, rec, problem);
         *ret_answer = problem[0] != '\0' ? LOAD_BAD : LOAD_WENT_ON;
+        return r;
+}
+
+/* All of it is here: run, or become the database; or, by the operator's word, neither (entry_skipped). */
+static rq_err end_load(applier *a, const record *rec, load_progress *load, bool asked, char problem[static SQL_LOAD_PROBLEM_BYTES],
+                       load_answer *ret_answer, uint64_t *ret_hash) {
+        load->open = false;
+        const char *skipped = entry_skipped(&a->entry, rec->header.index);
+        if (skipped != NULL) {
+                (void) snprintf(problem, SQL_LOAD_PROBLEM_BYTES, "%s", skipped);
+                *ret_answer = LOAD_REFUSED;
+                return RQ_OK;
+        }
+        atomic_store_explicit(&a->entry.running_index, rec->header.index, memory_order_relaxed);
+        rq_err r = use_load(a, rec, load, asked, problem, ret_answer, ret_hash);
+        atomic_store_explicit(&a->entry.running_index, 0, memory_order_relaxed);
         return r;
 }
 

@@ -55,6 +55,10 @@ int entry_commit(entry_context *c);
  * without it, calls it. Not earlier than needed: an entry may run for minutes before. */
 void entry_announce(entry_context *c);
 
+/* By the operator's word (hazards 3) nothing of the entry is done, on any node: why, for the client; said in the log, too.
+ * NULL: it is. */
+const char *entry_skipped(const entry_context *c, uint64_t index);
+
 typedef struct entry_outcome {
         uint64_t hash;       /* over every statement's code, changes, last id */
         bool has_result;

@@ -314,6 +314,36 @@ static void test_vacuum_keeps_rowids(void **state) {
         expect_last(b, "{\"results\":[{\"last_insert_id\":5002,");
 }
 
+/* What never ends may be a load, too. */
+static void test_a_skipped_load_is_not_done(void **state) {
+        uint64_t hash[2];
+        (void) state;
+        for (int i = 0; i < 2; i++) { /* wherever the borders are: the same */
+                rq_buf file = database_of(some_rows);
+                bench *b = bench_new();
+                b->skip_index = 4;
+                bench_open(b);
+                entry(b, "CREATE TABLE old(x)");
+                queue_all(b, 1, true, rq_bytes_text("INSERT INTO old VALUES(1); INSERT INTO old VALUES(2)"), 20);
+                assert_int_equal(b->next_index, b->skip_index + 1); /* it is the last piece */
+                assert_int_equal(run_queued(b, i == 0 ? 1 : 0), RQ_OK);
+                assert_true(b->out.count > 0);
+                const apply_result *last = &b->out.results[b->out.count - 1];
+                static const char answer[] = "Rnot done: the operator has skipped this write";
+                assert_true(last->size > sizeof answer && memcmp(b->out.json.data + last->offset, answer, sizeof answer - 1) == 0);
+                apply_output_done(&b->out);
+                assert_int_equal(number_of(b, "SELECT count(*) FROM old"), 0);
+                assert_int_equal(applier_state(b->applier)->index, b->skip_index);
+                queue_all(b, 2, false, rq_buf_bytes(&file), 5000); /* and the next one is */
+                expect_last(b, "");
+                assert_int_equal(number_of(b, "SELECT count(*) FROM t"), 500);
+                hash[i] = applier_state(b->applier)->outcome_hash;
+                rq_buf_done(&file);
+                bench_free(b);
+        }
+        assert_true(hash[0] == hash[1]);
+}
+
 /* --- what readers are told ------------------------------------------------------------ */
 
 /* Looks at what readers see of the applier in the middle of its work. */
@@ -476,7 +506,7 @@ int main(void) {
                 TEST(test_a_file_becomes_the_database), TEST(test_borders_of_batches_do_not_matter), TEST(test_a_broken_file_changes_nothing),
                 TEST(test_pieces_that_do_not_fit), TEST(test_a_restart_goes_back_to_before_the_load), TEST(test_sql_is_all_or_nothing),
                 TEST(test_sql_with_foreign_keys), TEST(test_vacuum_keeps_rowids),
-                TEST(test_readers_are_told_just_before_a_commit), TEST(test_a_folder_that_is_away_is_waited_for), TEST(test_a_file_that_another_program_holds_is_waited_for),
+                TEST(test_a_skipped_load_is_not_done), TEST(test_readers_are_told_just_before_a_commit), TEST(test_a_folder_that_is_away_is_waited_for), TEST(test_a_file_that_another_program_holds_is_waited_for),
         };
 #undef TEST
         return cmocka_run_group_tests(tests, NULL, NULL);
