@@ -220,6 +220,8 @@ static void test_rules_of_rqlite(void **state) {
                 { "-http-addr HTTP://h:1 d", "HTTP options should not include protocol (http:// or https://)" },
                 { "-http-adv-addr https://h:1 d", "HTTP options should not include protocol (http:// or https://)" },
                 { "-http-addr h d", "HTTP bind address not valid" },
+                { "-http-addr h:1,unix:/s,h:1 d", "-http-addr names h:1 twice" },
+                { "-http-addr unix:/s,h:1,unix:/s d", "-http-addr names unix:/s twice" },
                 { "-http-addr h:1,unix:x d", "HTTP bind address not valid (unix:x); the path of a unix socket begins with /" },
                 { "-http-addr h:1,,h:3 d", "HTTP bind address not valid (); it must be host:port" },
                 { "-http-addr unix:/x d", "-http-addr names unix sockets only: -http-adv-addr must say" },
