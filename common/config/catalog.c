@@ -423,6 +423,18 @@ static rq_err check_unix_socket(const char *path, rq_buf *problem) {
         return RQ_OK;
 }
 
+/* Whether one of those before at is the same. Port 0 is another one each time. */
+static bool is_there_before(const char *list, size_t at, const char *address) {
+        char other[RQ_ADDRESS_BYTES_MAX];
+        size_t size = strlen(address);
+        if (size > 2 && strcmp(address + size - 2, ":0") == 0)
+                return false;
+        for (size_t before = 0; rq_address_next(list, &before, other) && before < at;)
+                if (strcmp(address, other) == 0)
+                        return true;
+        return false;
+}
+
 static rq_err check_http_addresses(const rq_config *c, rq_buf *problem) {
         const char *list = rq_config_string(c, "http-addr"), *raft = rq_config_string(c, "raft-addr");
         const char *mode = rq_config_string(c, "http-unix-mode"), *path;
@@ -434,7 +446,9 @@ static rq_err check_http_addresses(const rq_config *c, rq_buf *problem) {
         if (list[0] == '\0')
                 return complain(problem, "HTTP bind address not valid (empty); it must be host:port or unix:/path");
         for (size_t at = 0; r == RQ_OK && rq_address_next(list, &at, address);) {
-                if (rq_address_is_unix(address, &path))
+                if (is_there_before(list, at, address))
+                        r = complain(problem, "-http-addr names %s twice", address);
+                else if (rq_address_is_unix(address, &path))
                         r = check_unix_socket(path, problem);
                 else if (strcmp(address, raft) == 0)
                         r = complain(problem, "HTTP and Raft addresses must differ (both are %s)", address);

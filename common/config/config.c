@@ -575,17 +575,34 @@ rq_err rq_config_without_effect(const rq_config *config, const char *program, rq
         return r;
 }
 
+static bool is_file(const rq_flag *flag) { return flag->value != NULL && (strcmp(flag->value, "FILE") == 0 || strcmp(flag->value, "PATHS") == 0); }
+
 bool rq_config_names_files(const rq_config *config) {
         for (size_t i = 0; i < rq_flag_count(); i++) {
                 const rq_flag *flag = rq_flag_at(i);
-                bool is_file = flag->value != NULL && (strcmp(flag->value, "FILE") == 0 || strcmp(flag->value, "PATHS") == 0);
-                if (is_file && flag->status == RQ_FLAG_AVAILABLE && !flag->not_in_file && config->values[i].text[0] != '\0')
+                if (is_file(flag) && flag->status == RQ_FLAG_AVAILABLE && !flag->not_in_file && config->values[i].text[0] != '\0')
                         return true;
         }
         return false;
 }
 
 static bool fits_a_line(const char *text) { return strpbrk(text, "#\r\n") == NULL && !isspace((unsigned char) text[0]); }
+
+/* A file, whose name may have a comma, or several, with commas. Appends. */
+static rq_err append_paths(const rq_flag *flag, const char *list, rq_buf *text, rq_buf *problem) {
+        const char *separator = strcmp(flag->value, "PATHS") == 0 ? "," : "";
+        RQ_CLEANUP(rq_freep) char *copy = strdup(list);
+        rq_err r = copy != NULL ? RQ_OK : RQ_ENOMEM;
+        const char *one, *comma = "";
+        for (char *rest = copy; r >= 0 && (one = strsep(&rest, separator)) != NULL; comma = ",") {
+                RQ_CLEANUP(rq_freep) char *path = NULL;
+                if (one[0] != '\0')
+                        r = absolute_path(one, &path, problem);
+                if (r >= 0)
+                        r = rq_buf_printf(text, "%s%s", comma, path != NULL ? path : "");
+        }
+        return r;
+}
 
 rq_err rq_config_text(const rq_config *config, rq_buf *text) {
         RQ_CLEANUP(rq_buf_done) rq_buf problem = {0};
@@ -596,11 +613,13 @@ rq_err rq_config_text(const rq_config *config, rq_buf *text) {
                 bool place = strcmp(flag->name, "data-dir") == 0 || strcmp(flag->name, "run-dir") == 0;
                 if (place || flag->command_line_only || flag->not_in_file || flag->secret || has_default(config, i) || !fits_a_line(value))
                         continue;
-                RQ_CLEANUP(rq_freep) char *path = NULL;
-                if (flag->value != NULL && strcmp(flag->value, "FILE") == 0)
-                        r = absolute_path(value, &path, &problem);
+                r = rq_buf_printf(text, "%s = ", flag->name);
+                if (r >= 0 && is_file(flag))
+                        r = append_paths(flag, value, text, &problem);
+                else if (r >= 0)
+                        r = rq_buf_append_text(text, value);
                 if (r >= 0)
-                        r = rq_buf_printf(text, "%s = %s\n", flag->name, path != NULL ? path : value);
+                        r = rq_buf_append_text(text, "\n");
         }
         return r;
 }

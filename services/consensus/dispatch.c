@@ -9,6 +9,7 @@
 #include "consensus.pb-c.h"
 #include "divergence.h"
 #include "feature_level.h"
+#include "feed.h"
 #include "log/log_fields.h"
 #include "members.h"
 #include "snapshot_in.h"
@@ -168,6 +169,8 @@ static rq_err on_propose(void *arg, ipc_link *link, const ipc_frame *frame) {
 static bool is_fresh(const consensus *c, uint64_t freshness_us) {
         const raft *r = driver_raft(c->driver);
         uint64_t at_us = raft_contact_us(r), now_us = rq_clock_mono_us();
+        if (at_us == 0) /* no leader at present: as it was when there was one */
+                at_us = c->contact_us;
         return at_us != 0 && raft_commit_is_known(r) && now_us >= at_us && now_us - at_us <= freshness_us;
 }
 
@@ -195,9 +198,11 @@ static rq_err on_read(void *arg, ipc_link *link, const ipc_frame *frame) {
         }
         if (r >= 0 && wanted == DRIVER_READ_STRONG)
                 r = dispatch_admit(c, 0);
+        const request_origin from = { .gateway = gateway_from(link)->number, .request_id = frame->request_id };
         if (r >= 0)
-                r = driver_read(c->driver, (request_origin) { .gateway = gateway_from(link)->number, .request_id = frame->request_id },
-                                wanted, deadline_of(timeout_us), min_index, frame->payload);
+                r = driver_read(c->driver, from, wanted, deadline_of(timeout_us), min_index, frame->payload);
+        if (r == RQ_ENOTLEADER && wanted == DRIVER_READ_LOCAL) /* the driver refuses all for lack of a leader; what is fresh enough needs none */
+                r = feed_local_read(c, from, min_index, deadline_of(timeout_us), frame->payload);
         if (r < 0)
                 return refuse(c, link, frame->request_id, r);
         c->reads_taken++;

@@ -95,27 +95,37 @@ static void feed_entries(consensus *c, ipc_link *link) {
         }
 }
 
+/* RQ_OK also if its gateway has gone. */
+static rq_err send_read(consensus *c, ipc_link *link, request_origin from, raft_index index, uint64_t deadline_us, rq_bytes query) {
+        uint8_t packed[64];
+        consensus_gateway *gateway = consensus_gateway_of(c, from.gateway);
+        const uint64_t now_us = rq_clock_mono_us();
+        if (gateway == NULL)
+                return RQ_OK;
+        Rq__ReadAt body = RQ__READ_AT__INIT;
+        rq_uuid incarnation = *ipc_link_incarnation(gateway->link);
+        body.index = index;
+        body.gateway = (ProtobufCBinaryData) { .data = incarnation.bytes, .len = sizeof incarnation.bytes };
+        if (deadline_us != UINT64_MAX)
+                body.timeout_us = deadline_us > now_us ? deadline_us - now_us : 1;
+        rq_assert(rq__read_at__get_packed_size(&body) <= sizeof packed);
+        size_t size = rq__read_at__pack(&body, packed);
+        return ipc_link_send(link, IPC_READ_AT, from.request_id, rq_bytes_of(packed, size), query);
+}
+
 static void pass_on_reads(consensus *c, ipc_link *link) {
-        uint64_t now_us = rq_clock_mono_us();
         for (read_request *read; (read = driver_next_read(c->driver)) != NULL;) {
-                uint8_t packed[64];
-                consensus_gateway *gateway = consensus_gateway_of(c, read->from.gateway);
-                if (gateway != NULL) {
-                        Rq__ReadAt body = RQ__READ_AT__INIT;
-                        rq_uuid incarnation = *ipc_link_incarnation(gateway->link);
-                        body.index = read->index;
-                        body.gateway = (ProtobufCBinaryData) { .data = incarnation.bytes, .len = sizeof incarnation.bytes };
-                        if (read->deadline_us != UINT64_MAX)
-                                body.timeout_us = read->deadline_us > now_us ? read->deadline_us - now_us : 1;
-                        rq_assert(rq__read_at__get_packed_size(&body) <= sizeof packed);
-                        size_t size = rq__read_at__pack(&body, packed);
-                        rq_err r = ipc_link_send(link, IPC_READ_AT, read->from.request_id, rq_bytes_of(packed, size),
-                                                 rq_bytes_of(read->query, read->query_bytes));
-                        if (r < 0)
-                                break; /* stays ready until its deadline */
-                }
+                if (send_read(c, link, read->from, read->index, read->deadline_us, rq_bytes_of(read->query, read->query_bytes)) < 0)
+                        break; /* stays ready until its deadline */
                 driver_read_passed_on(c->driver, read);
         }
+}
+
+rq_err feed_local_read(consensus *c, request_origin from, raft_index index, uint64_t deadline_us, rq_bytes query) {
+        ipc_link *link = c->store != NULL ? ipc_connector_link(c->store) : NULL;
+        if (link == NULL || driver_stream(c->driver)->state != STREAM_OPEN)
+                return RQ_ENOTLEADER;
+        return send_read(c, link, from, index, deadline_us, query);
 }
 
 /* On a follower for whose clients nothing is under way, the store gets several commits in one: the

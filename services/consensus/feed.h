@@ -6,4 +6,8 @@
 
 void feed_store(consensus *c);
 
+/* A read that needs no leader, at once, while there is none and the driver takes nothing. index: what the store must have
+ * applied. Errors: RQ_ENOTLEADER: the store isn't there; RQ_EFULL, RQ_ENOMEM, RQ_EPIPE. */
+rq_err feed_local_read(consensus *c, request_origin from, raft_index index, uint64_t deadline_us, rq_bytes query);
+
 #endif

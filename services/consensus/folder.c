@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "dispatch.h"
+#include "feature_level.h"
 #include "forming.h"
 #include "founding.h"
 #include "io/folder_aside.h"
@@ -229,6 +230,8 @@ rq_err folder_open(consensus *c) {
         c->hint = f.hardstate.commit;
         say_what_was_found(c, &f);
         r = make_driver(c, &f);
+        if (r >= 0)
+                feature_level_update(c);
         if (r >= 0 && !f.unformed)
                 r = start_writer(c, &f);
         if (r < 0)

@@ -314,8 +314,16 @@ static void hand_over_if_full(consensus *c) {
                 rq_log_notice("The disk is full: offering leadership to another node");
 }
 
+/* The core forgets it with the leader; freshness (dispatch.c) and status want it when there is none any more. */
+static void note_contact(consensus *c) {
+        const uint64_t contact_us = raft_contact_us(driver_raft(c->driver));
+        if (contact_us > c->contact_us)
+                c->contact_us = contact_us;
+}
+
 static void turn(consensus *c) {
         driver_plan plan;
+        note_contact(c); /* before the core's clock goes on, by which a leader may be lost */
         compact(c);
         hand_over_if_full(c);
         steering_turn(c);

@@ -184,6 +184,7 @@ typedef struct consensus {
         bool state_dirty;           /* gateways are to be told */
         bool handing_over;          /* stopping, and still the leader */
         leaderless leaderless;
+        uint64_t contact_us;        /* monotonic: when a leader was heard last, or by a leader a majority, in any term; 0: never */
         raft_id said_leader;        /* in the journal ... */
         raft_term said_term;        /* ... for this term */
         consensus_transfer transfers[CONSENSUS_TRANSFERS_MAX];

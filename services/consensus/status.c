@@ -174,6 +174,8 @@ static json_t *last_contact(const consensus *c) {
         if (raft_role_of(r) == RAFT_LEADER)
                 return json_string("0");
         if (at_us == 0)
+                at_us = c->contact_us;
+        if (at_us == 0)
                 return json_string("never");
         return json_string(rq_duration_text((int64_t) (now_us - at_us) * 1000, text, sizeof text));
 }

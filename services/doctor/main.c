@@ -13,7 +13,7 @@
 #include "io/print.h"
 #include "log/log.h"
 
-typedef struct wishes { bool json, quick, help; const char *credentials; } wishes;
+typedef struct wishes { bool json, quick, help; const char *credentials, *cert, *key; } wishes;
 
 static void config_freep(rq_config **config) { *config = rq_config_free(*config); }
 
@@ -36,9 +36,13 @@ static const char *value_of(char **argv, int *i, const char *name) {
 static void take_wishes(int *argc, char **argv, wishes *w) {
         int kept = 1;
         for (int i = 1; i < *argc; i++) {
-                const char *value = value_of(argv, &i, "credentials");
-                if (value != NULL)
+                const char *value;
+                if ((value = value_of(argv, &i, "credentials")) != NULL)
                         w->credentials = value;
+                else if ((value = value_of(argv, &i, "client-cert")) != NULL)
+                        w->cert = value;
+                else if ((value = value_of(argv, &i, "client-key")) != NULL)
+                        w->key = value;
                 else if (is_flag(argv[i], "json"))
                         w->json = true;
                 else if (is_flag(argv[i], "quick"))
@@ -53,14 +57,16 @@ static void take_wishes(int *argc, char **argv, wishes *w) {
 }
 
 static void print_help(void) {
-        (void) printf("Usage: rqd doctor [--json] [--quick] [--credentials FILE] [flags] [DATA_DIR]\n\n"
+        (void) printf("Usage: rqd doctor [--json] [--quick] [--credentials FILE] [--client-cert FILE --client-key FILE] [flags] [DATA_DIR]\n\n"
                       "Checks configuration, folders, disk, clock, limits, ports, the cluster's nodes and certificates.\n"
                       "Takes the flags, file and environment of the node (rqd --help). Without any: the node of the package,\n"
                       "with /etc/rq/rq.conf, /run/rq and /var/lib/rq, if that file is there.\n\n"
                       "  --json    results as JSON\n"
                       "  --quick   don't measure the disk\n"
                       "  --credentials FILE\n"
-                      "            name:password of a user who may \"status\", if the nodes want one (-auth)\n\n"
+                      "            name:password of a user who may \"status\", if the nodes want one (-auth)\n"
+                      "  --client-cert FILE, --client-key FILE\n"
+                      "            shown to nodes that want a certificate (-http-verify-client)\n\n"
                       "Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN\n");
 }
 
@@ -91,17 +97,17 @@ static void read_credentials(findings *f, const char *file_name, http_user *user
 }
 
 static void check_all(findings *f, const rq_config *config, const wishes *w) {
-        http_user user = { .ca_file = rq_config_string(config, "http-ca-cert") };
-        bool running = false;
+        http_user user = { .ca_file = rq_config_string(config, "http-ca-cert"), .cert_file = w->cert, .key_file = w->key };
         read_credentials(f, w->credentials, &user);
         check_config(f, config);
         check_folders(f, config);
         check_disk(f, config, w->quick);
         check_host(f, config);
-        check_ports(f, config, &running);
-        check_running(f, config, &user, running);
-        if (running)
-                check_nodes(f, config, &user);
+        const own_node own = own_node_find(config, &user);
+        check_ports(f, config, &own);
+        check_running(f, config, &user, &own);
+        if (own.running && !own.wants_certificate)
+                check_nodes(f, config, &user, &own);
         check_certificates(f, config);
         explicit_bzero(user.name_password, sizeof user.name_password);
 }

@@ -67,6 +67,9 @@ def without_leader():
             request('["SELECT 1"]', ONE, "?level=none"),
             get("/db/query?q=SELECT%201&level=none", ONE),
             get("/db/query?q=SELECT%201&level=none&freshness=1ns", '{"results":[],"error":"stale read"}'),
+            # It was in touch with a leader within that time, which is all that is asked for.
+            get("/db/query?q=SELECT%201&level=none&freshness=1h", ONE),
+            get("/db/query?q=SELECT%201&level=none&freshness=1h&freshness_strict", ONE),
             get("/leader", NO_LEADER, 503), Row("POST", "/leader?wait", "", 503, NO_LEADER),
             get("/readyz", "[+]node ok\n[+]leader does not exist", 503), get("/readyz?noleader", "[+]node ok"),
             get("/readyz?sync", "[+]node ok\n[+]leader does not exist", 503),

@@ -6,7 +6,6 @@ Each node has a small disk of its own (tmpfs, needs root). A stalling disk is ma
 the test preloads into rq-consensus: fdatasync waits while a file exists.
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -18,8 +17,9 @@ import time
 from collections import Counter
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster_nodes import Cluster, Refused, ask, dump, execute, query, raft_state, wait_for
-from rqnode import HttpFailure, NodeError, Tally, exit_on_sigterm
+import cases
+from cluster_nodes import Cluster, Refused, dump, execute, query, raft_state, wait_for
+from rqnode import HttpFailure, NodeError
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DISK_BYTES = 192 << 20
@@ -136,20 +136,16 @@ class Load:
         return Counter(re.sub(r"\d{2,}", "N", x[3])[:110] if x[3] else "ok" for x in found)
 
 
-class Case:
+class Case(cases.Case):
     def __init__(self, name, args, tally):
-        self.name = name
-        self.args = args
-        self.tally = tally
+        super().__init__(name, args, tally)
         self.cluster = self.disks = None
-
-    def check(self, ok, text):
-        return self.tally.check(ok, "%s: %s" % (self.name, text))
 
     def formed(self, with_disks=True, prepare=None):
         self.disks = Disks(3, self.args.dir) if with_disks else None
-        self.cluster = Cluster(self.args.rqd, 3, self.args.dir, ["-raft-snap", "200", "-raft-snap-int", "200ms"],
+        self.cluster = Cluster(self.args.rqd, 3, self.args.dir, ["-raft-snap", "200", "-raft-snap-int", "200ms", *self.args.flag],
                                data_dirs=self.disks.data() if self.disks else None)
+        self.nodes.extend(self.cluster)
         if prepare:
             prepare(self.cluster)
         self.cluster.start()
@@ -194,9 +190,8 @@ class Case:
             self.check(not broken, "log of %s: %s" % (node.node_id, broken[:2]))
             self.check("died" not in text, "a service of %s died" % node.node_id)
 
-    def end(self):
-        if self.cluster:
-            self.cluster.remove()
+    def end(self, failed):
+        super().end(failed)
         if self.disks:
             self.disks.remove()
 
@@ -316,35 +311,6 @@ def stalled_disk_of_the_leader(c):
 TESTS = (full_disk_of_the_leader, full_disk_of_a_follower, full_disks_of_all, stalled_disk_of_the_leader)
 
 
-def main():
-    exit_on_sigterm()
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rqd", default=os.path.join(HERE, "../../build/bin/rqd"))
-    parser.add_argument("--only", action="append", default=[], help="tests with this in their names")
-    parser.add_argument("--dir", help="parent of the data directories (default: temporary)")
-    args = parser.parse_args()
-    tally, skipped = Tally(), 0
-    for test in TESTS:
-        if args.only and not any(word in test.__name__ for word in args.only):
-            continue
-        begin = time.monotonic()
-        print("-- %s" % test.__name__.replace("_", " "), flush=True)
-        if "full" in test.__name__ and os.geteuid() != 0:
-            print("SKIP: small disks need root")
-            skipped += 1
-            continue
-        case = Case(test.__name__, args, tally)
-        failed = tally.failed
-        try:
-            test(case)
-        except (NodeError, HttpFailure, Refused, subprocess.SubprocessError, OSError) as e:
-            case.check(False, "%s: %s" % (type(e).__name__, e))
-        if tally.failed > failed and case.cluster:
-            case.cluster.dump_logs(25)
-        case.end()
-        print("    %.1f s" % (time.monotonic() - begin), flush=True)
-    return tally.finish(skipped)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cases.main(TESTS, Case, cases.arguments(__doc__).parse_args(), lambda test:
+                        "small disks need root" if "full" in test.__name__ and os.geteuid() != 0 else None))

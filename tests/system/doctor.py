@@ -259,6 +259,41 @@ def check_certificates(t, d, parent):
     return True
 
 
+def check_ways_to_it(t, d, parent):
+    """The address that it tells others leads nowhere from here; it has only a unix socket; it wants a certificate."""
+    for address in ("unix:%s/s.sock" % parent, "127.0.0.1:%d" % free_port(), "0.0.0.0:%d" % free_port()):
+        node = Node(d.rqd, parent)
+        node.command[node.command.index("-http-addr") + 1] = address
+        node.command[-1:-1] = ["-http-adv-addr", "db1.example.invalid:4001"]
+        node.start()
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            result = d.run("--quick", node.data_dir)
+            if any(c["check"] == "running" and c["state"] == "OK" for c in result["checks"]):
+                break
+        d.expect(result, "running", "OK", "this node is ready")
+        d.expect(result, "cluster", "OK", "1 of 1 members answer, one leads")
+        t.check(not any(c["check"] in ("nodes", "ports") and c["state"] != "OK" for c in result["checks"]), "%s: %s" % (address, result["checks"]))
+        node.stop()
+        node.remove()
+    cert, key = make_certificate(parent, "both", 365)
+    node = Node(d.rqd, parent, flags=["-http-cert", cert, "-http-key", key, "-http-ca-cert", cert, "-http-verify-client"])
+    node.start()
+    shown = ["--client-cert", cert, "--client-key=" + key, node.data_dir]
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        result = d.run("--quick", *shown)
+        if any(c["check"] == "running" and c["state"] == "OK" for c in result["checks"]):
+            break
+    d.expect(result, "running", "OK", "this node is ready")
+    d.expect(result, "cluster", "OK", "1 of 1 members answer, one leads")
+    result = d.run("--quick", node.data_dir)
+    d.expect(result, "running", "UNKNOWN", "wants a client's certificate")
+    t.check(not any(c["state"] == "CRITICAL" for c in result["checks"]), "without a certificate it isn't known, not wrong: %s" % result["checks"])
+    node.stop()
+    node.remove()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rqd", required=True)
@@ -266,7 +301,7 @@ def main():
     exit_on_sigterm()
     t, skipped = Tally(), 0
     d = Doctor(t, args.rqd)
-    for check in (check_new_host, check_running, check_taken_port, check_cluster, check_file_systems, check_users, check_certificates):
+    for check in (check_new_host, check_running, check_taken_port, check_cluster, check_file_systems, check_users, check_certificates, check_ways_to_it):
         folder = tempfile.mkdtemp(prefix="rqtest-")
         if check(t, d, folder) is False:
             print("SKIPPED: %s: not possible here" % check.__name__, flush=True)

@@ -4,7 +4,6 @@ clusters form with them, change over to them and to new ones while clients write
 has none. Words on both sides, and exit codes of what can't be.
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -16,8 +15,9 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import cases
 from cluster_nodes import Cluster, Refused, ask, execute, query, signal_all, wait_for
-from rqnode import HttpFailure, NodeError, Tally, exit_on_sigterm
+from rqnode import HttpFailure, NodeError
 
 import json
 
@@ -75,16 +75,10 @@ class Writer:
         self.thread.join(40)
 
 
-class Case:
+class Case(cases.Case):
     def __init__(self, name, args, tally):
-        self.name = name
-        self.args = args
-        self.tally = tally
+        super().__init__(name, args, tally)
         self.folder = tempfile.mkdtemp(prefix="rqtest-tls-", dir=args.dir)
-        self.clusters = []
-
-    def check(self, ok, text):
-        return self.tally.check(ok, "%s: %s" % (self.name, text))
 
     def path(self, *parts):
         return os.path.join(self.folder, *parts)
@@ -95,8 +89,8 @@ class Case:
                 "-node-ca-cert", self.path(folder, ca), *more]
 
     def cluster(self, flags_of, size=3):
-        cluster = Cluster(self.args.rqd, size, self.args.dir)
-        self.clusters.append(cluster)
+        cluster = Cluster(self.args.rqd, size, self.args.dir, self.args.flag)
+        self.nodes.extend(cluster)
         for i, node in enumerate(cluster):
             node.plain_command = list(node.command)
             set_flags(node, flags_of(i + 1))
@@ -110,27 +104,21 @@ class Case:
         return cluster
 
     def log_says(self, node, pattern, seconds=20):
-        def found():
-            with open(node.log_path, errors="replace") as f:
-                return re.search(pattern, f.read())
         try:
-            wait_for(pattern, seconds, found, 0.05)
+            wait_for(pattern, seconds, lambda: re.search(pattern, node.log()), 0.05)
             return self.check(True, "")
         except NodeError:
             node.dump_log(8)
             return self.check(False, "the log of %s lacks: %s" % (node.node_id, pattern))
 
     def log_count(self, node, pattern):
-        with open(node.log_path, errors="replace") as f:
-            return len(re.findall(pattern, f.read()))
+        return len(re.findall(pattern, node.log()))
 
-    def end(self):
-        for cluster in self.clusters:
-            for node in cluster:
-                with open(node.log_path, errors="replace") as f:
-                    broken = re.findall(r".*(?:Sanitizer|SIGSEGV|SIGABRT|runtime error).*", f.read()) if os.path.exists(node.log_path) else []
-                self.check(not broken, "log of %s: %s" % (node.node_id, broken[:2]))
-            cluster.remove()
+    def end(self, failed):
+        for node in self.nodes:
+            broken = re.findall(r".*(?:Sanitizer|SIGSEGV|SIGABRT|runtime error).*", node.log()) if os.path.exists(node.log_path) else []
+            failed |= not self.check(not broken, "log of %s: %s" % (node.node_id, broken[:2]))
+        super().end(failed)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -332,35 +320,6 @@ TESTS = (forms_as_documented, changes_over_while_clients_write, takes_new_certif
          tells_what_is_wrong_with_the_configuration)
 
 
-def main():
-    exit_on_sigterm()
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rqd", default=os.path.join(HERE, "../../build/bin/rqd"))
-    parser.add_argument("--only", action="append", default=[], help="tests with this in their names")
-    parser.add_argument("--dir", help="parent of the data directories (default: temporary)")
-    args = parser.parse_args()
-    tally = Tally()
-    if shutil.which("openssl") is None:
-        print("0 passed, 0 failed, 1 skipped: openssl is not installed")
-        return 0
-    for test in TESTS:
-        if args.only and not any(word in test.__name__ for word in args.only):
-            continue
-        begin = time.monotonic()
-        print("-- %s" % test.__name__.replace("_", " "), flush=True)
-        case = Case(test.__name__, args, tally)
-        failed = tally.failed
-        try:
-            test(case)
-        except (NodeError, HttpFailure, Refused, subprocess.SubprocessError, OSError) as e:
-            case.check(False, "%s: %s" % (type(e).__name__, e))
-        if tally.failed > failed:
-            for cluster in case.clusters:
-                cluster.dump_logs(25)
-        case.end()
-        print("    %.1f s" % (time.monotonic() - begin), flush=True)
-    return tally.finish()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cases.main(TESTS, Case, cases.arguments(__doc__).parse_args(), lambda test:
+                        "openssl is not installed" if shutil.which("openssl") is None else None))

@@ -24,13 +24,16 @@ static const char *text_of(json_t *object, const char *key) {
 }
 
 /* NULL: told as a finding. */
-static json_t *get_json(findings *f, const char *check, const http_user *user, const char *url, const char *who, finding_state if_not) {
+static json_t *get_json(findings *f, const char *check, const http_user *user, const char *url, const char *way, const char *who, finding_state if_not) {
         char problem[HTTP_GET_PROBLEM_BYTES];
         http_got got = {0};
-        rq_err r = http_get(url, user, &got, problem);
+        rq_err r = http_get(url, way, user, &got, problem);
         json_t *json = r == RQ_OK && got.status == 200 ? json_loadb((const char *) got.body.data, got.body.size, 0, NULL) : NULL;
         rq_buf_done(&got.body);
-        if (r < 0)
+        if (r == RQ_EACCES)
+                finding_remedy(findings_add(f, check, FINDING_UNKNOWN, "%s wants a client's certificate: %s can't be asked", who, url),
+                               "--client-cert FILE --client-key FILE");
+        else if (r < 0)
                 finding_remedy(findings_add(f, check, if_not, "%s doesn't answer at %s: %s", who, url, problem),
                                "does it run, and can its HTTP port be reached from here?");
         else if (got.status == 401)
@@ -54,11 +57,9 @@ static bool read_time(const char *text, int64_t *ret_us) {
         return true;
 }
 
-static void ask_node(findings *f, const http_user *user, const char *url, node_report *n) {
-        char status_url[512];
-        (void) snprintf(status_url, sizeof status_url, "%s/status", url);
+static void ask_node(findings *f, const http_user *user, const char *status_url, const char *way, node_report *n) {
         int64_t begun_us = (int64_t) rq_clock_wall_us(), time_us;
-        RQ_CLEANUP(json_decrefp) json_t *status = get_json(f, "nodes", user, status_url, n->name, FINDING_WARNING);
+        RQ_CLEANUP(json_decrefp) json_t *status = get_json(f, "nodes", user, status_url, way, n->name, FINDING_WARNING);
         if (status == NULL)
                 return;
         int64_t middle_us = begun_us + ((int64_t) rq_clock_wall_us() - begun_us) / 2;
@@ -111,7 +112,9 @@ static void check_clocks(findings *f, const node_report *nodes, size_t count) {
 }
 
 /* One of /nodes?ver=2; the report's name is set in any case. */
-static void check_member(findings *f, const http_user *user, json_t *node, node_report *n, bool *ret_leader) {
+static void check_member(findings *f, const rq_config *config, const http_user *user, const own_node *own, json_t *node, node_report *n,
+                         bool *ret_leader) {
+        char url[OWN_NODE_URL_BYTES];
         (void) snprintf(n->name, sizeof n->name, "%s", text_of(node, "id"));
         *ret_leader = *ret_leader || json_is_true(json_object_get(node, "leader"));
         if (!json_is_true(json_object_get(node, "reachable"))) {
@@ -120,25 +123,30 @@ static void check_member(findings *f, const http_user *user, json_t *node, node_
                 finding_remedy(found, "does it run, and can its Raft port be reached? With a majority away no writes are taken");
                 return;
         }
-        if (text_of(node, "api_addr")[0] != '\0')
-                ask_node(f, user, text_of(node, "api_addr"), n);
+        if (strcmp(n->name, rq_config_node_id(config)) == 0) {
+                own_node_url(config, own, "/status", url);
+                ask_node(f, user, url, own->way, n);
+        } else if (text_of(node, "api_addr")[0] != '\0') {
+                (void) snprintf(url, sizeof url, "%s/status", text_of(node, "api_addr"));
+                ask_node(f, user, url, "", n);
+        }
 }
 
-void check_nodes(findings *f, const rq_config *config, const http_user *user) {
+void check_nodes(findings *f, const rq_config *config, const http_user *user, const own_node *own) {
         node_report reports[NODES_MAX] = {0};
-        char url[RQ_ADDRESS_BYTES_MAX + 64], who[NAME_BYTES];
-        bool tls = rq_config_string(config, "http-cert")[0] != '\0', leader = false;
+        char url[OWN_NODE_URL_BYTES], who[NAME_BYTES];
+        bool leader = false;
         size_t count = 0;
         json_t *node;
-        (void) snprintf(url, sizeof url, "http%s://%s/nodes?ver=2&nonvoters", tls ? "s" : "", rq_config_http_adv_addr(config));
+        own_node_url(config, own, "/nodes?ver=2&nonvoters", url);
         (void) snprintf(who, sizeof who, "this node (%s)", rq_config_node_id(config));
-        RQ_CLEANUP(json_decrefp) json_t *root = get_json(f, "nodes", user, url, who, FINDING_CRITICAL);
+        RQ_CLEANUP(json_decrefp) json_t *root = get_json(f, "nodes", user, url, own->way, who, FINDING_CRITICAL);
         if (root == NULL)
                 return;
         json_t *list = json_object_get(root, "nodes");
         for (count = 0; count < json_array_size(list) && count < NODES_MAX; count++) {
                 node = json_array_get(list, count);
-                check_member(f, user, node, &reports[count], &leader);
+                check_member(f, config, user, own, node, &reports[count], &leader);
         }
         size_t answered = 0;
         for (size_t i = 0; i < count; i++)

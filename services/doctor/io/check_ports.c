@@ -9,7 +9,6 @@
 
 #include "base/cleanup.h"
 #include "io/checks.h"
-#include "io/http_get.h"
 
 /* Can a service listen there? RQ_EBUSY: somebody does; else why not. */
 static rq_err try_listen(const char *address, char *problem, size_t problem_size) {
@@ -42,21 +41,6 @@ static rq_err try_listen(const char *address, char *problem, size_t problem_size
         }
         freeaddrinfo(list);
         return r;
-}
-
-static bool rq_answers(const rq_config *config) {
-        static const char *const schemes[] = { "http", "https" };
-        static const http_user nobody = { .ca_file = "" };
-        char url[RQ_ADDRESS_BYTES_MAX + 32], problem[HTTP_GET_PROBLEM_BYTES];
-        for (size_t i = 0; i < 2; i++) {
-                http_got got = {0};
-                (void) snprintf(url, sizeof url, "%s://%s/readyz?noleader", schemes[i], rq_config_http_adv_addr(config));
-                bool ours = http_get(url, &nobody, &got, problem) == RQ_OK && got.by_rq;
-                rq_buf_done(&got.body);
-                if (ours)
-                        return true;
-        }
-        return false;
 }
 
 static void check_sockets(findings *f, const rq_config *config, bool running) {
@@ -100,8 +84,7 @@ static void check_unix(findings *f, const char *path, bool running) {
                 (void) findings_add(f, "ports", FINDING_OK, "unix:%s is free", path);
 }
 
-/* Returns whether it is this node that listens there. */
-static bool check_port(findings *f, const rq_config *config, const char *flag, const char *address, bool running) {
+static void check_port(findings *f, const char *flag, const char *address, bool running) {
         static const char check[] = "ports";
         const bool is_http = strcmp(flag, "http-addr") == 0;
         char problem[256] = "it can't be opened";
@@ -113,27 +96,23 @@ static bool check_port(findings *f, const rq_config *config, const char *flag, c
         } else if (r != RQ_EBUSY) {
                 finding *found = findings_add(f, check, FINDING_CRITICAL, "-%s %s: %s", flag, address, problem);
                 finding_remedy(found, "take an address of this machine (ip address), and -%s-adv-addr for what others see", is_http ? "http" : "raft");
-        } else if (running || (is_http && rq_answers(config))) {
+        } else if (running) {
                 (void) findings_add(f, check, FINDING_OK, "-%s %s is this node's", flag, address);
-                return true;
         } else {
                 finding *found = findings_add(f, check, FINDING_CRITICAL, "-%s %s is taken, and not by a node that answers", flag, address);
                 finding_remedy(found, "find by whom (ss -ltnp), stop it, or take another port");
         }
-        return false;
 }
 
-void check_ports(findings *f, const rq_config *config, bool *ret_running) {
+void check_ports(findings *f, const rq_config *config, const own_node *own) {
         char address[RQ_ADDRESS_BYTES_MAX];
         const char *http = rq_config_string(config, "http-addr");
-        bool running = false;
         for (size_t at = 0; rq_address_next(http, &at, address);)
                 if (strncmp(address, "unix:", 5) != 0)
-                        running = check_port(f, config, "http-addr", address, running) || running;
+                        check_port(f, "http-addr", address, own->running);
         for (size_t at = 0; rq_address_next(http, &at, address);)
                 if (strncmp(address, "unix:", 5) == 0)
-                        check_unix(f, address + 5, running);
-        (void) check_port(f, config, "raft-addr", rq_config_string(config, "raft-addr"), running);
-        check_sockets(f, config, running);
-        *ret_running = running;
+                        check_unix(f, address + 5, own->running);
+        check_port(f, "raft-addr", rq_config_string(config, "raft-addr"), own->running);
+        check_sockets(f, config, own->running);
 }

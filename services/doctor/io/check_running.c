@@ -59,17 +59,19 @@ static void last_line(const rq_buf *body, char *ret, size_t ret_size) {
         (void) snprintf(ret, ret_size, "%.*s", (int) (end - begin < ret_size ? end - begin : ret_size - 1), (const char *) body->data + begin);
 }
 
-void check_running(findings *f, const rq_config *config, const http_user *user, bool running) {
-        char url[RQ_ADDRESS_BYTES_MAX + 64], problem[HTTP_GET_PROBLEM_BYTES], reason[200];
-        const bool tls = rq_config_string(config, "http-cert")[0] != '\0';
+void check_running(findings *f, const rq_config *config, const http_user *user, const own_node *own) {
+        char url[OWN_NODE_URL_BYTES], problem[HTTP_GET_PROBLEM_BYTES], reason[200];
         http_got got = {0};
-        if (!running) {
+        if (!own->running) {
                 check_absent(f, config);
                 return;
         }
-        (void) snprintf(url, sizeof url, "http%s://%s/readyz?timeout=2s", tls ? "s" : "", rq_config_http_adv_addr(config));
-        rq_err r = http_get(url, user, &got, problem);
-        if (r < 0) {
+        own_node_url(config, own, "/readyz?timeout=2s", url);
+        rq_err r = http_get(url, own->way, user, &got, problem);
+        if (own->wants_certificate || r == RQ_EACCES) {
+                finding *found = findings_add(f, check, FINDING_UNKNOWN, "this node wants a client's certificate (-http-verify-client): it can't be asked");
+                finding_remedy(found, "--client-cert FILE --client-key FILE; or unix:/PATH in -http-addr, which needs none");
+        } else if (r < 0) {
                 (void) findings_add(f, check, FINDING_CRITICAL, "this node doesn't answer at %s: %s", url, problem);
         } else if (got.status == 200) {
                 (void) findings_add(f, check, FINDING_OK, "this node is ready");

@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "core/findings.h"
 #include "io/http_get.h"
+#include "io/own_node.h"
 
 /* Folders and files of the node: there, whose, with which mode. */
 void check_folders(findings *f, const rq_config *config);
@@ -21,16 +22,15 @@ void check_disk(findings *f, const rq_config *config, bool quick);
 /* Clock, limits, kernel settings, memory. */
 void check_host(findings *f, const rq_config *config);
 
-/* Ports and sockets: free, or this node's. *ret_running: an rq answers on the
- * HTTP port. */
-void check_ports(findings *f, const rq_config *config, bool *ret_running);
+/* Ports and sockets: free, or this node's. */
+void check_ports(findings *f, const rq_config *config, const own_node *own);
 
 /* Is this node ready, if it runs? Does it run, if there is one in the data folder? */
-void check_running(findings *f, const rq_config *config, const http_user *user, bool running);
+void check_running(findings *f, const rq_config *config, const http_user *user, const own_node *own);
 
 /* This node and, as it tells, the others: reachable, same version, same time.
  * user: as whom to ask. */
-void check_nodes(findings *f, const rq_config *config, const http_user *user);
+void check_nodes(findings *f, const rq_config *config, const http_user *user, const own_node *own);
 
 /* Dates, keys and modes of the files that the flags name. */
 void check_certificates(findings *f, const rq_config *config);

@@ -2,12 +2,20 @@
 
 #include <curl/curl.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 
 static void curl_freep(CURL **curl) {
         if (*curl != NULL)
                 curl_easy_cleanup(*curl);
+}
+
+static void slist_freep(struct curl_slist **list) { curl_slist_free_all(*list); }
+
+/* The alerts of TLS 1.3 and 1.2. */
+static bool is_for_want_of_certificate(const char *text) {
+        return strstr(text, "certificate required") != NULL || strstr(text, "handshake failure") != NULL;
 }
 
 static size_t on_body(char *data, size_t one, size_t count, void *arg) {
@@ -18,10 +26,11 @@ static size_t on_body(char *data, size_t one, size_t count, void *arg) {
         return size;
 }
 
-rq_err http_get(const char *url, const http_user *user, http_got *ret_got, char problem[static HTTP_GET_PROBLEM_BYTES]) {
+rq_err http_get(const char *url, const char *way, const http_user *user, http_got *ret_got, char problem[static HTTP_GET_PROBLEM_BYTES]) {
         RQ_CLEANUP(curl_freep) CURL *curl = curl_easy_init();
         RQ_CLEANUP(rq_buf_done) rq_buf body = {0};
-        char text[CURL_ERROR_SIZE] = "";
+        RQ_CLEANUP(slist_freep) struct curl_slist *connect_to = NULL;
+        char text[CURL_ERROR_SIZE] = "", there[HTTP_WAY_BYTES + 2];
         if (curl == NULL) {
                 (void) snprintf(problem, HTTP_GET_PROBLEM_BYTES, "out of memory");
                 return RQ_ENOMEM;
@@ -31,6 +40,17 @@ rq_err http_get(const char *url, const http_user *user, http_got *ret_got, char 
         (void) curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
         (void) curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
         (void) curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long) HTTP_GET_MS);
+        if (strncmp(way, "unix:", 5) == 0) {
+                (void) curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, way + 5);
+        } else if (way[0] != '\0') {
+                (void) snprintf(there, sizeof there, "::%s", way); /* of any host and port */
+                connect_to = curl_slist_append(NULL, there);
+                (void) curl_easy_setopt(curl, CURLOPT_CONNECT_TO, connect_to);
+        }
+        if (user->cert_file != NULL)
+                (void) curl_easy_setopt(curl, CURLOPT_SSLCERT, user->cert_file);
+        if (user->key_file != NULL)
+                (void) curl_easy_setopt(curl, CURLOPT_SSLKEY, user->key_file);
         if (user->name_password[0] == '\0') {
                 (void) curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
                 (void) curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
@@ -45,6 +65,8 @@ rq_err http_get(const char *url, const http_user *user, http_got *ret_got, char 
         CURLcode code = curl_easy_perform(curl);
         if (code != CURLE_OK) {
                 (void) snprintf(problem, HTTP_GET_PROBLEM_BYTES, "%s", text[0] != '\0' ? text : curl_easy_strerror(code));
+                if (is_for_want_of_certificate(problem))
+                        return RQ_EACCES;
                 return code == CURLE_WRITE_ERROR ? RQ_ETOOBIG : RQ_EPIPE;
         }
         struct curl_header *header;

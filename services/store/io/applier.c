@@ -1,6 +1,7 @@
 #include "io/applier.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -27,7 +28,7 @@ struct applier {
         load_staging *staging;
         load_progress load; /* as of state */
         bool suspect;       /* the connection: an entry met a failure on it */
-        _Atomic uint64_t hi, lo;
+        _Atomic uint64_t lo; /* hi: of entry */
         struct {
                 _Atomic uint64_t entries, batches, redone;
         } counters;
@@ -93,7 +94,7 @@ rq_err applier_new(files *f, const store_state *state, const applier_options *op
         a->files = f;
         a->state = *state;
         a->options = *options;
-        atomic_store(&a->hi, state->index);
+        atomic_store(&a->entry.hi, state->index);
         atomic_store(&a->lo, state->index);
 
         rq_err r = files_open_writer(f, &db);
@@ -142,11 +143,12 @@ static rq_err begin(applier *a) {
 /* On success `next` and `load` are the truth; readers learn it. A load that is open
  * holds the files back: its chunks are in no file that a start would find. */
 static rq_err commit(applier *a, const store_state *next, const load_progress *load) {
-        atomic_store(&a->hi, next->index);
+        a->entry.index = next->index;
+        entry_announce(&a->entry);
         if (!sqlite3_get_autocommit(a->entry.db) && entry_commit(&a->entry) != SQLITE_OK) {
                 rq_err r = files_failure(a->files, true) ?: RQ_EIO;
                 roll_back(a);
-                atomic_store(&a->hi, a->state.index);
+                atomic_store(&a->entry.hi, a->state.index);
                 return r;
         }
         a->state = *next;
@@ -211,7 +213,11 @@ static void keep_marks(apply_output *out, const outcome_marks *marks) {
 /* All chunks of a file are here. */
 static rq_err replace_database(applier *a, const record *rec, char problem[static LOAD_PROBLEM_BYTES]) {
         statements_forget(a->entry.statements);
-        rq_err r = load_staging_replace(a->staging, a->entry.db, problem);
+        rq_err r = load_staging_verify(a->staging, problem);
+        if (r >= 0 && problem[0] == '\0') {
+                entry_announce(&a->entry);
+                r = load_staging_replace(a->staging, a->entry.db, problem);
+        }
         atomic_store(&a->entry.schema_index, rec->header.index);
         return r;
 }
@@ -236,16 +242,30 @@ static rq_err load_result(applier *a, const load_chunk *chunk, load_answer answe
         return r;
 }
 
-/* All of it is here: run, or become the database. */
-static rq_err end_load(applier *a, const record *rec, load_progress *load, bool asked, char problem[static SQL_LOAD_PROBLEM_BYTES],
+static rq_err use_load(applier *a, const record *rec, const load_progress *load, bool asked, char problem[static SQL_LOAD_PROBLEM_BYTES],
                        load_answer *ret_answer, uint64_t *ret_hash) {
-        load->open = false;
         if (load->text) {
                 *ret_answer = LOAD_RAN;
                 return sql_load_run(&a->entry, &rec->header, load_staging_fd(a->staging), asked ? a->entry.json : NULL, problem, ret_hash);
         }
         rq_err r = replace_database(a, rec, problem);
         *ret_answer = problem[0] != '\0' ? LOAD_BAD : LOAD_WENT_ON;
+        return r;
+}
+
+/* All of it is here: run, or become the database; or, by the operator's word, neither (entry_skipped). */
+static rq_err end_load(applier *a, const record *rec, load_progress *load, bool asked, char problem[static SQL_LOAD_PROBLEM_BYTES],
+                       load_answer *ret_answer, uint64_t *ret_hash) {
+        load->open = false;
+        const char *skipped = entry_skipped(&a->entry, rec->header.index);
+        if (skipped != NULL) {
+                (void) snprintf(problem, SQL_LOAD_PROBLEM_BYTES, "%s", skipped);
+                *ret_answer = LOAD_REFUSED;
+                return RQ_OK;
+        }
+        atomic_store_explicit(&a->entry.running_index, rec->header.index, memory_order_relaxed);
+        rq_err r = use_load(a, rec, load, asked, problem, ret_answer, ret_hash);
+        atomic_store_explicit(&a->entry.running_index, 0, memory_order_relaxed);
         return r;
 }
 
@@ -322,7 +342,7 @@ static rq_err apply_alone(applier *a, rq_bytes records, applier_wanted wanted, v
         rq_err r = read_record(records, &a->state, &rec);
         if (r < 0)
                 return r;
-        atomic_store(&a->hi, rec.header.index);
+        a->entry.index = rec.header.index;
         load_progress load = a->load;
         (void) files_failure(a->files, true);
         r = apply_record(a, &rec, true, wanted, wanted_arg, out, &next, &load, &marks, &gone);
@@ -337,7 +357,7 @@ static rq_err apply_alone(applier *a, rq_bytes records, applier_wanted wanted, v
                 roll_back(a);
                 files_undo_commits(a->files);
                 if (!files_broken(a->files))
-                        atomic_store(&a->hi, a->state.index);
+                        atomic_store(&a->entry.hi, a->state.index);
                 output_cut(out, count, json_size);
                 return r;
         }
@@ -429,7 +449,7 @@ rq_err applier_run(applier *a, rq_bytes records, applier_wanted wanted, void *wa
 }
 
 const store_state *applier_state(const applier *a) { return &a->state; }
-uint64_t applier_hi(const applier *a) { return atomic_load(&a->hi); }
+uint64_t applier_hi(const applier *a) { return atomic_load(&a->entry.hi); }
 uint64_t applier_lo(const applier *a) { return atomic_load(&a->lo); }
 uint64_t applier_schema_index(const applier *a) { return atomic_load(&a->entry.schema_index); }
 

@@ -62,7 +62,10 @@ static int on_commit(void *arg) {
         return !c->committing || files_failure(c->files, false) < 0;
 }
 
+void entry_announce(entry_context *c) { atomic_store(&c->hi, c->index); }
+
 int entry_commit(entry_context *c) {
+        entry_announce(c);
         c->committing = true;
         (void) sqlite3_step(c->commit);
         c->committing = false;
@@ -504,6 +507,7 @@ static bool run_vacuum(run *r, bool in_transaction, bool last) {
         }
         if (!in_transaction) {
                 statements_forget(r->c->statements);
+                entry_announce(r->c);
                 rq_err e = db_copy_vacuum(r->c->db, problem);
                 r->error = e < 0 && e != RQ_ECORRUPT ? files_io_may_pass(e) : e;
                 atomic_store(&r->c->schema_index, r->index);
@@ -653,10 +657,15 @@ static void run_groups(run *r, const record_header *header, json_writer *answer)
         r->first_problem = NULL;
 }
 
-/* By the operator's word (hazards 3): nothing of it is done, on any node. Returns the request's problem, or NULL: each group has it. */
-static const char *skip(run *r, json_writer *answer) {
-        static const char skipped[] = "not done: the operator has skipped this write (-skip-entry)";
-        rq_log_warning("The write at index %" PRIu64 " is not done, as -skip-entry says", r->index);
+const char *entry_skipped(const entry_context *c, uint64_t index) {
+        if (index != c->skip_index)
+                return NULL;
+        rq_log_warning("The write at index %" PRIu64 " is not done, as -skip-entry says", index);
+        return "not done: the operator has skipped this write (-skip-entry)";
+}
+
+/* Returns the request's problem, or NULL: each group has it. */
+static const char *skip(run *r, const char *skipped, json_writer *answer) {
         count_outcome(r, SQLITE_INTERRUPT, 0, 0);
         if (r->entry->n_groups == 0)
                 return skipped;
@@ -729,8 +738,9 @@ rq_err entry_run(entry_context *c, const record_header *header, rq_bytes body, b
         if (asked)
                 begin_answer(&r, c->json);
         atomic_store_explicit(&c->running_index, header->index, memory_order_relaxed);
-        if (header->index == c->skip_index) {
-                problem = skip(&r, asked ? c->json : NULL);
+        const char *skipped = entry_skipped(c, header->index);
+        if (skipped != NULL) {
+                problem = skip(&r, skipped, asked ? c->json : NULL);
         } else if (grouped) {
                 run_groups(&r, header, asked ? c->json : NULL);
         } else {

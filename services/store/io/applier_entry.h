@@ -25,6 +25,8 @@ typedef struct entry_context {
         writer_functions functions; /* what random(), changes()... answer in this entry */
         sqlite3_stmt *begin, *commit, *rollback, *savepoint, *release, *rollback_to;
         bool committing;            /* nothing else may commit */
+        uint64_t index;             /* of the entry, or the last of the batch, that is committed next */
+        _Atomic uint64_t hi;        /* no commit that a reader may see is of a later one */
         bool analyzed;              /* since the last COMMIT */
         uint64_t exhausted_index, exhausted_group, exhausted_statement; /* known to exceed its budget: not run again */
         transaction_stack open;     /* what the request at hand has begun itself */
@@ -48,6 +50,14 @@ void entry_context_done(entry_context *c);
  * since its transaction is gone, is refused; so is what a failed write or allocation
  * belongs to, told or not. */
 int entry_commit(entry_context *c);
+
+/* To readers, before anything of the entry is committed (hazards 21). entry_commit() does it; who commits
+ * without it, calls it. Not earlier than needed: an entry may run for minutes before. */
+void entry_announce(entry_context *c);
+
+/* By the operator's word (hazards 3) nothing of the entry is done, on any node: why, for the client; said in the log, too.
+ * NULL: it is. */
+const char *entry_skipped(const entry_context *c, uint64_t index);
 
 typedef struct entry_outcome {
         uint64_t hash;       /* over every statement's code, changes, last id */

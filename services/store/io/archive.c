@@ -151,9 +151,38 @@ static bool read_octal(const uint8_t *text, size_t size, size_t *ret_value) {
         return i == size || text[i] == '\0' || text[i] == ' ';
 }
 
+/* "LENGTH path=NAME\n" among other records (POSIX, pax extended header); empty: there is none. */
+static rq_bytes pax_path(rq_bytes records) {
+        static const char key[] = "path=";
+        const size_t key_size = sizeof key - 1;
+        rq_bytes path = {0};
+        while (records.size > 0) {
+                size_t length = 0, at = 0;
+                for (; at < records.size && records.data[at] >= '0' && records.data[at] <= '9' && length <= records.size; at++)
+                        length = length * 10 + (size_t) (records.data[at] - '0');
+                if (at >= records.size || records.data[at] != ' ' || length > records.size || length <= at + 1)
+                        break;
+                at++;
+                if (length - at > key_size && memcmp(records.data + at, key, key_size) == 0)
+                        path = rq_bytes_of(records.data + at + key_size, length - at - key_size - 1);
+                records = rq_bytes_of(records.data + length, records.size - length);
+        }
+        return path;
+}
+
+/* What one says of the name of the file behind it: names longer than 100 bytes. False: it is a file itself. */
+static bool is_name_header(uint8_t type, rq_bytes content, rq_bytes *ret_name) {
+        if (type == 'L') /* GNU tar */
+                *ret_name = rq_bytes_of(content.data, strnlen((const char *) content.data, content.size));
+        else if (type == 'x')
+                *ret_name = pax_path(content);
+        return type == 'L' || type == 'x' || type == 'g';
+}
+
 static rq_err read_tar(reader *r, rq_bytes archive) {
         RQ_CLEANUP(rq_buf_done) rq_buf tar = {0};
         char name[ARCHIVE_NAME_MAX + 1];
+        rq_bytes told = {0}; /* name of the next file; empty: its own header has it */
         rq_err err = inflate_all(r, archive, GZIP, ARCHIVE_BYTES_MAX, &tar);
         for (size_t at = 0; err >= 0 && tar.size - at >= TAR_BLOCK && tar.data[at] != '\0';) {
                 const uint8_t *header = tar.data + at;
@@ -162,9 +191,13 @@ static rq_err read_tar(reader *r, rq_bytes archive) {
                 if (!read_octal(header + TAR_SIZE_AT, TAR_SIZE, &size) || size > room)
                         return wrong(r, RQ_ECORRUPT, "it is no tar, or it is cut short");
                 const bool is_file = header[TAR_TYPE_AT] == '0' || header[TAR_TYPE_AT] == '\0';
-                const rq_bytes path = rq_bytes_of(header, strnlen((const char *) header, TAR_NAME));
-                if (is_file && library_name(path, name) != NULL)
-                        err = tell(r, name, rq_bytes_of(header + TAR_BLOCK, size));
+                const rq_bytes content = rq_bytes_of(header + TAR_BLOCK, size);
+                if (!is_name_header(header[TAR_TYPE_AT], content, &told)) {
+                        const rq_bytes path = told.size > 0 ? told : rq_bytes_of(header, strnlen((const char *) header, TAR_NAME));
+                        if (is_file && library_name(path, name) != NULL)
+                                err = tell(r, name, content);
+                        told = (rq_bytes) {0};
+                }
                 const size_t whole = (size + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK;
                 at += TAR_BLOCK + (whole < room ? whole : room);
         }

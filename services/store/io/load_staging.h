@@ -47,9 +47,12 @@ rq_err load_staging_add(load_staging *s, load_progress *p, const load_chunk *chu
                         char ret_problem[static LOAD_PROBLEM_BYTES]);
 void load_staging_abort(load_progress *p, uint64_t group);
 
-/* The whole file becomes the content of the writer's database, in one
+/* Is the whole file a sound database? If not, *ret_problem says why. Errors: RQ_EIO, RQ_ENOMEM and the like. */
+rq_err load_staging_verify(load_staging *s, char ret_problem[static LOAD_PROBLEM_BYTES]);
+
+/* The whole file, which is sound, becomes the content of the writer's database, in one
  * transaction of its own, or, *ret_problem says why, nothing does. Errors:
- * RQ_ENOSPC, RQ_EIO, RQ_ENOMEM: nothing has happened. */
+ * RQ_ENOSPC, RQ_EIO, RQ_ENOMEM and the like: nothing has happened. */
 rq_err load_staging_replace(load_staging *s, sqlite3 *writer, char ret_problem[static LOAD_PROBLEM_BYTES]);
 
 /* The file as it came, for SQL. Borrowed. */

@@ -309,7 +309,7 @@ static void on_signal(evutil_socket_t fd, short what, void *arg) {
 
 static void on_stopped(void *arg) { rq_loop_stop(arg); }
 
-static int serve(const char *dir, const log_io *io, const char *raft_listen_addr) {
+static int serve(const char *dir, const log_io *io, const char *raft_listen_addr, uint32_t expect) {
         rq_loop *loop;
         consensus *c = NULL;
         if (rq_loop_new(&loop) < 0)
@@ -319,7 +319,7 @@ static int serve(const char *dir, const log_io *io, const char *raft_listen_addr
                 .dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
                 .run_dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
                 .config = {
-                        .node_id = "n1", .raft_addr = "localhost:4002", .raft_listen_addr = raft_listen_addr, .api_addr = "localhost:4001", .join = "",
+                        .node_id = "n1", .raft_addr = "localhost:4002", .raft_listen_addr = raft_listen_addr, .api_addr = "localhost:4001", .join = expect > 1 ? "localhost:4002,127.0.0.1:1" : "", .bootstrap_expect = expect,
                         .heartbeat_us = 100000, .election_us = 500000, .lease_us = 375000, .disk_stall_us = 60000000, .step_down = true,
                 },
                 .on_stopped = on_stopped, .arg = loop,
@@ -340,9 +340,9 @@ static int serve(const char *dir, const log_io *io, const char *raft_listen_addr
         return 0;
 }
 
-pid_t service_start(const char *dir, const log_io *io, int log_level) { return service_start_at(dir, io, log_level, "127.0.0.1:0"); }
+pid_t service_start(const char *dir, const log_io *io, int log_level) { return service_start_at(dir, io, log_level, "127.0.0.1:0", 0); }
 
-pid_t service_start_at(const char *dir, const log_io *io, int log_level, const char *raft_listen_addr) {
+pid_t service_start_at(const char *dir, const log_io *io, int log_level, const char *raft_listen_addr, uint32_t expect) {
         (void) mkdir(dir, 0700);
         (void) fflush(NULL);
         pid_t pid = fork();
@@ -350,7 +350,7 @@ pid_t service_start_at(const char *dir, const log_io *io, int log_level, const c
         if (pid == 0) {
                 (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
                 rq_log_open("rq-consensus", RQ_LOG_PLAIN, log_level);
-                int code = serve(dir, io, raft_listen_addr);
+                int code = serve(dir, io, raft_listen_addr, expect);
                 (void) fflush(NULL);
                 exit(code);
         }

@@ -68,7 +68,8 @@ void client_store_restart(client *c);
 /* rq-consensus as a child process on dir (which it makes), with its log on the
  * given table of calls. Returns the pid. */
 pid_t service_start(const char *dir, const log_io *io, int log_level);
-pid_t service_start_at(const char *dir, const log_io *io, int log_level, const char *raft_listen_addr); /* for other members */
+/* For other members; expect: as -bootstrap-expect says, of an empty folder. */
+pid_t service_start_at(const char *dir, const log_io *io, int log_level, const char *raft_listen_addr, uint32_t expect);
 int service_kill(pid_t pid, int signal); /* exit code, or 128 + signal */
 
 char *temporary_dir(char *template_text);

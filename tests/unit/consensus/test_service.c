@@ -625,6 +625,27 @@ static void test_goes_on_with_the_members_of_its_log(void **state) {
         assert_int_equal(service_kill(pid, SIGTERM), 0);
 }
 
+/* Whatever is asked of it: no member's version is in the way. */
+static void test_a_node_in_no_cluster_has_no_leader(void **state) {
+        (void) state;
+        pid_t pid = service_start_at(dir, &faults->io, getenv("RQ_TEST_VERBOSE") != NULL ? LOG_DEBUG : LOG_CRIT, "127.0.0.1:0", 2);
+        client *c = client_new(dir, false);
+        const uint64_t end_us = rq_clock_mono_us() + 30000000;
+        while (ipc_connector_link(c->gateway) == NULL && rq_clock_mono_us() < end_us)
+                client_turn(c, 5);
+        client_get_status(c);
+        assert_non_null(strstr((char *) c->status.data, "\"feature_level\":2"));
+        client_propose(c, 1, 10, 0);
+        client_propose_kind(c, RECORD_LOAD_CHUNK, 2, 100, 0);
+        for (uint64_t id = 1; id <= 2; id++) {
+                assert_true(wait_failed(c, id));
+                assert_int_equal(c->requests[id].reason, RQ__REQUEST_FAILED__REASON__NO_LEADER);
+                assert_non_null(strstr(c->failed_text, "no leader"));
+        }
+        c = client_free(c);
+        assert_int_equal(service_kill(pid, SIGTERM), 0);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_write_and_read, set_up, tear_down),
@@ -644,6 +665,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_founding_goes_on_where_it_failed, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_founding_goes_on_with_an_empty_segment, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(test_goes_on_with_the_members_of_its_log, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(test_a_node_in_no_cluster_has_no_leader, set_up, tear_down),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -98,7 +98,7 @@ static int call(void) {
 }
 
 static pid_t start(void) {
-        pid_t pid = service_start_at(dir, &faults->io, getenv("RQ_TEST_VERBOSE") != NULL ? LOG_DEBUG : LOG_CRIT, address);
+        pid_t pid = service_start_at(dir, &faults->io, getenv("RQ_TEST_VERBOSE") != NULL ? LOG_DEBUG : LOG_CRIT, address, 0);
         const uint64_t end_us = rq_clock_mono_us() + 30000000;
         int fd;
         while ((fd = call()) < 0 && rq_clock_mono_us() < end_us)

@@ -116,20 +116,46 @@ static void make_zip(const char *name, rq_bytes content, bool deflated, rq_buf *
         rq_buf_done(&packed);
 }
 
-static void make_tar_gz(const char *name, rq_bytes content, rq_buf *out) {
+static void put_tar(rq_buf *tar, char type, const char *name, rq_bytes content) {
         uint8_t block[512] = {0};
-        rq_buf tar = {0};
         (void) snprintf((char *) block, 100, "%s", name);
         (void) snprintf((char *) block + 124, 12, "%011o", (unsigned) content.size);
-        block[156] = '0';
-        assert_int_equal(rq_buf_append(&tar, block, sizeof block), RQ_OK);
-        assert_int_equal(rq_buf_append_bytes(&tar, content), RQ_OK);
+        block[156] = (uint8_t) type;
+        assert_int_equal(rq_buf_append(tar, block, sizeof block), RQ_OK);
+        assert_int_equal(rq_buf_append_bytes(tar, content), RQ_OK);
         memset(block, 0, sizeof block);
-        assert_int_equal(rq_buf_append(&tar, block, (512 - content.size % 512) % 512), RQ_OK);
-        assert_int_equal(rq_buf_append(&tar, block, sizeof block), RQ_OK);
-        assert_int_equal(rq_buf_append(&tar, block, sizeof block), RQ_OK);
-        pack(rq_buf_bytes(&tar), 16 + MAX_WBITS, out);
-        rq_buf_done(&tar);
+        assert_int_equal(rq_buf_append(tar, block, (512 - content.size % 512) % 512), RQ_OK);
+}
+
+static void end_tar_gz(rq_buf *tar, rq_buf *out) {
+        static const uint8_t end[1024];
+        assert_int_equal(rq_buf_append(tar, end, sizeof end), RQ_OK);
+        pack(rq_buf_bytes(tar), 16 + MAX_WBITS, out);
+        rq_buf_done(tar);
+}
+
+static void make_tar_gz(const char *name, rq_bytes content, rq_buf *out) {
+        rq_buf tar = {0};
+        put_tar(&tar, '0', name, content);
+        end_tar_gz(&tar, out);
+}
+
+/* A header has room for 100 bytes of a name: what comes before it has all of it, in one of two ways. */
+static void make_tar_gz_of_long_name(bool gnu, rq_bytes content, rq_buf *out) {
+        char path[160], records[400];
+        rq_buf tar = {0};
+        (void) snprintf(path, sizeof path, "%0120d/rot13.so", 0);
+        if (gnu) {
+                put_tar(&tar, 'L', "././@LongLink", rq_bytes_of((const uint8_t *) path, strlen(path) + 1));
+        } else {
+                const size_t length = 4 + 5 + strlen(path) + 1;
+                (void) snprintf(records, sizeof records, "13 atime=1.5\n%zu path=%s\n14 mtime=1.25\n", length, path);
+                put_tar(&tar, 'g', "pax_global_header", rq_bytes_text("16 comment=none\n"));
+                put_tar(&tar, 'x', "PaxHeaders/rot13.so", rq_bytes_text(records));
+        }
+        put_tar(&tar, '0', path, content);
+        put_tar(&tar, '0', "README", rq_bytes_text("its own name again")); /* no library */
+        end_tar_gz(&tar, out);
 }
 
 /* Cut short anywhere it is refused; with a bit turned it is refused, or the bit didn't matter. */
@@ -165,12 +191,14 @@ static void test_archives(void **state) {
         read_file(GOOD, &library);
         extensions *file = opened(GOOD);
         assert_non_null(extensions_at(file, 0, &crc32c));
-        for (int kind = 0; kind < 3; kind++) {
+        for (int kind = 0; kind < 5; kind++) {
                 archive.size = 0;
                 if (kind < 2)
                         make_zip(kind == 0 ? "rot13.so" : "a/folder/rot13.so", rq_buf_bytes(&library), kind == 1, &archive);
-                else
+                else if (kind == 2)
                         make_tar_gz("./rot13.so", rq_buf_bytes(&library), &archive);
+                else
+                        make_tar_gz_of_long_name(kind == 3, rq_buf_bytes(&library), &archive);
                 write_archive(rq_buf_bytes(&archive));
                 extensions *e = opened(archive_path);
                 assert_string_equal(extensions_at(e, 0, &inside), "rot13.so");
@@ -187,6 +215,17 @@ static void test_archives(void **state) {
         make_zip("README", rq_bytes_text("nothing here"), false, &archive);
         write_archive(rq_buf_bytes(&archive));
         assert_refused(archive_path, "there is no *.so in it");
+        /* Extended headers that are nonsense name nothing, and nobody reads outside. */
+        static const char *const nonsense[] = { "", "5", " path=x.so\n", "99999999999999999999 path=x.so\n", "7 path=x.so\n", "0 path=x\n", "3 \n", "\n\n\n" };
+        for (size_t i = 0; i < sizeof nonsense / sizeof nonsense[0]; i++) {
+                rq_buf tar = {0};
+                archive.size = 0;
+                put_tar(&tar, 'x', "PaxHeaders/x", rq_bytes_text(nonsense[i]));
+                put_tar(&tar, '0', "README", rq_bytes_text("nothing here"));
+                end_tar_gz(&tar, &archive);
+                write_archive(rq_buf_bytes(&archive));
+                assert_refused(archive_path, "there is no *.so in it");
+        }
         (void) unlink(archive_path);
         (void) extensions_free(file);
         rq_buf_done(&archive);

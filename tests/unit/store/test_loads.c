@@ -3,11 +3,13 @@
 #include "entries.h"
 
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/checksum.h"
+#include "io/files_io.h"
 #include "load_chunk.h"
 
 /* --- files ----------------------------------------------------------------------- */
@@ -313,6 +315,112 @@ static void test_vacuum_keeps_rowids(void **state) {
         expect_last(b, "{\"results\":[{\"last_insert_id\":5002,");
 }
 
+/* What never ends may be a load, too. */
+static void test_a_skipped_load_is_not_done(void **state) {
+        uint64_t hash[2];
+        (void) state;
+        for (int i = 0; i < 2; i++) { /* wherever the borders are: the same */
+                rq_buf file = database_of(some_rows);
+                bench *b = bench_new();
+                b->skip_index = 4;
+                bench_open(b);
+                entry(b, "CREATE TABLE old(x)");
+                queue_all(b, 1, true, rq_bytes_text("INSERT INTO old VALUES(1); INSERT INTO old VALUES(2)"), 20);
+                assert_int_equal(b->next_index, b->skip_index + 1); /* it is the last piece */
+                assert_int_equal(run_queued(b, i == 0 ? 1 : 0), RQ_OK);
+                assert_true(b->out.count > 0);
+                const apply_result *last = &b->out.results[b->out.count - 1];
+                static const char answer[] = "Rnot done: the operator has skipped this write";
+                assert_true(last->size > sizeof answer && memcmp(b->out.json.data + last->offset, answer, sizeof answer - 1) == 0);
+                apply_output_done(&b->out);
+                assert_int_equal(number_of(b, "SELECT count(*) FROM old"), 0);
+                assert_int_equal(applier_state(b->applier)->index, b->skip_index);
+                queue_all(b, 2, false, rq_buf_bytes(&file), 5000); /* and the next one is */
+                expect_last(b, "");
+                assert_int_equal(number_of(b, "SELECT count(*) FROM t"), 500);
+                hash[i] = applier_state(b->applier)->outcome_hash;
+                rq_buf_done(&file);
+                bench_free(b);
+        }
+        assert_true(hash[0] == hash[1]);
+}
+
+/* --- what readers are told ------------------------------------------------------------ */
+
+/* Looks at what readers see of the applier in the middle of its work. */
+typedef struct watch {
+        files_io io;
+        bench *b;
+        int wal_fd;
+        size_t looks, commits;
+} watch;
+
+static int watched_open(void *context, int folder_fd, const char *name, int flags) {
+        watch *w = context;
+        int fd = files_io_kernel.open(NULL, folder_fd, name, flags);
+        if (strcmp(name, "db.sqlite-rqwal") == 0)
+                w->wal_fd = fd;
+        return fd;
+}
+
+/* SQL is read from the staged file: nothing of it is committed yet. */
+static ssize_t watched_pread(void *context, int fd, void *data, size_t size, off_t offset) {
+        struct stat st, staged;
+        watch *w = context;
+        if (w->b->applier != NULL && fstatat(w->b->dir_fd, "db.sqlite.load", &staged, 0) == 0 && fstat(fd, &st) == 0 && st.st_ino == staged.st_ino) {
+                assert_true(applier_hi(w->b->applier) == applier_lo(w->b->applier));
+                w->looks++;
+        }
+        return files_io_kernel.pread(NULL, fd, data, size, offset);
+}
+
+/* The header of a frame that is a commit (https://sqlite.org/fileformat2.html, 4.1). */
+static ssize_t watched_pwrite(void *context, int fd, const void *data, size_t size, off_t offset) {
+        static const uint8_t none[4];
+        watch *w = context;
+        if (fd == w->wal_fd && size == 24 && memcmp((const uint8_t *) data + 4, none, sizeof none) != 0) {
+                assert_true(applier_hi(w->b->applier) == applier_lo(w->b->applier) + 1);
+                w->commits++;
+        }
+        return files_io_kernel.pwrite(NULL, fd, data, size, offset);
+}
+
+/* Not before something of it can be seen, since reads are answered with this index, and backups wait for
+ * a moment without; and never later. */
+static void test_readers_are_told_just_before_a_commit(void **state) {
+        watch w = { .io = files_io_kernel, .wal_fd = -1, .b = bench_new() };
+        bench *b = w.b;
+        rq_buf file = database_of(some_rows), text = {0};
+        (void) state;
+        w.io.context = &w;
+        w.io.open = watched_open;
+        w.io.pread = watched_pread;
+        w.io.pwrite = watched_pwrite;
+        b->io = &w.io;
+        bench_open(b);
+        entry(b, "CREATE TABLE old(x UNIQUE)", "INSERT INTO old VALUES(1)");
+        entry(b, "INSERT INTO old VALUES(2)", "INSERT OR ROLLBACK INTO old VALUES(1)", "INSERT INTO old VALUES(3)");
+        entry(b, "BEGIN", "INSERT INTO old VALUES(4)", "COMMIT", "INSERT INTO old VALUES(5)");
+        assert_int_equal(run_queued(b, 1), RQ_OK);
+        assert_true(w.commits >= 4);
+        for (int i = 0; i < 20000; i++)
+                assert_int_equal(rq_buf_printf(&text, "INSERT INTO old VALUES('text %d');\n", i), RQ_OK);
+        const size_t before_text = w.commits;
+        queue_all(b, 1, true, rq_buf_bytes(&text), 100000);
+        assert_int_equal(run_queued(b, 1), RQ_OK);
+        assert_true(w.looks > 3 && w.commits > before_text);
+        const size_t before_file = w.commits;
+        queue_all(b, 2, false, rq_buf_bytes(&file), 5000);
+        entry(b, "VACUUM");
+        assert_int_equal(run_queued(b, 1), RQ_OK);
+        assert_true(w.commits >= before_file + 2);
+        assert_int_equal(number_of(b, "SELECT count(*) FROM t"), 500);
+        apply_output_done(&b->out);
+        rq_buf_done(&text);
+        rq_buf_done(&file);
+        bench_free(b);
+}
+
 /* --- trouble of this machine alone --------------------------------------------------- */
 
 static void expect_waits(bench *b) {
@@ -335,9 +443,17 @@ static void test_a_folder_that_is_away_is_waited_for(void **state) {
                         queue_all(b, 1, false, rq_buf_bytes(&file), 7000);
                 else
                         entry(b, "VACUUM");
+                char log[4096] = "";
+                int fd = memfd_create("log", MFD_CLOEXEC), before = dup(STDERR_FILENO);
+                assert_true(fd >= 0 && before >= 0 && dup2(fd, STDERR_FILENO) >= 0);
                 assert_int_equal(rename(b->dir, away), 0);
                 expect_waits(b);
                 assert_int_equal(rename(away, b->dir), 0);
+                assert_true(dup2(before, STDERR_FILENO) >= 0);
+                (void) close(before);
+                (void) !pread(fd, log, sizeof log - 1, 0);
+                (void) close(fd);
+                assert_true(i > 0 || strstr(log, "/db.sqlite.load: No such file or directory") != NULL); /* which, and why */
                 expect_last(b, i == 0 ? "" : "{\"results\":[{}]");
                 assert_int_equal(number_of(b, "SELECT count(*) FROM t"), 500);
         }
@@ -399,7 +515,7 @@ int main(void) {
                 TEST(test_a_file_becomes_the_database), TEST(test_borders_of_batches_do_not_matter), TEST(test_a_broken_file_changes_nothing),
                 TEST(test_pieces_that_do_not_fit), TEST(test_a_restart_goes_back_to_before_the_load), TEST(test_sql_is_all_or_nothing),
                 TEST(test_sql_with_foreign_keys), TEST(test_vacuum_keeps_rowids),
-                TEST(test_a_folder_that_is_away_is_waited_for), TEST(test_a_file_that_another_program_holds_is_waited_for),
+                TEST(test_a_skipped_load_is_not_done), TEST(test_readers_are_told_just_before_a_commit), TEST(test_a_folder_that_is_away_is_waited_for), TEST(test_a_file_that_another_program_holds_is_waited_for),
         };
 #undef TEST
         return cmocka_run_group_tests(tests, NULL, NULL);

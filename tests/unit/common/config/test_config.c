@@ -220,6 +220,8 @@ static void test_rules_of_rqlite(void **state) {
                 { "-http-addr HTTP://h:1 d", "HTTP options should not include protocol (http:// or https://)" },
                 { "-http-adv-addr https://h:1 d", "HTTP options should not include protocol (http:// or https://)" },
                 { "-http-addr h d", "HTTP bind address not valid" },
+                { "-http-addr h:1,unix:/s,h:1 d", "-http-addr names h:1 twice" },
+                { "-http-addr unix:/s,h:1,unix:/s d", "-http-addr names unix:/s twice" },
                 { "-http-addr h:1,unix:x d", "HTTP bind address not valid (unix:x); the path of a unix socket begins with /" },
                 { "-http-addr h:1,,h:3 d", "HTTP bind address not valid (); it must be host:port" },
                 { "-http-addr unix:/x d", "-http-addr names unix sockets only: -http-adv-addr must say" },
@@ -389,18 +391,21 @@ static void test_what_was_set_can_be_read_again(void **state) {
         assert_false(rq_config_names_files(config));
         assert_int_equal(rq_config_text(config, &text), RQ_OK);
         assert_int_equal(text.size, 0);
-        loads("-http-addr h:1 -fk -run-dir r -raft-snap 8192 -auth /x//users.json -raft-snap-int 1m d");
+        loads("-http-addr h:1 -fk -run-dir r -raft-snap 8192 -auth /x//users,1.json -raft-snap-int 1m d");
         assert_true(rq_config_names_files(config));
         assert_int_equal(rq_config_text(config, &text), RQ_OK);
         assert_int_equal(rq_buf_append(&text, "", 1), RQ_OK);
-        assert_string_equal((const char *) text.data, "fk = true\nhttp-addr = h:1\nauth = /x/users.json\nraft-snap-int = 1m\n");
+        assert_string_equal((const char *) text.data, "fk = true\nhttp-addr = h:1\nauth = /x/users,1.json\nraft-snap-int = 1m\n");
         rq_buf_done(&text);
         text = (rq_buf) {0};
-        loads("-http-allow-origin a#b -extensions-path e d"); /* the first one doesn't fit a line */
+        loads("-http-allow-origin a#b -extensions-path e,/f//g,../h d"); /* the first one doesn't fit a line */
         assert_true(rq_config_names_files(config));
         assert_int_equal(rq_config_text(config, &text), RQ_OK);
         assert_int_equal(rq_buf_append(&text, "", 1), RQ_OK);
-        assert_string_equal((const char *) text.data, "extensions-path = e\n");
+        char wanted[1000], *here = getcwd(NULL, 0);
+        (void) snprintf(wanted, sizeof wanted, "extensions-path = %s/e,/f/g,%s/../h\n", here, here);
+        free(here);
+        assert_string_equal((const char *) text.data, wanted);
         rq_buf_done(&text);
 }
 

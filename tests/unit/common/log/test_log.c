@@ -127,7 +127,7 @@ static void test_journal_only_if_it_is_ours(void **state) {
 }
 
 static void test_rate_limit(void **state) {
-        rq_log_limit limit = { .interval_ms = 50, .burst = 2 };
+        rq_log_limit limit = { .interval_ms = 1000, .burst = 2 };
         uint32_t suppressed = 99;
         (void) state;
         assert_int_equal(rq_log_allowed(&limit, &suppressed), 1);
@@ -137,7 +137,7 @@ static void test_rate_limit(void **state) {
         for (int i = 0; i < 5; i++)
                 assert_int_equal(rq_log_allowed(&limit, &suppressed), 0);
         assert_int_equal(suppressed, 99);
-        (void) usleep(60000);
+        (void) usleep(1100000);
         assert_int_equal(rq_log_allowed(&limit, &suppressed), 1);
         assert_int_equal(suppressed, 5);
         assert_int_equal(rq_log_allowed(&limit, &suppressed), 1);
