@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Rules of the tree that a compiler doesn't check: who may include whom, who may
-call the kernel, names of files, dead files, and unit tests that are missing.
+call the kernel, names of files, dead files, unit tests that are missing, and names in Python.
 
 docs/style.md gives the reasons. Ends with "N passed, M failed"; a failure names file and line.
 """
+import ast
+import builtins
 import hashlib
 import pathlib
 import re
@@ -239,9 +241,26 @@ def paths_of_one_machine():
         check(m is None, f"{name}: a path of one machine: {m.group(0) if m else ''}")
 
 
+def python_names():
+    """Each name that a program uses is one that it has, and what it imports it uses: an interpreter tells only when it gets there."""
+    for path in sorted(p for folder in ("tests", "packaging") for p in (ROOT / folder).rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        nodes = list(ast.walk(tree))
+        names = [n for n in nodes if isinstance(n, ast.Name)]
+        imports = {n: {(a.asname or a.name).split(".")[0] for a in n.names} for n in nodes if isinstance(n, (ast.Import, ast.ImportFrom))}
+        known = set(dir(builtins)) | {"__file__", "__doc__"} | set().union(*imports.values())
+        known |= {n.name for n in nodes if isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.ExceptHandler))}
+        known |= {n.arg for n in nodes if isinstance(n, ast.arg)} | {n.id for n in names if not isinstance(n.ctx, ast.Load)}
+        unknown = {n.id for n in names} - known
+        check(not unknown, f"{rel(path)}: names that nothing defines: {sorted(unknown)}")
+        idle = set().union(*(imports[n] for n in tree.body if n in imports)) - {n.id for n in names}
+        check(not idle, f"{rel(path)}: imported and not used: {sorted(idle)}")
+
+
 def main():
     for rule in (include_direction, raft_is_pure, core_is_pure, file_names, no_dead_files, core_is_tested,
-                 raft_links_nothing, flags_have_an_effect, log_fields_are_documented, handbook_quotes_lines, formats_are_announced, paths_of_one_machine):
+                 raft_links_nothing, flags_have_an_effect, log_fields_are_documented, handbook_quotes_lines, formats_are_announced, paths_of_one_machine,
+                 python_names):
         rule()
     for text in problems:
         print(text)

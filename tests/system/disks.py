@@ -18,7 +18,7 @@ from collections import Counter
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cases
-from cluster_nodes import Cluster, Refused, ask, dump, execute, query, raft_state, wait_for
+from cluster_nodes import Cluster, Refused, dump, execute, query, raft_state, wait_for
 from rqnode import HttpFailure, NodeError
 
 HERE = os.path.dirname(os.path.abspath(__file__))

@@ -13,7 +13,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster_nodes import Cluster, Refused, ask, execute, query, wait_for
+from cluster_nodes import Cluster, Refused, ask, execute, query
 from rqnode import HttpFailure, NodeError, Tally, exit_on_sigterm
 
 HERE = os.path.dirname(os.path.abspath(__file__))

@@ -521,7 +521,10 @@ def check_garbage_ipc(b):
     for name in ("store.sock", "consensus.sock") * 100:
         sock = socket.socket(socket.AF_UNIX)
         sock.connect(os.path.join(b.node.data_dir, "run", name))
-        sock.sendall((hello(8) + frame(999, b"body", bytes(1000))) * (len(socks) // 100))
+        try:
+            sock.sendall((hello(8) + frame(999, b"body", bytes(1000))) * (len(socks) // 100))
+        except OSError:     # one of those that are too many, closed before this was said
+            pass
         socks.append(sock)
     b.check("200 silent connections between services", b.works())
     for sock in socks:

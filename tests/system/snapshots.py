@@ -181,7 +181,7 @@ def needed_for_the_majority(c):
         node.wait_ready(LONG)
     execute(n3, "INSERT INTO t(v) VALUES('by the two that are left')")
     c.same_everywhere(left, before + 1)
-    c.check("The log begins anew" in log_of(n3), "it came back without a snapshot")
+    c.check("The log begins anew" in n3.log(), "it came back without a snapshot")
 
 
 def a_lost_database(c):

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/checksum.h"
@@ -11,17 +12,28 @@
 #include "io/db_copy.h"
 #include "io/db_verify.h"
 #include "io/files_io.h"
+#include "log/log.h"
 
 struct load_staging {
         char *path;
         int fd; /* -1: no file */
+        rq_log_limit log;
 };
+
+/* Who hears of it knows neither file nor reason. It is tried again and again: a line in a while. */
+static rq_err trouble(load_staging *s, const char *verb, int errno_value) {
+        uint32_t suppressed;
+        if (rq_log_allowed(&s->log, &suppressed))
+                rq_log_warning("The writer cannot %s %s: %s", verb, s->path, strerror(errno_value));
+        return files_io_error(errno_value);
+}
 
 rq_err load_staging_new(const char *database_path, load_staging **ret_staging) {
         load_staging *s = calloc(1, sizeof *s);
         if (s == NULL)
                 return RQ_ENOMEM;
         s->fd = -1;
+        s->log = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
         if (asprintf(&s->path, "%s.load", database_path) < 0) {
                 free(s);
                 return RQ_ENOMEM;
@@ -59,9 +71,9 @@ void load_other_entry(load_progress *p, uint64_t clock_us) { expire(p, clock_us)
 static rq_err begin(load_staging *s) {
         if (s->fd < 0)
                 s->fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (s->fd < 0 || ftruncate(s->fd, 0) < 0)
-                return files_io_error(errno);
-        return RQ_OK;
+        if (s->fd < 0)
+                return trouble(s, "make", errno);
+        return ftruncate(s->fd, 0) < 0 ? trouble(s, "empty", errno) : RQ_OK;
 }
 
 static bool is_whole(const load_progress *p, const load_chunk *chunk) { return chunk->bytes == p->bytes && chunk->hash == p->crc; }
@@ -95,7 +107,7 @@ rq_err load_staging_add(load_staging *s, load_progress *p, const load_chunk *chu
         }
         rq_err r = files_io_write_at(&files_io_kernel, s->fd, data.data, data.size, p->bytes);
         if (r < 0)
-                return r;
+                return trouble(s, "write", r == RQ_ENOSPC ? ENOSPC : EIO);
         p->bytes += data.size;
         p->crc = rq_crc32c(p->crc, data.data, data.size);
         p->next_number++;

@@ -2,6 +2,7 @@
  * staged file, killed before each of its steps. */
 #include "store_test.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -289,6 +290,97 @@ static void test_seen_images_leave_places_to_others(void **state) {
         (void) image_close(more);
         for (size_t i = 0; i < IMAGES_SEEN_MAX; i++)
                 (void) image_close(all[i]);
+}
+
+/* --- when the side file's disk fails ------------------------------------------ */
+
+typedef struct side_faults {
+        files_io io;
+        bool is_side[1024];
+        int write_errno, truncate_errno, read_errno; /* 0: none */
+} side_faults;
+
+static int side_open(void *context, int folder_fd, const char *name, int flags) {
+        side_faults *f = context;
+        int fd = files_io_kernel.open(NULL, folder_fd, name, flags);
+        assert_true(fd < 1024);
+        if (fd >= 0)
+                f->is_side[fd] = strcmp(name, ".") == 0;
+        return fd;
+}
+
+static int failed(const side_faults *f, int fd, int with) {
+        errno = with;
+        return f->is_side[fd] && with != 0 ? -1 : 0;
+}
+
+static ssize_t side_pread(void *context, int fd, void *data, size_t size, off_t offset) {
+        const side_faults *f = context;
+        return failed(f, fd, f->read_errno) < 0 ? -1 : files_io_kernel.pread(NULL, fd, data, size, offset);
+}
+
+static ssize_t side_pwrite(void *context, int fd, const void *data, size_t size, off_t offset) {
+        const side_faults *f = context;
+        return failed(f, fd, f->write_errno) < 0 ? -1 : files_io_kernel.pwrite(NULL, fd, data, size, offset);
+}
+
+static int side_truncate(void *context, int fd, off_t size) {
+        const side_faults *f = context;
+        return failed(f, fd, f->truncate_errno) < 0 ? -1 : files_io_kernel.truncate(NULL, fd, size);
+}
+
+/* The image is given up, and says why; the checkpoint goes on, and so do later images. */
+static void test_a_side_file_that_fails_ends_its_image_only(void **state) {
+        static const struct { int error; const char *problem; } rows[] = {
+                { ENOSPC, "the disk is full" }, { EIO, "its side file cannot be written" },
+        };
+        place *p = *state;
+        RQ_CLEANUP(close_db) sqlite3 *reader = NULL;
+        side_faults f = { .io = files_io_kernel };
+        uint8_t data[16 * 4096]; /* some pages that change */
+        size_t size;
+        image *i;
+        f.io.context = &f;
+        f.io.open = side_open;
+        f.io.pread = side_pread;
+        f.io.pwrite = side_pwrite;
+        f.io.truncate = side_truncate;
+        p->options.io = &f.io;
+        fill(p);
+        assert_int_equal(files_open_reader(p->files, &reader), RQ_OK);
+        for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
+                i = open_image(p, IMAGE_SIDE_BYTES_DEFAULT);
+                entry(p, "UPDATE t SET n = n + 1");
+                f.write_errno = rows[k].error;
+                checkpoint_now(p);
+                f.write_errno = 0;
+                assert_string_equal(image_problem(i), rows[k].problem);
+                assert_int_equal(image_read(i, 0, data, sizeof data, &size), RQ_ECANCELED);
+                (void) image_close(i);
+
+                /* Of a transaction: the caller copies it in another way. */
+                entry(p, "UPDATE t SET n = n + 1");
+                wal_position seen = begin_reading(p, reader);
+                assert_true(seen.frames > seen.copied);
+                const rq_err expected = rows[k].error == ENOSPC ? RQ_ENOSPC : RQ_EIO;
+                f.write_errno = rows[k].error;
+                assert_int_equal(files_image_seen(p->files, reader, &seen, p->at.index, &i), expected);
+                f.write_errno = 0;
+                f.truncate_errno = rows[k].error;
+                assert_int_equal(files_image_seen(p->files, reader, &seen, p->at.index, &i), expected);
+                f.truncate_errno = 0;
+                sql(reader, "COMMIT");
+                assert_int_equal(image_set_count(files_images(p->files)), 0);
+        }
+        i = open_image(p, IMAGE_SIDE_BYTES_DEFAULT);
+        entry(p, "UPDATE t SET n = n + 1");
+        checkpoint_now(p);
+        f.read_errno = EIO; /* what was saved can't be read: never what the file has instead */
+        assert_int_equal(image_read(i, 0, data, sizeof data, &size), RQ_EIO);
+        f.read_errno = 0;
+        assert_int_equal(image_read(i, 0, data, sizeof data, &size), RQ_OK);
+        (void) image_close(i);
+        assert_int_equal(number(p->writer, "SELECT sum(n) FROM t"), 400 * 401 / 2 + 5 * 400);
 }
 
 /* --- from pump to install --------------------------------------------------- */
@@ -591,6 +683,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_pages_behind_the_end, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_image_of_a_wal_that_began_anew, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_seen_images_leave_places_to_others, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_a_side_file_that_fails_ends_its_image_only, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_chunks_bring_it_over, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_damaged_chunks_are_refused, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_chunks_must_follow, setup, teardown),
