@@ -179,6 +179,7 @@ def leadership(c):
     for node in cluster:
         flush(node)
     writers.check(c, cluster[0], "hand-overs")
+    c.check(sum(writers.refused) == 0, "hand-overs: %d writes refused, which could have waited for the next leader" % sum(writers.refused))
 
     # The leader is killed; the others' queues lose nothing, and nothing is made twice.
     execute(cluster[0], "DELETE FROM q")
@@ -192,6 +193,7 @@ def leadership(c):
     for node in others:
         flush(node)
     writers.check(c, others[0], "the leader is killed")
+    c.check(sum(writers.refused) == 0, "the leader is killed: %d writes refused, which could have waited for the next one" % sum(writers.refused))
 
     # Nobody leads: refused, or kept until somebody does.
     last, other = others
