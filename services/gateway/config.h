@@ -19,7 +19,7 @@ typedef struct gateway_config {
         uint64_t http_idle_timeout_us, max_body_bytes, write_step_budget;
         uint64_t max_answer_rows, max_answer_bytes; /* of a read; 0: no limit */
         uint32_t max_inflight;
-        uint64_t heartbeat_timeout_us, commit_timeout_us, checkpoint_interval_us, checkpoint_entries; /* told in /status only */
+        uint64_t heartbeat_timeout_us, commit_timeout_us, checkpoint_interval_us, checkpoint_entries; /* told in /status; the first also says how long a leader may be away */
         uint32_t queue_capacity, queue_batch_size;
         uint64_t queue_timeout_us;
         bool queue_tx;              /* each queued request all or nothing */

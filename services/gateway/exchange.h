@@ -32,7 +32,7 @@ typedef enum exchange_state {
         EX_READINESS,   /* for the node's state to change */
         EX_TRANSFER,    /* for consensus to have handed leadership over */
         EX_SNAPSHOT,    /* for the store's checkpoint */
-        EX_PARKED,      /* a queued write, for room in the queue */
+        EX_PARKED,      /* a queued write, for a leader or for room in the queue */
         EX_QUEUED,      /* for a queued write to be made (core/write_queue.h) */
         EX_REMOVE,      /* for consensus to have removed a member */
         EX_ACCESS,      /* its password is being checked; nothing was done */

@@ -74,7 +74,8 @@ typedef struct queue_state {
         rq_timer timer;
         bool timer_set;
         exchange *batch;              /* on its way; NULL: none */
-        rq_list parked;               /* exchanges that wait for room */
+        rq_list parked;               /* exchanges that wait for room, or for a leader */
+        uint64_t leaderless_since_us; /* monotonic; 0: a leader is known */
         uint64_t not_before_us;       /* the batch was refused: a pause */
 } queue_state;
 

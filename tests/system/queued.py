@@ -206,6 +206,7 @@ def leadership(tally, binary):
         for node in cluster:
             flush(node)
         writers.check(tally, cluster[0], "hand-overs")
+        tally.check(sum(writers.refused) == 0, "hand-overs: %d writes refused, which could have waited for the next leader" % sum(writers.refused))
 
         # The leader is killed; the others' queues lose nothing, and nothing is made twice.
         execute(cluster[0], "DELETE FROM q")
@@ -219,6 +220,7 @@ def leadership(tally, binary):
         for node in others:
             flush(node)
         writers.check(tally, others[0], "the leader is killed")
+        tally.check(sum(writers.refused) == 0, "the leader is killed: %d writes refused, which could have waited for the next one" % sum(writers.refused))
 
         # Nobody leads: refused, or kept until somebody does.
         last, other = others
