@@ -43,8 +43,9 @@ void check_recovered(world *w, const sim_node *n, raft_term term, raft_id vote, 
         /* A snapshot may be of a term that this node didn't know: it has no vote in that. */
         as_known |= rebased && term == n->rebase_term && term > n->durable_term && vote == 0;
         /* Several may have been in flight: any between the two is right. */
-        if (!as_known && (term < n->durable_term || term > term_in_flight ||
-                          (term == term_in_flight && vote != vote_in_flight && vote != 0)))
+        bool lost = term == n->durable_term && n->durable_vote != 0 && vote != n->durable_vote;
+        if (lost || (!as_known && (term < n->durable_term || term > term_in_flight ||
+                          (term == term_in_flight && vote != vote_in_flight && vote != 0))))
                 world_fail(w, "durability",
                            "node %u finds term %lu, vote %lx on its disk; %lu, %lx were there, and then %lu, %lx asked for",
                            n->number, (unsigned long) term, (unsigned long) vote, (unsigned long) n->durable_term,

@@ -248,11 +248,74 @@ static void play_late_member(world *w) {
         plan_step(w, 3 * (w->tuning.latency_us + w->tuning.latency_more_us + w->tuning.disk_us) + hops(w, 3));
 }
 
+/* The leader's log doesn't have any more what this one needs. */
+static bool is_left_behind(const world *w, unsigned leader, unsigned node) {
+        const log_catalog *catalog = &w->nodes[leader]->catalog;
+        return catalog->segment_count > 0 && catalog->segments[0].header.first_index > node_shadow_last(w->nodes[node]) + 1;
+}
+
+/* Whether the rest is a majority when all founders but these two are lost. */
+static bool can_lose_others(const world *w, const raft_configuration *c) {
+        const duels *d = &w->duels;
+        uint32_t voters = 0, lost = 0;
+        for (uint32_t i = 0; c != NULL && i < c->count; i++)
+                voters += c->members[i].voter;
+        for (unsigned i = 0; c != NULL && i < w->founder_count; i++)
+                for (uint32_t k = 0; i != d->target && i != d->rival && k < c->count; k++)
+                        lost += c->members[k].id == w->nodes[i]->id && c->members[k].voter;
+        return c != NULL && !c->joint && 2 * (voters - lost) > voters;
+}
+
+/* Who was away is needed for a majority: others are lost for good, and who has led starts anew. */
+static void play_needed(world *w) {
+        duels *d = &w->duels;
+        unsigned leader = leader_but(w, d->rival);
+        switch (d->step) {
+        case 0:
+                set_both(w, d->rival, true);
+                d->repeats = 300;
+                d->step++;
+                plan_step(w, w->tuning.election_us);
+                break;
+        case 1:
+                if (leader < w->node_count && is_left_behind(w, leader, d->rival)) {
+                        d->target = leader;
+                        d->repeats = 1 + (unsigned) world_random(w, 3);
+                        d->step++;
+                } else if (--d->repeats == 0) {
+                        d->step = 4;
+                }
+                plan_step(w, 5000);
+                break;
+        case 2: /* perhaps the members change behind the last checkpoint */
+                if (d->repeats-- > 0)
+                        change_learner(w);
+                else
+                        d->step++;
+                plan_step(w, hops(w, 20) + world_random(w, 100000));
+                break;
+        case 3:
+                if (leader == d->target && faults_stores_are_whole(w) && can_lose_others(w, checks_configuration(w)) &&
+                    can_lose_others(w, raft_configuration_of(driver_raft(w->nodes[leader]->driver), NULL)))
+                        for (unsigned i = 0; i < w->node_count; i++) {
+                                if (i != d->rival && i != d->target && i < w->founder_count)
+                                        faults_wipe(w, w->nodes[i]);
+                                if (i != d->rival && !w->nodes[i]->broken)
+                                        faults_die(w, w->nodes[i], NODE_POWER_CUT);
+                        }
+                set_both(w, d->rival, false);
+                d->step++;
+                plan_step(w, 20 * w->tuning.election_us);
+                break;
+        default: end_play(w); break;
+        }
+}
+
 static void begin(world *w) {
         static const char *const names[DUEL_PLAYS] = {
                 [DUEL_TRANSFER_AND_CUT] = "duel: transfer and cut", [DUEL_SLOW_AND_CUT] = "duel: slow and cut",
                 [DUEL_OLDER_TERM] = "duel: older term", [DUEL_OWN_REMOVAL] = "duel: own removal",
-                [DUEL_LATE_MEMBER] = "duel: late member",
+                [DUEL_LATE_MEMBER] = "duel: late member", [DUEL_NEEDED] = "duel: needed for a majority",
         };
         unsigned leader = leader_but(w, w->node_count);
         if (leader == w->node_count) {
@@ -268,6 +331,11 @@ static void begin(world *w) {
                 .rival = rival };
         if (w->tuning.body_bytes >= DUEL_LONG_BODY && world_chance(w, 600))
                 w->duels.play = DUEL_OLDER_TERM;
+        /* Who is lost for good must not become the only voter, nor one of few. */
+        if (w->tuning.snapshots && w->faults.broken == 0 && w->faults.weights[FAULT_CONFIGURE] == 0 && world_chance(w, 300))
+                w->duels.play = DUEL_NEEDED;
+        if (w->faults.broken > 0 && w->duels.play == DUEL_OWN_REMOVAL)
+                w->duels.play = DUEL_LATE_MEMBER;
         world_trace(w, (trace_record) { .event = TRACE_FAULT, .node = (uint8_t) leader, .peer = (uint8_t) rival,
                 .note = names[w->duels.play] });
 }
@@ -283,7 +351,7 @@ void duels_on_duel(world *w) {
                         return;
         }
         bool both_up = w->nodes[w->duels.target]->up && w->nodes[w->duels.rival]->up;
-        bool kills = w->duels.play == DUEL_OWN_REMOVAL || w->duels.play == DUEL_OLDER_TERM;
+        bool kills = w->duels.play == DUEL_OWN_REMOVAL || w->duels.play == DUEL_NEEDED || w->duels.play == DUEL_OLDER_TERM;
         if (!both_up && !kills) {
                 end_play(w);
                 return;
@@ -294,6 +362,7 @@ void duels_on_duel(world *w) {
         case DUEL_OLDER_TERM: play_older_term(w); break;
         case DUEL_OWN_REMOVAL: play_own_removal(w); break;
         case DUEL_LATE_MEMBER: play_late_member(w); break;
+        case DUEL_NEEDED: play_needed(w); break;
         case DUEL_PLAYS: break;
         }
 }

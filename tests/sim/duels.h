@@ -16,6 +16,7 @@ typedef enum duel_play {
         DUEL_OLDER_TERM,        /* figure 3.7: an older entry reaches a majority, then its leader goes */
         DUEL_OWN_REMOVAL,       /* one voter stays, restarts and is alone */
         DUEL_LATE_MEMBER,       /* misses many changes of members */
+        DUEL_NEEDED,            /* who is behind the log is needed for a majority, and the leader has started anew */
         DUEL_PLAYS,
 } duel_play;
 

@@ -158,12 +158,16 @@ static void store_killed(world *w, sim_node *n) {
                 .node = (uint8_t) n->number });
 }
 
+bool faults_stores_are_whole(const world *w) {
+        for (unsigned i = 0; i < w->node_count; i++)
+                if (w->nodes[i]->store.checkpoint.applied < w->nodes[i]->store.told_before || w->nodes[i]->store.reopening)
+                        return false;
+        return true;
+}
+
 /* What every store of the others has must be enough. */
 static void wipe_store(world *w, sim_node *n) {
-        for (unsigned i = 0; i < w->node_count; i++)
-                if (w->nodes[i]->broken || w->nodes[i]->store.checkpoint.applied < w->nodes[i]->store.told_before || w->nodes[i]->store.reopening)
-                        return;
-        if (n->store.checkpoint.applied == 0)
+        if (w->faults.broken > 0 || !faults_stores_are_whole(w) || n->store.checkpoint.applied == 0)
                 return;
         if (n->store.up)
                 store_killed(w, n);
@@ -208,7 +212,7 @@ static void rot(world *w, sim_node *n) {
         node_start_later(w, n, short_or_long(w, w->faults.down_us));
 }
 
-static void wipe(world *w, sim_node *n) {
+void faults_wipe(world *w, sim_node *n) {
         if (!faults_may_break(w) || n->broken)
                 return;
         node_die(w, n, NODE_POWER_CUT);
@@ -304,7 +308,7 @@ static void inflict(world *w, fault kind) {
         case FAULT_DISK_STALL: case FAULT_SYNC_FAILS: case FAULT_WRITE_FAILS: case FAULT_DISK_FULL: disk_fault(w, n,
                         kind); break;
         case FAULT_ROT: rot(w, n); break;
-        case FAULT_WIPE: wipe(w, n); break;
+        case FAULT_WIPE: faults_wipe(w, n); break;
         case FAULT_STORE_KILL: store_killed(w, n); break;
         case FAULT_GATEWAY_GONE:
                 if (n->up) {

@@ -41,5 +41,9 @@ void faults_die(world *w, sim_node *n, node_death how);
 /* Breaks no node more than the rest can bear. */
 bool faults_may_break(const world *w);
 void faults_broke(world *w, sim_node *n);
+/* Its disk is lost for good; nothing if the others can't bear that. */
+void faults_wipe(world *w, sim_node *n);
+/* No store has lost its database and not yet got another one. */
+bool faults_stores_are_whole(const world *w);
 
 #endif

@@ -212,7 +212,7 @@ void store_on_batch(world *w, sim_node *n, const event *e) {
         free(message);
         serve_reads(w, n);
         store_give_up_if_beyond(n);
-        if (s->now.applied > s->checkpoint.applied && world_chance(w, w->tuning.snapshots ? 300 : 100)) {
+        if (s->now.applied > s->checkpoint.applied && world_chance(w, w->tuning.checkpoints)) {
                 s->checkpoint = s->now;
                 world_trace(w, (trace_record) { .event = TRACE_CHECKPOINT, .node = (uint8_t) n->number,
                         .peer = TRACE_NOBODY, .index = s->now.applied });

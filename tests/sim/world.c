@@ -79,9 +79,11 @@ static void tune(world *w) {
         t->image_chunks = one_of(w, (const uint64_t[]) { 1, 8, 40 }, 3);
         t->chunk_us = one_of(w, (const uint64_t[]) { 20, 500, 5000 }, 3);
         t->log_kept_bytes = 16384 * (1 + world_random(w, 5));
+        t->checkpoints = 100;
         t->snapshots = t->compaction && world_chance(w, 600);
         if (t->snapshots) { /* many segments in a short time */
                 t->clients += 3;
+                t->checkpoints = (unsigned) one_of(w, (const uint64_t[]) { 40, 100, 300 }, 3);
                 t->think_us = thinks[world_random(w, 2)];
                 t->segment_bytes = segments[0];
                 t->body_bytes = (unsigned) one_of(w, (const uint64_t[]) { 200, 3000, 3000, 8000 }, 4);

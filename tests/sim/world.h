@@ -45,6 +45,7 @@ typedef struct world_tuning {
         uint64_t link_bytes;     /* queued to a peer */
         unsigned clients, body_bytes;
         bool compaction;
+        unsigned checkpoints;    /* of the store, after a batch, in 1000 */
         bool snapshots;          /* compaction passes who is behind, who then gets a snapshot */
         uint64_t log_kept_bytes; /* then: of the log, for who is behind */
         uint64_t snapshot_pace;  /* so many times faster go the intervals of sending them */
