@@ -541,6 +541,7 @@ void backend_on_deadline(exchange *ex) {
         case EX_PARKED:
         case EX_QUEUED:
         case EX_REMOVE:
+        case EX_LEADER:
                 break;
         }
 }

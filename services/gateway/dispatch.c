@@ -129,6 +129,12 @@ static void go_on(exchange *ex) {
         }
 }
 
+/* A load that is to be redirected holds the connection itself. */
+static bool is_held_for_leader(const http_conn *conn) {
+        const exchange *ex = http_conn_data(conn);
+        return ex != NULL && ex->state == EX_LEADER;
+}
+
 void gateway_on_access(void *arg, uint64_t check, rq_permissions may) {
         gateway *gw = arg;
         exchange *ex;
@@ -145,7 +151,8 @@ void gateway_on_access(void *arg, uint64_t check, rq_permissions may) {
                         exchange_free(ex);
                         answer_denied(conn, r);
                 }
-                http_conn_release(conn);
+                if (!is_held_for_leader(conn))
+                        http_conn_release(conn);
         }
 }
 

@@ -35,6 +35,7 @@ typedef enum exchange_state {
         EX_PARKED,      /* a queued write, for a leader or for room in the queue */
         EX_QUEUED,      /* for a queued write to be made (core/write_queue.h) */
         EX_REMOVE,      /* for consensus to have removed a member */
+        EX_LEADER,      /* for a leader to be known; nothing was sent */
         EX_ACCESS,      /* its password is being checked; nothing was done */
 } exchange_state;
 
@@ -58,7 +59,7 @@ struct exchange {
         exchange_way way;
         read_level level;
         wheel_entry deadline;
-        rq_list waiting;        /* of gw->waiting, gw->readiness or gw->queue.parked */
+        rq_list waiting;        /* of gw->waiting, gw->readiness, gw->leader_waits or gw->queue.parked */
         rq_list arriving;       /* of gw->arriving, while its body comes */
         uint64_t started_ns;
         uint64_t deadline_us;   /* monotonic: the client's patience */
@@ -86,6 +87,8 @@ struct exchange {
         load *load;             /* api/load.c: a body on its way to the log, or a piece of it */
 
         uint64_t credit_due;    /* bytes passed on, not yet given back to the store */
+        uint64_t leader_until_us; /* a leader is waited for, or was; 0: not yet. Monotonic */
+        void (*on_leader)(exchange *ex); /* EX_LEADER: what is done then */
         uint64_t access_check;  /* EX_ACCESS: which one is waited for, */
         rq_bytes path;          /* and the path, decoded, in the connection's memory */
         exchange_done *done;    /* not NULL: collect, don't answer */

@@ -75,7 +75,6 @@ typedef struct queue_state {
         bool timer_set;
         exchange *batch;              /* on its way; NULL: none */
         rq_list parked;               /* exchanges that wait for room, or for a leader */
-        uint64_t leaderless_since_us; /* monotonic; 0: a leader is known */
         uint64_t not_before_us;       /* the batch was refused: a pause */
 } queue_state;
 
@@ -101,6 +100,8 @@ typedef struct gateway {
         rq_list waiting;              /* exchanges that wait for a link */
         rq_list arriving;             /* data requests whose body comes, the oldest first */
         rq_list readiness;            /* /readyz that wait for the node's state to change */
+        rq_list leader_waits;         /* exchanges that wait for a leader (api/leader_wait.c) */
+        uint64_t leaderless_since_us; /* monotonic; 0: a leader is known */
         queue_state queue;
         uint64_t breaks;              /* of the link to consensus, so far */
         uint64_t barriers;            /* the last break that a barrier was sent for */

@@ -38,6 +38,8 @@ static void on_deadline(exchange *ex) {
                 snapshot_on_deadline(ex);
         else if (ex->state == EX_PARKED || ex->state == EX_QUEUED)
                 queue_on_deadline(ex);
+        else if (ex->state == EX_LEADER)
+                leader_wait_on_deadline(ex);
         else if (ex->state == EX_REMOVE)
                 remove_on_deadline(ex);
         else
@@ -60,8 +62,10 @@ void gateway_watch_node(gateway *gw, void (*on_node)(void *arg), void *arg) {
 }
 
 void gateway_node_changed(gateway *gw) {
+        const bool leader_found = leader_note(gw);
         readiness_on_node_state(gw);
-        queue_on_node_state(gw);
+        queue_on_node_state(gw, leader_found);
+        leader_wait_on_node_state(gw);
         if (gw->on_node != NULL)
                 gw->on_node(gw->on_node_arg);
 }
@@ -179,6 +183,8 @@ rq_err gateway_new(rq_loop *loop, const gateway_config *config, int run_dir_fd, 
         rq_list_init(&gw->waiting);
         rq_list_init(&gw->arriving);
         rq_list_init(&gw->readiness);
+        rq_list_init(&gw->leader_waits);
+        gw->leaderless_since_us = gw->started_mono_us;
         wheel_init(&gw->deadlines, DEADLINE_TICK_MS * 1000, gw->started_mono_us);
 
         rq_err r = queue_init(gw);

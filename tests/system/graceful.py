@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Leadership moves, and nodes stop and start, while clients write and read everywhere: no request may
-fail but those of clients at the node that stops. Tells how long writes stood still.
+"""Leadership moves, and nodes stop and start, while clients write, read, ask where the leader is and remove
+a node that isn't there, everywhere: no request may fail but those of clients at the node that stops. Tells how long writes stood still.
 
 How long that is depends on the machine: the figures are printed, beside those of a time in which
 nothing happens; --max-pause-ms makes a check of them.
@@ -17,10 +17,13 @@ from cluster_nodes import Cluster, Refused, ask, execute, query
 from rqnode import HttpFailure, NodeError, Tally, exit_on_sigterm
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# Who must know the leader: where to go, and that nobody of this name is (any longer) a member.
+ASKS = {"redirect": ("POST", "/db/execute?redirect", '["SELECT 1"]', (200, 301)),
+        "remove": ("DELETE", "/remove", '{"id":"nobody"}', (200,))}
 
 
 class Client:
-    """One connection to one node; a write or a read after the other."""
+    """One connection to one node; a write or a read after the other, or what level says (ASKS)."""
 
     def __init__(self, node, level=None):
         self.node, self.level = node, level
@@ -37,7 +40,9 @@ class Client:
             n += 1
             begin, away = time.monotonic(), self.away
             try:
-                if self.level:
+                if self.level in ASKS:
+                    self.ask(client)
+                elif self.level:
                     query(self.node, "SELECT count(*) FROM t WHERE id < 50", self.level, client=client)
                 else:
                     execute(self.node, ["INSERT INTO t(v) VALUES(?)", "%s-%d" % (self.node.node_id, n)], client=client)
@@ -49,6 +54,12 @@ class Client:
                 time.sleep(0.02)
             time.sleep(0.002 if self.level is None else 0.01)
         client.close()
+
+    def ask(self, client):
+        method, target, body, wanted = ASKS[self.level]
+        response = client.request(method, target, body)
+        if response.status not in wanted:
+            raise Refused(response.status, "%s %s: %.200r" % (method, target, response.body))
 
     def stop(self):
         self.quit.set()
@@ -72,6 +83,7 @@ class Test:
         execute(self.cluster[0], "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT UNIQUE)")
         self.clients = [Client(node) for node in self.cluster]
         self.clients += [Client(node, level) for node, level in zip(self.cluster, ("weak", "linearizable", "none"))]
+        self.clients += [Client(node, level) for node in self.cluster for level in ASKS]
         time.sleep(1.0)
 
     def measure(self, what, begin, end, without=None):
@@ -121,7 +133,7 @@ class Test:
             c.stop()
         for c in self.clients:
             self.tally.check(not c.failed, "%d %s at %s failed, first: %s" % (
-                len(c.failed), "reads (%s)" % c.level if c.level else "writes", c.node.node_id, c.failed[:2]))
+                len(c.failed), "requests (%s)" % c.level if c.level else "writes", c.node.node_id, c.failed[:2]))
             self.tally.check(len(c.done) > 50, "only %d requests at %s" % (len(c.done), c.node.node_id))
         total = sum(len(c.done) for c in self.clients if c.level is None)
         for node in self.cluster:

@@ -18,11 +18,13 @@ void api_answer_text(exchange *ex, unsigned status, const char *text) {
         http_answer_text(conn, status, text);
 }
 
-bool api_redirect(exchange *ex) {
+bool api_redirect(exchange *ex, void (*again)(exchange *ex)) {
         const node_view *node = &ex->gw->node;
         if (!ex->params.redirect || node->role == ROLE_LEADER)
                 return false;
         if (node->leader_api_addr[0] == '\0') {
+                if (leader_wait(ex, again))
+                        return true;
                 ex->gw->metrics.http.leader_not_found++;
                 api_answer_text(ex, 500, "leader not found");
                 return true;

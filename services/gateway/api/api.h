@@ -29,15 +29,28 @@ void data_body(exchange *ex, rq_bytes piece);
 void data_complete(exchange *ex);
 
 /* Is to be served by the leader, and the client would rather go there itself
- * (`redirect`): answered, and true, unless this node leads. */
-bool api_redirect(exchange *ex);
+ * (`redirect`): true, unless this node leads: answered, or it waits for a leader to send it to;
+ * again is then called to begin anew. */
+bool api_redirect(exchange *ex, void (*again)(exchange *ex));
+
+/* leader_wait.c: while leadership moves */
+bool leader_is_known(const gateway *gw);
+/* While none is known: until when it is worth while to wait for one. One who hands over, or is lost, is followed by another
+ * one within this time, and a service that is restarted is back. Monotonic. */
+uint64_t leader_expected_until_us(const gateway *gw);
+bool leader_note(gateway *gw);          /* the node's state may have changed. true: a leader was found */
+/* Waits for a leader (EX_LEADER): again is called once when one is known, and when the time is over, also that of the client. False:
+ * it is over; nothing was done. Times are counted from the first call for this exchange. */
+bool leader_wait(exchange *ex, void (*again)(exchange *ex));
+void leader_wait_on_node_state(gateway *gw);
+void leader_wait_on_deadline(exchange *ex);
 
 /* queue.c: /db/execute?queue */
 rq_err queue_init(gateway *gw);
 void queue_done(gateway *gw);           /* what is in it is lost, and the log says so */
 void queue_accept(exchange *ex);        /* its statements are complete */
 void queue_on_deadline(exchange *ex);   /* EX_PARKED, EX_QUEUED */
-void queue_on_node_state(gateway *gw);
+void queue_on_node_state(gateway *gw, bool leader_found);
 void queue_stop(gateway *gw);           /* from now on nothing waits for company */
 bool queue_give_up(gateway *gw);        /* tells those who wait that it ends before their write was made; false: nobody did */
 /* Before a hand-over: stepdown_on_flushed() is called when what is queued now has

@@ -64,17 +64,9 @@ static rq_err put_backup(rq_buf *out, const params *p) {
         return r;
 }
 
-void backup_complete(exchange *ex) {
+static void begin(exchange *ex) {
         const params *p = &ex->params;
-        ex->gw->metrics.http.backups++;
-        const char *problem = format_problem(p);
-        if (problem != NULL) {
-                api_answer_text(ex, 500, problem);
-                return;
-        }
-        ex->way = p->noleader ? WAY_QUERY : WAY_READ;
-        ex->level = READ_WEAK;
-        if (!p->noleader && api_redirect(ex))
+        if (!p->noleader && api_redirect(ex, begin))
                 return;
         ex->text.size = 0;
         rq_err r = put_backup(&ex->text, p);
@@ -89,4 +81,17 @@ void backup_complete(exchange *ex) {
         if (!p->has_timeout)
                 ex->deadline_us = ex->started_ns / 1000 + PATIENCE_US;
         backend_start(ex);
+}
+
+void backup_complete(exchange *ex) {
+        const params *p = &ex->params;
+        ex->gw->metrics.http.backups++;
+        const char *problem = format_problem(p);
+        if (problem != NULL) {
+                api_answer_text(ex, 500, problem);
+                return;
+        }
+        ex->way = p->noleader ? WAY_QUERY : WAY_READ;
+        ex->level = READ_WEAK;
+        begin(ex);
 }

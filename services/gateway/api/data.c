@@ -187,6 +187,11 @@ static void answer_sql(exchange *ex) {
                 api_answer_json(ex, &document);
 }
 
+static void serve(exchange *ex) {
+        if (ex->way == WAY_QUERY || !api_redirect(ex, serve)) /* level none is served anywhere */
+                backend_start(ex);
+}
+
 void data_complete(exchange *ex) {
         gateway *gw = ex->gw;
         if (ex->route->op == OP_SQL && !ex->wants_body && !ex->params.has_q) {
@@ -217,6 +222,5 @@ void data_complete(exchange *ex) {
                 gw->metrics.http.query_stmts_rx += ex->statement_count;
         }
         choose_way(ex);
-        if (ex->way == WAY_QUERY || !api_redirect(ex)) /* level none is served anywhere */
-                backend_start(ex);
+        serve(ex);
 }

@@ -312,15 +312,9 @@ static void pump(load *l) {
 
 /* --- from the client ------------------------------------------------------------------ */
 
-void load_begin(exchange *ex) {
+static void begin(exchange *ex) {
         gateway *gw = ex->gw;
         bool is_boot = ex->route->op == OP_BOOT;
-        if (is_boot)
-                gw->metrics.http.boot++;
-        else
-                gw->metrics.http.loads++;
-        if (!is_boot && api_redirect(ex))
-                return;
         load *l = gw->load_count < LOADS_MAX ? calloc(1, sizeof *l) : NULL;
         if (l == NULL) {
                 api_answer_text(ex, 503, "too many loads are under way, nothing was done, try again");
@@ -333,6 +327,30 @@ void load_begin(exchange *ex) {
         ex->wants_body = true;
         http_conn_take_any_size(ex->conn);
         http_conn_keep_on_eof(ex->conn);
+}
+
+/* Who waits for a leader to be sent to has sent no body yet, or it is not looked at: most of it would be for nothing. */
+static void begin_or_redirect(exchange *ex) {
+        http_conn *conn = ex->conn;
+        const bool was_held = ex->leader_until_us != 0;
+        if (!api_redirect(ex, begin_or_redirect)) {
+                begin(ex);
+        } else if (http_conn_data(conn) == ex) { /* it waits */
+                http_conn_hold(conn);
+                return;
+        }
+        if (was_held)
+                http_conn_release(conn);
+}
+
+void load_begin(exchange *ex) {
+        if (ex->route->op == OP_BOOT) {
+                ex->gw->metrics.http.boot++;
+                begin(ex);
+        } else {
+                ex->gw->metrics.http.loads++;
+                begin_or_redirect(ex);
+        }
 }
 
 void load_body(exchange *ex, rq_bytes piece) {

@@ -27,7 +27,6 @@ rq_err queue_init(gateway *gw) {
         };
         write_queue_init(&gw->queue.writes, &limits, gw->started_wall_us * 1000);
         rq_list_init(&gw->queue.parked);
-        gw->queue.leaderless_since_us = rq_clock_mono_us();
         return rq_timer_init(&gw->queue.timer, gw->loop, on_timer, gw);
 }
 
@@ -296,15 +295,6 @@ static rq_err admit(exchange *ex) {
         return RQ_OK;
 }
 
-static bool has_leader(const gateway *gw) { return gw->node.known && gw->node.leader_id[0] != '\0'; }
-
-/* Until when it is worth while to wait for a leader: one who hands over, or is lost, is followed by another one within this
- * time, and a service that is restarted is back. As for writes that aren't queued. */
-static uint64_t leader_expected_until_us(const gateway *gw) {
-        const uint64_t change_us = 3 * gw->config->heartbeat_timeout_us, service_us = LINK_WAIT_MS * 1000;
-        return gw->queue.leaderless_since_us + (change_us > service_us ? change_us : service_us);
-}
-
 static void answer_no_leader(exchange *ex) {
         ex->gw->metrics.http.leader_not_found++;
         ex->gw->metrics.http.queued_executions_no_leader++;
@@ -329,7 +319,7 @@ static bool has_room_for(const exchange *ex) {
 static void admit_parked(gateway *gw) {
         while (!rq_list_empty(&gw->queue.parked)) {
                 exchange *ex = RQ_LIST_ENTRY(gw->queue.parked.next, exchange, waiting);
-                if (!has_room_for(ex) || (!ex->params.noleader && !has_leader(gw)))
+                if (!has_room_for(ex) || (!ex->params.noleader && !leader_is_known(gw)))
                         return;
                 rq_list_remove(&ex->waiting);
                 if (admit(ex) < 0)
@@ -365,7 +355,7 @@ void queue_accept(exchange *ex) {
         gateway *gw = ex->gw;
         gw->metrics.http.queued_executions++;
         gw->metrics.http.queued_executions_wait += ex->params.wait;
-        if (!ex->params.noleader && !has_leader(gw)) {
+        if (!ex->params.noleader && !leader_is_known(gw)) {
                 if (rq_clock_mono_us() >= leader_expected_until_us(gw))
                         answer_no_leader(ex);
                 else
@@ -373,7 +363,7 @@ void queue_accept(exchange *ex) {
                 return;
         }
         /* Who may do without a leader doesn't stand behind those who wait for one. */
-        if (has_room_for(ex) && (rq_list_empty(&gw->queue.parked) || !has_leader(gw))) {
+        if (has_room_for(ex) && (rq_list_empty(&gw->queue.parked) || !leader_is_known(gw))) {
                 if (admit(ex) < 0)
                         answer_no_room(ex);
         } else {
@@ -383,7 +373,7 @@ void queue_accept(exchange *ex) {
 }
 
 void queue_on_deadline(exchange *ex) {
-        if (ex->state == EX_PARKED && !ex->params.noleader && !has_leader(ex->gw)) {
+        if (ex->state == EX_PARKED && !ex->params.noleader && !leader_is_known(ex->gw)) {
                 answer_no_leader(ex);
         } else if (ex->state == EX_PARKED) {
                 answer_no_room(ex);
@@ -413,23 +403,19 @@ bool queue_flush_before(exchange *ex, uint64_t patience_us) {
 }
 
 /* Those that wait for a leader have until then what they had left of their own time. */
-static void leader_is_known(gateway *gw) {
+static void give_parked_time(gateway *gw) {
         const uint64_t now_us = rq_clock_mono_us();
-        gw->queue.leaderless_since_us = 0;
         for (rq_list *at = gw->queue.parked.next; at != &gw->queue.parked; at = at->next) {
                 exchange *ex = RQ_LIST_ENTRY(at, exchange, waiting);
                 gateway_set_deadline(gw, ex, ex->deadline_us > now_us ? ex->deadline_us - now_us : 0);
         }
 }
 
-void queue_on_node_state(gateway *gw) {
-        if (!has_leader(gw)) {
-                if (gw->queue.leaderless_since_us == 0)
-                        gw->queue.leaderless_since_us = rq_clock_mono_us();
+void queue_on_node_state(gateway *gw, bool leader_found) {
+        if (!leader_is_known(gw))
                 return;
-        }
-        if (gw->queue.leaderless_since_us != 0) {
-                leader_is_known(gw);
+        if (leader_found) {
+                give_parked_time(gw);
                 if (gw->queue.not_before_us == 0) {
                         run(gw);
                         return;

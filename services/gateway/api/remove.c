@@ -51,14 +51,21 @@ static void send_remove(exchange *ex, ipc_link *link, const char *id) {
         gateway_set_deadline(ex->gw, ex, left_us);
 }
 
+/* Nothing was done: the next leader can do it as well. */
+static void answer_no_leader(exchange *ex) {
+        if (leader_wait(ex, remove_complete))
+                return;
+        ex->gw->metrics.http.leader_not_found++;
+        api_answer_text(ex, 503, "leader not found");
+}
+
 void remove_complete(exchange *ex) {
         ipc_link *link = ex->gw->node.known ? ipc_connector_link(ex->gw->consensus) : NULL;
         char id[NODE_TEXT_BYTES];
-        if (!read_id(ex, id) || api_redirect(ex))
+        if (!read_id(ex, id) || api_redirect(ex, remove_complete))
                 return;
-        if (link == NULL || ex->gw->node.leader_id[0] == '\0') {
-                ex->gw->metrics.http.leader_not_found++;
-                api_answer_text(ex, 503, "leader not found");
+        if (link == NULL || !leader_is_known(ex->gw)) {
+                answer_no_leader(ex);
         } else if (ipc_link_protocol_minor(link) < REMOVE_MINOR) {
                 api_answer_text(ex, 501, "remove: rq-consensus is of an older version, which can't");
         } else {
@@ -73,8 +80,7 @@ void remove_on_done(exchange *ex, unsigned outcome, const char *text) {
                 answer_empty(ex, 200);
                 return;
         case RQ__REMOVE_DONE__OUTCOME__NO_LEADER:
-                ex->gw->metrics.http.leader_not_found++;
-                api_answer_text(ex, 503, "leader not found");
+                answer_no_leader(ex);
                 return;
         case RQ__REMOVE_DONE__OUTCOME__TIMEOUT:
                 remove_on_deadline(ex);

@@ -69,7 +69,7 @@ static void send_transfer(exchange *ex, ipc_link *link, const char *target) {
 static void begin(exchange *ex, bool flushed) {
         ipc_link *link = ex->gw->node.known ? ipc_connector_link(ex->gw->consensus) : NULL;
         char target[NODE_TEXT_BYTES];
-        if (!read_target(ex, target) || api_redirect(ex))
+        if (!read_target(ex, target) || api_redirect(ex, stepdown_complete))
                 return;
         if (link == NULL || ex->gw->node.leader_id[0] == '\0') {
                 ex->gw->metrics.http.leader_not_found++;

@@ -24,7 +24,9 @@
 
 #include "consensus.pb-c.h"
 #include "ipc/ipc_endpoint.h"
+#include "load_chunk.h"
 #include "log_entry.pb-c.h"
+#include "record.h"
 #include "store.pb-c.h"
 
 enum { FAKE_PIECE_BYTES = 32 * 1024, FAKE_STREAMS_MAX = 256 };
@@ -41,6 +43,9 @@ typedef struct fake_node {
         uint64_t states_sent;
         bool follows, reads_fail;      /* n2 of three leads, at 127.0.0.1:4101 and :4102; what asks it, fails */
         uint64_t transfers, last_freshness_us;
+        uint64_t removes;
+        unsigned removes_refused;      /* so many are told that there is no leader */
+        uint64_t loaded_bytes;
         bool last_freshness_strict, last_wait;
         uint64_t last_budget, last_timeout_us, last_min_index, last_level;
         int last_backup;               /* Backup.Format of the last query; -1: it was none */
@@ -138,12 +143,27 @@ static inline void fake_sql(char out[static 256], Rq__Statement **statements, si
         out[n] = '\0';
 }
 
+/* A piece of a load, or its end: taken. */
+static inline rq_err fake_on_chunk(fake_node *f, const ipc_frame *frame) {
+        load_chunk chunk;
+        rq_bytes data;
+        if (load_chunk_decode(frame->payload, &chunk, &data) < 0)
+                abort();
+        f->loaded_bytes += data.size;
+        fake_result(f, frame->request_id, true, true, "", 0);
+        return RQ_OK;
+}
+
 static inline rq_err fake_on_propose(void *arg, ipc_link *link, const ipc_frame *frame) {
         fake_node *f = arg;
         char sql[256];
         Rq__Propose *propose = rq__propose__unpack(NULL, frame->body.size, frame->body.data);
-        Rq__SqlEntry *entry = rq__sql_entry__unpack(NULL, frame->payload.size, frame->payload.data);
         f->proposes++;
+        if (propose != NULL && propose->kind == RECORD_LOAD_CHUNK) {
+                rq__propose__free_unpacked(propose, NULL);
+                return fake_on_chunk(f, frame);
+        }
+        Rq__SqlEntry *entry = rq__sql_entry__unpack(NULL, frame->payload.size, frame->payload.data);
         if (propose == NULL || entry == NULL || propose->kind != 2 || entry->origin == NULL || entry->origin->request_id != frame->request_id)
                 abort();
         f->last_budget = propose->step_budget;
@@ -293,6 +313,19 @@ static inline rq_err fake_on_transfer(void *arg, ipc_link *link, const ipc_frame
         return RQ_OK;
 }
 
+static inline rq_err fake_on_remove(void *arg, ipc_link *link, const ipc_frame *frame) {
+        fake_node *f = arg;
+        Rq__RemoveDone done = RQ__REMOVE_DONE__INIT;
+        uint8_t body[16];
+        const bool refused = f->removes_refused > 0;
+        f->removes++;
+        f->removes_refused -= refused;
+        done.outcome = refused ? RQ__REMOVE_DONE__OUTCOME__NO_LEADER : RQ__REMOVE_DONE__OUTCOME__DONE;
+        const size_t size = rq__remove_done__pack(&done, body);
+        (void) ipc_link_send(link, IPC_REMOVE_DONE, frame->request_id, rq_bytes_of(body, size), (rq_bytes) {0});
+        return RQ_OK;
+}
+
 static inline void fake_consensus_up(void *arg, ipc_link *link) {
         fake_node *f = arg;
         f->consensus_link = link;
@@ -319,7 +352,7 @@ static const ipc_rule fake_rules[] = {
         { IPC_PROPOSE, IPC_GATEWAY, FAKE_ANY, fake_on_propose }, { IPC_READ, IPC_GATEWAY, FAKE_ANY, fake_on_query },
         { IPC_QUERY, IPC_GATEWAY, FAKE_ANY, fake_on_query },     { IPC_CREDIT, IPC_GATEWAY, FAKE_ANY, fake_on_credit },
         { IPC_CANCEL, IPC_GATEWAY, FAKE_ANY, fake_on_cancel },   { IPC_STATUS_GET, IPC_GATEWAY, FAKE_ANY, fake_on_status },
-        { IPC_TRANSFER, IPC_GATEWAY, FAKE_ANY, fake_on_transfer },
+        { IPC_TRANSFER, IPC_GATEWAY, FAKE_ANY, fake_on_transfer }, { IPC_REMOVE, IPC_GATEWAY, FAKE_ANY, fake_on_remove },
 };
 
 static inline rq_err fake_open_consensus(fake_node *f, int run_dir_fd) {
