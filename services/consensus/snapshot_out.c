@@ -196,6 +196,17 @@ static void end_all(snapshot_sends *s) {
                         end(s, &s->sends[i], false);
 }
 
+/* Of those who aren't members any more, and times that are over: nobody needs to look again for them. */
+static void forget_wishes(snapshot_sends *s, uint64_t now_us) {
+        for (size_t i = 0; i < MEMBERSHIP_COUNT_MAX; i++) {
+                wish *w = &s->wishes[i];
+                if (w->after_us <= now_us)
+                        w->after_us = 0;
+                if (w->wanted && members_find(s->c, w->id) == NULL)
+                        *w = (wish) {0};
+        }
+}
+
 void snapshot_sends_turn(snapshot_sends *s) {
         consensus *c = s->c;
         const uint64_t now_us = rq_clock_mono_us();
@@ -205,6 +216,8 @@ void snapshot_sends_turn(snapshot_sends *s) {
         }
         check_running(s, now_us);
         const membership *m = driver_membership(c->driver, NULL);
+        if (m != NULL)
+                forget_wishes(s, now_us);
         /* Also before an entry of this term is committed: who needs one may be who is needed for that. What the store has is committed. */
         const bool able = store_of(s) != NULL && driver_stream(c->driver)->state == STREAM_OPEN;
         for (uint32_t i = 0; able && !c->stopping && m != NULL && i < m->count; i++) {
