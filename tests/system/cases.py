@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from cluster_nodes import Refused
+from cluster_nodes import Cluster, Refused
 from rqnode import HttpFailure, Node, NodeError, Tally, exit_on_sigterm
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -51,6 +51,14 @@ class Case:
         if start:
             node.start()
         return node
+
+    def started(self, size, flags=()):
+        """A cluster of this size, ready."""
+        cluster = Cluster(self.args.rqd, size, self.args.dir, [*self.args.flag, *flags])
+        self.nodes.extend(cluster)
+        cluster.start()
+        cluster.wait_ready()
+        return cluster
 
     def at_once(self, calls):
         """Each (function, argument, …) on a thread of its own, until all have ended. One that stops is a failure."""

@@ -21,7 +21,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cases
-from cluster_nodes import Cluster, Refused, execute, processes, query, signal_all, wait_for
+from cluster_nodes import Refused, execute, processes, query, signal_all, wait_for
 from rqnode import HOST
 
 MIB = 1024 * 1024
@@ -143,13 +143,6 @@ class Case(cases.Case):
     def path(self, name):
         return os.path.join(self.dir.name, name)
 
-    def form(self, size=1, flags=()):
-        cluster = Cluster(self.args.rqd, size, self.args.dir, [*self.args.flag, *flags])
-        self.nodes.extend(cluster)
-        cluster.start()
-        cluster.wait_ready(60)
-        return cluster
-
     def load(self, node, data, target="/db/load", **kw):
         status, headers, body = ask(node, "POST", target, data, **kw)
         return status, body
@@ -166,7 +159,7 @@ class Case(cases.Case):
 # ---------------------------------------------------------------------------- one node
 
 def formats_there_and_back(case):
-    node = case.form()[0]
+    node = case.started(1)[0]
     source = make_database(case.path("source.db"), 500)
     wanted = digest(source)
     case.check(case.load(node, read(source)) == (200, RESULTS), "a file is loaded")
@@ -214,7 +207,7 @@ def make_empty(path):
 
 
 def sql_is_all_or_nothing(case):
-    node = case.form()[0]
+    node = case.started(1)[0]
     load = lambda text: json.loads(case.load(node, text.encode())[1])
     case.check(load("CREATE TABLE ld(a);\nINSERT INTO ld VALUES(1);\nINSERT INTO ld VALUES(2);") ==
                {"results": [{"last_insert_id": 2, "rows_affected": 1}]}, "one result, the last statement's")
@@ -249,7 +242,7 @@ def damaged_index(case):
 
 
 def broken_files_change_nothing(case):
-    node = case.form()[0]
+    node = case.started(1)[0]
     good = read(make_database(case.path("good.db"), 300))
     execute(node, "CREATE TABLE keep(x)", "INSERT INTO keep VALUES(1)")
     rng = random.Random(4)
@@ -279,7 +272,7 @@ def broken_files_change_nothing(case):
 
 
 def boot_a_node(case):
-    node = case.form()[0]
+    node = case.started(1)[0]
     data = read(make_database(case.path("good.db"), 200))
     boot = lambda body: case.load(node, body, "/boot")
     case.check(boot(b"") == (503, b"EOF\n") and boot(data[:31]) == (503, b"EOF\n"), "too short")
@@ -289,7 +282,7 @@ def boot_a_node(case):
 
 
 def memory_is_bounded(case):
-    node = case.form()[0]
+    node = case.started(1)[0]
     path = make_database(case.path("large.db"), 24000, size=1700)
     data = read(path)
     wanted = digest(path)
@@ -321,7 +314,7 @@ def memory_of_an_index_at_the_end(case):
                      *(b"INSERT INTO t VALUES(%d,'%s');\n" % (i, rng.randbytes(800).hex().encode()) for i in range(24000)),
                      b"CREATE INDEX t_v ON t(v);\nCOMMIT;\n"])
     for size, name, body in ((1, "SQL", text), (1, "packed SQL", gzip.compress(text, 1)), (3, "SQL", text)):
-        cluster = case.form(size)
+        cluster = case.started(size)
         node = cluster.leader()
         with contextlib.ExitStack() as stack:
             peaks = [(n is node, stack.enter_context(Peak(n))) for n in cluster]
@@ -343,7 +336,7 @@ def rows(node):
 
 
 def writes_go_on_meanwhile(case):
-    node = case.form()[0]
+    node = case.started(1)[0]
     execute(node, "CREATE TABLE a(i)", "CREATE TABLE b(i)", "CREATE TABLE fill(x)")
     execute(node, "INSERT INTO fill WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) SELECT hex(randomblob(200)) FROM n")
     over, indexes = threading.Event(), []
@@ -408,7 +401,7 @@ def killed_in_the_middle(case):
         wait_for("the next load to work", 40, lambda: case.load(node, old_data)[0] == 200)
         case.check(True, "%s killed: the next load works" % name)
 
-    case.at_once([(killed, name, at, case.form()[0]) for name in ("rq-store", "rq-consensus", "rq-gateway", "all")
+    case.at_once([(killed, name, at, case.started(1)[0]) for name in ("rq-store", "rq-consensus", "rq-gateway", "all")
                   for at in (len(data) // 3, len(data) - 1)])
     node = case.nodes[0]
     case.load(node, data)
@@ -419,7 +412,7 @@ def killed_in_the_middle(case):
 
 
 def clients_that_hang_up(case):
-    node = case.form()[0]
+    node = case.started(1)[0]
     data = read(make_database(case.path("new.db"), 8000, size=700))
     execute(node, "CREATE TABLE keep(x)")
     for _ in range(3):
@@ -461,7 +454,7 @@ def all_same(case, cluster, wanted, text, seconds=30):
 
 
 def three_nodes(case):
-    cluster = case.form(3)
+    cluster = case.started(3)
     leader, follower = cluster.leader(), cluster.followers()[0]
     paths = [make_database(case.path("s%d.db" % i), 3000 + i, size=700, seed=i) for i in range(3)]
     for i, node in enumerate((leader, follower)):

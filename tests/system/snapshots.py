@@ -14,7 +14,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cases
-from cluster_nodes import Cluster, Refused, execute, leader_of, led, processes, query, raft_state, signal_all, wait_for
+from cluster_nodes import Refused, execute, leader_of, led, processes, query, raft_state, signal_all, wait_for
 from rqnode import HttpFailure, NodeError
 
 TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT, b BLOB)"
@@ -26,10 +26,7 @@ MEMORY_MIB = 300        # a service may hold while a snapshot goes through it, s
 
 class Case(cases.Case):
     def cluster(self, size=3, flags=()):
-        cluster = Cluster(self.args.rqd, size, self.args.dir, [*SMALL, *self.args.flag, *flags])
-        self.nodes.extend(cluster)
-        cluster.start()
-        cluster.wait_ready()
+        cluster = self.started(size, [*SMALL, *flags])
         execute(cluster[0], TABLE)
         return cluster
 
