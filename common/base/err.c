@@ -21,6 +21,7 @@ rq_err rq_err_from_errno(int errno_value) {
         case EACCES: return RQ_EACCES;
         case EINVAL: return RQ_EINVAL;
         case EDQUOT:
+        case EFBIG: /* RLIMIT_FSIZE: may be lifted, as space may be made */
         case ENOSPC: return RQ_ENOSPC;
         case EBUSY: return RQ_EBUSY;
         case ECONNRESET:

@@ -210,6 +210,7 @@ static void prepare_process(const char *name) {
         (void) prctl(PR_SET_NAME, name);
         (void) umask(0077);
         (void) signal(SIGPIPE, SIG_IGN);
+        (void) signal(SIGXFSZ, SIG_IGN); /* EFBIG instead: as good as a full disk */
         raise_file_limit();
         /* A few threads share two arenas: memory that one frees, another uses. */
         (void) mallopt(M_ARENA_MAX, 2);

@@ -123,7 +123,8 @@ rq_err dispatch_admit(consensus *c, size_t body_bytes) {
         uint32_t suppressed;
         if (full && rq_log_allowed(&c->limit_full, &suppressed)) {
                 const char *fields[] = { RQ_MSG_DISK_FULL, NULL };
-                rq_log_write(LOG_ERR, fields, "The disk of %s is full: writes are refused until there is space", c->o.dir_path);
+                rq_log_write(LOG_ERR, fields, "The disk of %s is full (or a quota, or the limit on the size of files: LimitFSIZE=, ulimit -f): "
+                             "writes are refused until there is space", c->o.dir_path);
         }
         if (!full && c->disk_full)
                 rq_log_event(LOG_NOTICE, RQ_MSG_SPACE_BACK, "There is space in %s again: writes are accepted", c->o.dir_path);

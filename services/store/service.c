@@ -223,7 +223,7 @@ void store_set_aside(store *s, uint64_t index, uint64_t own_hash, uint64_t major
         char field[48];
         const char *fields[] = { RQ_MSG_DIVERGED, rq_log_field_u64(field, sizeof field, RQ_FIELD_INDEX, index), NULL };
         rq_log_write(LOG_ERR, fields, "The database has diverged: %.*s. Starting anew with an empty one, which another node fills; this one is "
-                     "kept in %s/" ASIDE_FOLDER_NAME, (int) text.size, (const char *) text.data, rq_service_folder_path(s->service));
+                     "kept in %s/" RQ_ASIDE_NAME, (int) text.size, (const char *) text.data, rq_service_folder_path(s->service));
         rq_service_fail(s->service, RQ_EXIT_FAILURE);
 }
 
@@ -315,11 +315,12 @@ static void on_stopped(void *arg) {
 /* True: what can't be used is out of the way, and kept. */
 static bool put_aside(const char *path, int folder_fd, const rq_buf *problem) {
         const char *const fields[] = { RQ_MSG_STORE_MISMATCH, NULL };
-        rq_err r = aside_move(folder_fd);
+        char place[RQ_ASIDE_PLACE_BYTES];
+        rq_err r = aside_move(folder_fd, place);
         if (r < 0)
                 return rq_log_error(r, "Cannot move the database in %s aside", path), false;
-        (void) rq_log_error_(RQ_EDIVERGED, fields, "Cannot use the database in %s, and moved it to %s/" ASIDE_FOLDER_NAME ": beginning with an "
-                             "empty one, which the log or another node's snapshot fills. The reason: %.*s", path, path,
+        (void) rq_log_error_(RQ_EDIVERGED, fields, "Cannot use the database in %s, and moved it to %s/%s: beginning with an "
+                             "empty one, which the log or another node's snapshot fills. The reason: %.*s", path, path, place,
                              (int) problem->size, (const char *) problem->data);
         return true;
 }

@@ -116,7 +116,7 @@ static void test_a_foreign_database_file_is_not_used(void **state) {
         NODE_UNTIL(n, n->fetches == 1);
         assert_int_equal(n->fetched_from, 1);
         NODE_UNTIL(n, n->applied == 1);
-        (void) snprintf(path, sizeof path, "%s/store/aside/db.sqlite", n->dir);
+        (void) snprintf(path, sizeof path, "%s/store/aside/1/db.sqlite", n->dir);
         assert_int_equal(access(path, F_OK), 0);
 }
 
@@ -160,7 +160,7 @@ static void test_a_diverged_database_is_kept_aside(void **state) {
         assert_int_equal(n->marks.v[0].hash, mark.hash); /* the same log, the same outcome */
         static const char *const kept[] = { "db.sqlite", "diverged" };
         for (size_t i = 0; i < 2; i++) {
-                (void) snprintf(path, sizeof path, "%s/store/aside/%s", n->dir, kept[i]);
+                (void) snprintf(path, sizeof path, "%s/store/aside/1/%s", n->dir, kept[i]);
                 assert_int_equal(access(path, F_OK), 0);
         }
         assert_int_equal(node_stop(n), 0); /* and that was all */
