@@ -139,7 +139,8 @@ static void reload_log_level(rq_service *s) {
 }
 
 static void reload(rq_service *s) {
-        (void) sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long) rq_clock_mono_us());
+        const struct timespec now = rq_clock_wait_time(0); /* the clock that sd_notify(3) asks for */
+        (void) sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long) now.tv_sec * 1000000u + (unsigned long long) now.tv_nsec / 1000u);
         reload_log_level(s);
         if (s->def->reload != NULL)
                 s->def->reload(s->state);

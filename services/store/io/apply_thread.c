@@ -136,10 +136,7 @@ static void on_success(apply_thread *t) {
 
 /* Waits for work or the time; called with the mutex held. */
 static void wait_us(apply_thread *t, uint64_t us) {
-        uint64_t until_ns = rq_clock_mono_ns() + us * 1000;
-        struct timespec until = {
-                .tv_sec = (time_t) (until_ns / 1000000000), .tv_nsec = (long) (until_ns % 1000000000),
-        };
+        const struct timespec until = rq_clock_wait_time(rq_clock_mono_us() + us);
         (void) pthread_cond_timedwait(&t->changed, &t->mutex, &until);
 }
 
