@@ -296,6 +296,30 @@ def check_stop_of_deaf(bench, tally):
     tally.check(not bench.node.members(), "nothing survives")
 
 
+def check_stop_that_kills(bench, tally):
+    bench.tell("rq-store", "deaf")
+    bench.start()
+    bench.node.root.send_signal(signal.SIGTERM)
+    try:
+        code = bench.node.root.wait(30)
+    except subprocess.TimeoutExpired:
+        code = None
+    tally.check(code == 1, "a stop for which a service had to be killed is a failure (%s)" % code)
+    log = bench.log()
+    tally.check("rq-store (pid" in log and "does not end, killing it" in log and "Stopped, but not cleanly" in log, "and the log says so")
+    tally.check(not bench.node.members(), "nothing survives")
+
+
+def check_data_dir_in_no_folder(bench, tally):
+    path = os.path.join(bench.node.work_dir, "file")
+    with open(path, "w"):
+        pass
+    for data_dir, culprit in ((path, path), (os.path.join(path, "a", "data"), path)):
+        code, _, err, _ = bench.run("-http-addr", "127.0.0.1:1", data_dir)
+        tally.check(code == 1 and "Cannot create %s: %s: a file is where a folder should be" % (data_dir, culprit) in err,
+                    "a file in the way of the data directory is named (%s, %s)" % (code, err.strip()))
+
+
 def check_reload(bench, tally):
     bench.start()
     bench.node.root.send_signal(signal.SIGHUP)
@@ -502,6 +526,28 @@ def check_closed_files(rqd, tally):
         node.remove()
 
 
+def check_too_few_open_files(rqd, tally):
+    """Who runs out of them says so, and what to do; it goes on with a limit that is high enough."""
+    node = Node(rqd)
+    usual = node.command
+    try:
+        node.command = ["sh", "-c", 'ulimit -n 14; exec "$@"', "sh", *usual]
+        node.start()
+        code = node.root.wait(30)
+        log = node.log()
+        tally.check(code == 1 and "too many open files: raise the limit (LimitNOFILE=, ulimit -n)" in log and "storage failed" not in log,
+                    "few files: it isn't said what is missing (exit code %s)" % code)
+        node.command = usual
+        node.start()
+        node.wait_ready()
+        tally.check(node.stop() == 0, "few files: doesn't run with more")
+    except Exception:
+        node.dump_log()
+        raise
+    finally:
+        node.remove()
+
+
 CHECKS = (
     (check_command_line, ()),
     (check_start, ("-watchdog", "2s")),
@@ -512,6 +558,8 @@ CHECKS = (
     (check_config_exit, ()),
     (check_stop, ()),
     (check_stop_of_deaf, ()),
+    (check_stop_that_kills, ()),
+    (check_data_dir_in_no_folder, ()),
     (check_reload, ()),
     (check_launcher_killed, ()),
     (check_stranger, ()),
@@ -543,7 +591,7 @@ def main():
     bin_dir = os.path.dirname(os.path.abspath(args.rqd))
     if not args.only and not args.stand_ins_only:
         if all(os.access(os.path.join(bin_dir, name), os.X_OK) for name in SERVICES):
-            for check in (check_real, check_closed_files):
+            for check in (check_real, check_closed_files, check_too_few_open_files):
                 try:
                     check(args.rqd, tally)
                 except Exception as e:

@@ -94,7 +94,7 @@ static bool wanted(void *arg, const rq_uuid *gateway) {
 /* What may pass, unless a failed sync has made this process's view of the files
  * worthless. */
 static bool may_retry(const apply_thread *t, rq_err r) {
-        return (r == RQ_ENOSPC || r == RQ_EIO || r == RQ_ENOMEM) && !files_broken(t->files);
+        return (r == RQ_ENOSPC || r == RQ_EIO || r == RQ_ENOMEM || r == RQ_EMFILE) && !files_broken(t->files);
 }
 
 static void set_condition(apply_thread *t, apply_condition condition, rq_err error) {
