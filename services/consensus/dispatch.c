@@ -402,12 +402,11 @@ static void tell_misfit(consensus *c, const char *reason) {
                 (void) ipc_link_send(store, IPC_MISFIT, 0, rq_bytes_of(packed, size), (rq_bytes) {0});
 }
 
-rq_err dispatch_fetch(consensus *c, const stream_fetch *fetch) {
+static void open_stream(consensus *c, const stream_fetch *fetch) {
         const rq_uuid stream_id = rq_uuid_random();
         uint32_t suppressed;
-        rq_err r = driver_fetch(c->driver, fetch, &stream_id);
-        if (r >= 0)
-                return r;
+        if (driver_fetch(c->driver, fetch, &stream_id) >= 0)
+                return;
         const char *reason = driver_stream(c->driver)->misfit;
         tell_misfit(c, reason);
         if (rq_log_allowed(&c->limit_store, &suppressed)) {
@@ -415,7 +414,6 @@ rq_err dispatch_fetch(consensus *c, const stream_fetch *fetch) {
                 const char *fields[] = { RQ_MSG_STORE_MISMATCH, rq_log_field_u64(index, sizeof index, RQ_FIELD_INDEX, fetch->from), NULL };
                 rq_log_write(LOG_ERR, fields, "The store doesn't fit the log: %s. Nothing is sent to it, and it serves nothing", reason);
         }
-        return r;
 }
 
 static rq_err on_fetch(void *arg, ipc_link *link, const ipc_frame *frame) {
@@ -439,7 +437,7 @@ static rq_err on_fetch(void *arg, ipc_link *link, const ipc_frame *frame) {
                 return RQ_OK;
         c->last_fetch = fetch;
         c->feed_failed = false;
-        (void) dispatch_fetch(c, &fetch);
+        open_stream(c, &fetch);
         dispatch_send_state(c, NULL); /* ready, or not any more */
         return RQ_OK;
 }

@@ -13,10 +13,6 @@ ipc_handlers dispatch_store_handlers(consensus *c);
  * this node leads. Errors: nothing has happened. RQ_EDIVERGED, RQ_ENOSPC, RQ_EIO. */
 rq_err dispatch_admit(consensus *c, size_t body_bytes);
 
-/* FETCH of the store, also the last one once more: the stream is open, or log and store are told that it fits not.
- * Errors: RQ_EDIVERGED. */
-rq_err dispatch_fetch(consensus *c, const stream_fetch *fetch);
-
 void dispatch_send_answers(consensus *c);
 void dispatch_send_transfers(consensus *c); /* those that are over */
 

@@ -302,7 +302,8 @@ static void fit_again(snapshot_receipt *s) {
         if (!is_misfit(s) || s->phase != RECEIPT_NONE || s->rebase_wanted || fetch->from < 2 || fetch->from - 1 > raft_commit_of(driver_raft(c->driver)) ||
             !log_has(s, fetch->from - 1, fetch->applied_term))
                 return;
-        if (dispatch_fetch(c, fetch) < 0)
+        const rq_uuid stream_id = rq_uuid_random();
+        if (driver_fetch(c->driver, fetch, &stream_id) < 0)
                 return;
         rq_log_notice("The log has got as far as the store: entry %" PRIu64 " is in both", fetch->from - 1);
         c->state_dirty = true;
