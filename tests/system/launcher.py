@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -19,7 +20,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from rqnode import HttpFailure, Node, NodeError, Tally, exit_on_sigterm, send_signal
+from rqnode import HttpFailure, Node, NodeError, Tally, exit_on_sigterm, free_port, send_signal
 
 SERVICES = ("rq-consensus", "rq-store", "rq-gateway")
 
@@ -582,6 +583,17 @@ def check_unread_log(rqd, tally):
         os.close(held)
 
 
+def check_no_file_may_grow(rqd, tally):
+    """Not a byte may be written to a file: said, not died of."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    folder = tempfile.mkdtemp(prefix="rqnone-")
+    flags = ["-http-addr", "127.0.0.1:%d" % free_port(), "-raft-addr", "127.0.0.1:%d" % free_port(), folder]
+    done = subprocess.run([rqd, *flags], capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL, preexec_fn=limit)
+    tally.check(done.returncode == 1 and "limit on the size of files" in done.stderr, "no file may grow: %s, %s" % (done.returncode, done.stderr[-300:]))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 CHECKS = (
     (check_command_line, ()),
     (check_start, ("-watchdog", "2s")),
@@ -625,7 +637,7 @@ def main():
     bin_dir = os.path.dirname(os.path.abspath(args.rqd))
     if not args.only and not args.stand_ins_only:
         if all(os.access(os.path.join(bin_dir, name), os.X_OK) for name in SERVICES):
-            for check in (check_real, check_closed_files, check_too_few_open_files, check_unread_log):
+            for check in (check_real, check_closed_files, check_too_few_open_files, check_no_file_may_grow, check_unread_log):
                 try:
                     check(args.rqd, tally)
                 except Exception as e:
