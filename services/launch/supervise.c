@@ -384,7 +384,6 @@ static rq_err open_signals(supervisor *s) {
         (void) sigaddset(&mask, SIGHUP);
         (void) sigprocmask(SIG_SETMASK, &mask, NULL);
         (void) signal(SIGPIPE, SIG_IGN);
-        (void) signal(SIGXFSZ, SIG_IGN); /* standard error and launcher.json are files, too */
         s->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
         return s->signal_fd < 0 ? rq_err_from_errno(errno) : RQ_OK;
 }

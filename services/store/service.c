@@ -44,6 +44,8 @@ char *store_condition(store *s, char *text, size_t size) {
         else if (status.condition == APPLY_RETRYING)
                 (void) snprintf(text, size, "stopped: %s, at entry %llu; trying again",
                                 rq_err_text(status.error), next);
+        else if (s->misfit[0] != '\0')
+                (void) snprintf(text, size, "serving nothing, at entry %llu: %s", index, s->misfit);
         else if (s->consensus == NULL)
                 (void) snprintf(text, size, "waiting for rq-consensus, at entry %llu", index);
         else if (s->commit_index == 0)
@@ -123,8 +125,20 @@ rq_err store_committed(store *s, const committed_batch *batch, uint64_t commit_i
         }
         if (s->commit_index < commit_index)
                 s->commit_index = commit_index;
+        if (s->misfit[0] != '\0') {
+                s->misfit[0] = '\0';
+                reads_refuse(s->reads, NULL);
+        }
         reads_commit_known(s->reads, commit_index);
         return RQ_OK;
+}
+
+void store_misfit(store *s, rq_bytes reason) {
+        if (s->stopping || s->reopening) /* another FETCH comes */
+                return;
+        (void) snprintf(s->misfit, sizeof s->misfit, "this node's database does not belong to its log: %.*s", reason.size > 100 ? 100 : (int) reason.size,
+                        (const char *) reason.data);
+        reads_refuse(s->reads, s->misfit);
 }
 
 void store_consensus_up(store *s, ipc_link *link) {
