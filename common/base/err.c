@@ -21,7 +21,11 @@ rq_err rq_err_from_errno(int errno_value) {
         case EACCES: return RQ_EACCES;
         case EINVAL: return RQ_EINVAL;
         case EDQUOT:
+        case EFBIG: /* RLIMIT_FSIZE: may be lifted, as space may be made */
         case ENOSPC: return RQ_ENOSPC;
+        case ENFILE:
+        case EMFILE: return RQ_EMFILE;
+        case ENOTDIR: return RQ_ENOTDIR;
         case EBUSY: return RQ_EBUSY;
         case ECONNRESET:
         case ECONNREFUSED:

@@ -13,7 +13,9 @@
         X(RQ_EEXIST,     -EEXIST,    "already exists")                         \
         X(RQ_EACCES,     -EACCES,    "permission denied")                      \
         X(RQ_EINVAL,     -EINVAL,    "invalid argument")                       \
-        X(RQ_ENOSPC,     -ENOSPC,    "no space left on device")                \
+        X(RQ_ENOSPC,     -ENOSPC,    "no space left: disk, quota, or limit on the size of files") \
+        X(RQ_EMFILE,     -EMFILE,    "too many open files: raise the limit (LimitNOFILE=, ulimit -n)") \
+        X(RQ_ENOTDIR,    -ENOTDIR,   "a file is where a folder should be")     \
         X(RQ_EBUSY,      -EBUSY,     "in use by another process")              \
         X(RQ_EPIPE,      -EPIPE,     "connection closed")                      \
         X(RQ_EADDRINUSE, -EADDRINUSE, "address already in use")                \

@@ -26,7 +26,7 @@
 enum {
         IPC_MAGIC             = 0x31497172, /* "rqI1" */
         IPC_VERSION           = 1,
-        IPC_PROTOCOL_MINOR    = 5, /* what is new can be ignored by who doesn't know it */
+        IPC_PROTOCOL_MINOR    = 6, /* what is new can be ignored by who doesn't know it */
         IPC_FEATURE_LEVEL     = 1, /* what all of a cluster must know before it is used */
         IPC_HELLO_BYTES_MIN   = 17,
         IPC_HELLO_BYTES       = 23,
@@ -69,6 +69,7 @@ typedef enum ipc_type {
         IPC_FETCH          = 34, /* store -> consensus: (re)start the stream at an index */
         IPC_APPLIED        = 35, /* store -> consensus: how far it is */
         IPC_SET_ASIDE      = 37, /* consensus -> store: your database has diverged (minor 5) */
+        IPC_MISFIT         = 38, /* consensus -> store: the answer to a FETCH of a database that isn't of this log (minor 6) */
 
         IPC_QUERY          = 48, /* gateway -> store: a read that needs no index */
         IPC_CREDIT         = 49, /* gateway -> store: more bytes of a result may be sent */

@@ -245,6 +245,7 @@ static bool type_is_known(uint16_t type) {
         case IPC_FETCH:
         case IPC_APPLIED:
         case IPC_SET_ASIDE:
+        case IPC_MISFIT:
         case IPC_QUERY:
         case IPC_CREDIT:
         case IPC_CANCEL:

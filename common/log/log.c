@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "log/log_fields.h"
 #include "log/log_flood.h"
+#include "log/log_sink.h"
 
 enum {
         /* PIPE_BUF: one write(2) of that many bytes is not torn apart by those
@@ -41,7 +42,10 @@ static struct {
         char node_field[NODE_BYTES_MAX]; /* "RQ_NODE=n1"; "": not known */
         pthread_mutex_t flood_mutex;
         log_flood flood;
-} log_state = { .program = "rq", .format = RQ_LOG_PLAIN, .level = LOG_INFO, .flood_mutex = PTHREAD_MUTEX_INITIALIZER };
+        pthread_mutex_t sink_mutex;
+        log_sink sink;
+} log_state = { .program = "rq", .format = RQ_LOG_PLAIN, .level = LOG_INFO, .flood_mutex = PTHREAD_MUTEX_INITIALIZER,
+                .sink_mutex = PTHREAD_MUTEX_INITIALIZER, .sink = { .fd = STDERR_FILENO } };
 
 /* JOURNAL_STREAM is device:inode of the stream that systemd connected; stderr
  * may have been redirected since (systemd.exec(5)). */
@@ -67,6 +71,10 @@ void rq_log_open(const char *program, rq_log_format format, int level) {
         (void) pthread_mutex_lock(&log_state.flood_mutex); /* also when the level is read again */
         log_state.flood = (log_flood) {0};
         (void) pthread_mutex_unlock(&log_state.flood_mutex);
+        (void) pthread_mutex_lock(&log_state.sink_mutex);
+        log_sink_close(&log_state.sink);
+        log_sink_open(&log_state.sink, STDERR_FILENO);
+        (void) pthread_mutex_unlock(&log_state.sink_mutex);
 }
 
 void rq_log_set_level(int level) { log_state.level = level; }
@@ -256,6 +264,28 @@ static void all_fields(const char *const *fields, const char *suppressed, const 
         all[count] = NULL;
 }
 
+static void put_record(line *l, int priority, const char *message, const char *const *fields) {
+        l->size = 0;
+        if (log_state.format == RQ_LOG_JSON)
+                put_json(l, priority, message, fields);
+        else
+                put_plain(l, priority, message, fields);
+}
+
+/* Under the sink's mutex. False: still nobody reads; who asked has lost his record, which was counted. */
+static bool tell_lost(void) {
+        char message[128], field[32];
+        const char *fields[FIELDS_MAX + 1];
+        line l;
+        (void) snprintf(message, sizeof message, "%llu records are missing here: nobody read standard error", (unsigned long long) log_state.sink.lost);
+        all_fields(NULL, rq_log_field_u64(field, sizeof field, RQ_FIELD_SUPPRESSED, log_state.sink.lost), fields);
+        put_record(&l, LOG_WARNING, message, fields);
+        if (!log_sink_write(&log_state.sink, l.text, l.size))
+                return false;
+        log_state.sink.lost = 0;
+        return true;
+}
+
 static void write_record(int priority, const char *const *callers_fields, uint32_t suppressed, const char *message) {
         const char *fields[FIELDS_MAX + 1];
         char suppressed_field[32];
@@ -264,14 +294,13 @@ static void write_record(int priority, const char *const *callers_fields, uint32
                    fields);
         if (log_state.to_journal && send_to_journal(priority, message, fields))
                 return;
-        l.size = 0;
-        if (log_state.format == RQ_LOG_JSON)
-                put_json(&l, priority, message, fields);
-        else
-                put_plain(&l, priority, message, fields);
+        put_record(&l, priority, message, fields);
         /* One write: whole lines, also beside other processes. A log that
          * nobody takes any more must not stop the service. */
-        (void) !write(STDERR_FILENO, l.text, l.size);
+        (void) pthread_mutex_lock(&log_state.sink_mutex);
+        if (log_state.sink.lost == 0 || tell_lost())
+                (void) log_sink_write(&log_state.sink, l.text, l.size);
+        (void) pthread_mutex_unlock(&log_state.sink_mutex);
 }
 
 /* What was suppressed and never followed by another of its kind. */

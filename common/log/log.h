@@ -4,6 +4,9 @@
  * A service without a journal started by rqd writes the same line. Field names
  * and MESSAGE_IDs live in log_fields.h, wording with the caller.
  *
+ * A record waits at most 100 ms for somebody to read standard error; then records are dropped until
+ * somebody does, and the first one after that is preceded by how many (log_sink.h).
+ *
  * Any thread may log. Never log a secret, a password or a parameter value.
  *
  * Priorities: LOG_ERR: something is lost, refused or stopped until somebody acts.

@@ -139,7 +139,8 @@ static void reload_log_level(rq_service *s) {
 }
 
 static void reload(rq_service *s) {
-        (void) sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long) rq_clock_mono_us());
+        const struct timespec now = rq_clock_wait_time(0); /* the clock that sd_notify(3) asks for */
+        (void) sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long) now.tv_sec * 1000000u + (unsigned long long) now.tv_nsec / 1000u);
         reload_log_level(s);
         if (s->def->reload != NULL)
                 s->def->reload(s->state);
@@ -210,6 +211,7 @@ static void prepare_process(const char *name) {
         (void) prctl(PR_SET_NAME, name);
         (void) umask(0077);
         (void) signal(SIGPIPE, SIG_IGN);
+        (void) signal(SIGXFSZ, SIG_IGN); /* EFBIG instead: as good as a full disk */
         raise_file_limit();
         /* A few threads share two arenas: memory that one frees, another uses. */
         (void) mallopt(M_ARENA_MAX, 2);
@@ -225,18 +227,27 @@ static void prepare_process(const char *name) {
 
 /* --- folders ---------------------------------------------------------------- */
 
+static bool is_folder(const char *path) {
+        struct stat st;
+        return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 /* mkdir -p with 0700. */
 static rq_err make_folders(const char *path) {
         char prefix[PATH_MAX];
         if (strlen(path) >= sizeof prefix)
-                return RQ_EINVAL;
+                return rq_log_error(RQ_ETOOBIG, "Cannot create a folder whose path has %zu bytes, at most %zu can be used", strlen(path), sizeof prefix - 1);
         for (const char *p = path + 1;; p++) {
                 if (*p != '/' && *p != '\0')
                         continue;
                 memcpy(prefix, path, (size_t) (p - path));
                 prefix[p - path] = '\0';
-                if (mkdir(prefix, 0700) < 0 && errno != EEXIST)
-                        return rq_err_from_errno(errno);
+                if (mkdir(prefix, 0700) < 0 && (errno != EEXIST || !is_folder(prefix))) {
+                        const int failure = errno == EEXIST ? ENOTDIR : errno;
+                        const rq_err r = rq_err_from_errno(failure);
+                        return rq_log_error(r, "Cannot create %s: %s%s%s", path, prefix, r == RQ_EIO ? ": " : "",
+                                            r == RQ_EIO ? strerror(failure) : "");
+                }
                 if (*p == '\0')
                         return RQ_OK;
         }
@@ -245,7 +256,7 @@ static rq_err make_folders(const char *path) {
 rq_err rq_folder_open(const char *path, int *ret_fd) {
         rq_err r = make_folders(path);
         if (r < 0)
-                return rq_log_error(r, "Cannot create %s", path);
+                return r;
         int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
                 return rq_log_error(rq_err_from_errno(errno), "Cannot open %s: %s", path, strerror(errno));

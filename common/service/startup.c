@@ -7,6 +7,8 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
+#include "base/clock.h"
+
 enum {
         STARTUP_LOOK_S      = 5,
         STARTUP_EXTEND_S    = 60,
@@ -27,9 +29,7 @@ static void *extend_start(void *arg) {
         uint64_t work = process_work();
         (void) pthread_mutex_lock(&s->lock);
         while (!s->done) {
-                struct timespec until;
-                (void) clock_gettime(CLOCK_MONOTONIC, &until);
-                until.tv_sec += STARTUP_LOOK_S;
+                const struct timespec until = rq_clock_wait_time(rq_clock_mono_us() + STARTUP_LOOK_S * 1000000ULL);
                 if (pthread_cond_timedwait(&s->wake, &s->lock, &until) != ETIMEDOUT)
                         continue;
                 uint64_t now = process_work();

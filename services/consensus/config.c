@@ -10,6 +10,8 @@ enum {
         JOIN_INTERVAL_US_MIN = 10000,
         SEGMENT_BYTES_MIN = 64 * 1024,
         SEGMENTS_KEPT     = 8,          /* a limit on the log counts in segments */
+        HELD_FACTOR       = 4,
+        HELD_BYTES_MIN    = 64 * 1024 * 1024, /* what comes while one takes its snapshot mustn't make it need another */
 };
 
 static void read_times(const rq_config *config, consensus_config *c) {
@@ -49,6 +51,7 @@ rq_err consensus_config_tls(const consensus_config *c, rq_tls **ret_tls, rq_buf 
 /* Dropped in whole segments: with small limits they are small, too. */
 static void read_log_size(const rq_config *config, consensus_config *c) {
         c->log_kept_bytes = (uint64_t) rq_config_int(config, "raft-log-keep-size");
+        c->log_held_bytes = HELD_FACTOR * c->log_kept_bytes > HELD_BYTES_MIN ? HELD_FACTOR * c->log_kept_bytes : HELD_BYTES_MIN;
         c->segment_bytes = c->log_kept_bytes / SEGMENTS_KEPT / SEGMENT_DATA_AT * SEGMENT_DATA_AT;
         if (c->segment_bytes < SEGMENT_BYTES_MIN)
                 c->segment_bytes = SEGMENT_BYTES_MIN;

@@ -28,6 +28,7 @@ typedef struct consensus_config {
         uint64_t forming_timeout_us;
         uint64_t heartbeat_us, election_us, lease_us, disk_stall_us; /* see raft/raft.h */
         uint64_t log_kept_bytes;   /* of the log, for members that are away */
+        uint64_t log_held_bytes;   /* for those that get a snapshot now */
         uint64_t segment_bytes;    /* of a new segment */
         bool step_down;            /* hand leadership over before stopping */
         bool tls;                  /* between nodes */

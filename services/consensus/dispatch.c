@@ -123,7 +123,8 @@ rq_err dispatch_admit(consensus *c, size_t body_bytes) {
         uint32_t suppressed;
         if (full && rq_log_allowed(&c->limit_full, &suppressed)) {
                 const char *fields[] = { RQ_MSG_DISK_FULL, NULL };
-                rq_log_write(LOG_ERR, fields, "The disk of %s is full: writes are refused until there is space", c->o.dir_path);
+                rq_log_write(LOG_ERR, fields, "The disk of %s is full (or a quota, or the limit on the size of files: LimitFSIZE=, ulimit -f): "
+                             "writes are refused until there is space", c->o.dir_path);
         }
         if (!full && c->disk_full)
                 rq_log_event(LOG_NOTICE, RQ_MSG_SPACE_BACK, "There is space in %s again: writes are accepted", c->o.dir_path);
@@ -387,6 +388,34 @@ static peer_profile profile_of(const Rq__Fetch *body) {
         return profile;
 }
 
+/* It would go on serving level none: of another cluster, maybe. */
+static void tell_misfit(consensus *c, const char *reason) {
+        enum { MISFIT_MINOR = 6 };
+        uint8_t packed[256];
+        ipc_link *store = c->store != NULL ? ipc_connector_link(c->store) : NULL;
+        Rq__Misfit body = RQ__MISFIT__INIT;
+        body.reason = (char *) (uintptr_t) reason;
+        const size_t size = rq__misfit__get_packed_size(&body);
+        rq_assert(size <= sizeof packed); /* one of stream.c's sentences */
+        (void) rq__misfit__pack(&body, packed);
+        if (store != NULL && ipc_link_protocol_minor(store) >= MISFIT_MINOR)
+                (void) ipc_link_send(store, IPC_MISFIT, 0, rq_bytes_of(packed, size), (rq_bytes) {0});
+}
+
+static void open_stream(consensus *c, const stream_fetch *fetch) {
+        const rq_uuid stream_id = rq_uuid_random();
+        uint32_t suppressed;
+        if (driver_fetch(c->driver, fetch, &stream_id) >= 0)
+                return;
+        const char *reason = driver_stream(c->driver)->misfit;
+        tell_misfit(c, reason);
+        if (rq_log_allowed(&c->limit_store, &suppressed)) {
+                char index[64];
+                const char *fields[] = { RQ_MSG_STORE_MISMATCH, rq_log_field_u64(index, sizeof index, RQ_FIELD_INDEX, fetch->from), NULL };
+                rq_log_write(LOG_ERR, fields, "The store doesn't fit the log: %s. Nothing is sent to it, and it serves nothing", reason);
+        }
+}
+
 static rq_err on_fetch(void *arg, ipc_link *link, const ipc_frame *frame) {
         consensus *c = arg;
         (void) link;
@@ -406,15 +435,9 @@ static rq_err on_fetch(void *arg, ipc_link *link, const ipc_frame *frame) {
 
         if (fetch.from > 0 && snapshot_receipt_on_fetch(c->receipt, fetch.from - 1, fetch.applied_term))
                 return RQ_OK;
-        rq_uuid stream_id = rq_uuid_random();
         c->last_fetch = fetch;
         c->feed_failed = false;
-        uint32_t suppressed;
-        if (driver_fetch(c->driver, &fetch, &stream_id) < 0 && rq_log_allowed(&c->limit_store, &suppressed)) {
-                char index[64];
-                const char *fields[] = { RQ_MSG_STORE_MISMATCH, rq_log_field_u64(index, sizeof index, RQ_FIELD_INDEX, fetch.from), NULL };
-                rq_log_write(LOG_ERR, fields, "The store doesn't fit the log: %s. Nothing is sent to it", driver_stream(c->driver)->misfit);
-        }
+        open_stream(c, &fetch);
         dispatch_send_state(c, NULL); /* ready, or not any more */
         return RQ_OK;
 }

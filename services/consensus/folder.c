@@ -158,12 +158,13 @@ static void count_start(consensus *c, const founding *f) {
 }
 
 static rq_err move_aside(consensus *c) {
-        rq_err r = folder_aside_move(c->o.io, c->o.dir_fd);
+        char place[RQ_ASIDE_PLACE_BYTES];
+        rq_err r = folder_aside_move(c->o.io, c->o.dir_fd, place);
         if (r < 0)
                 return rq_log_error(r, "Cannot move the files of %s aside", c->o.dir_path);
         const char *fields[] = { RQ_MSG_NOT_VOTING, NULL };
-        rq_log_write(LOG_ERR, fields, "What was in %s is in %s/" FOLDER_ASIDE_NAME " now: this node joins its cluster again as a new member, and doesn't vote "
-                     "before it has caught up", c->o.dir_path, c->o.dir_path);
+        rq_log_write(LOG_ERR, fields, "What was in %s is in %s/%s now: this node joins its cluster again as a new member, and doesn't vote "
+                     "before it has caught up", c->o.dir_path, c->o.dir_path, place);
         c->o.config.joins = true;
         return RQ_OK;
 }

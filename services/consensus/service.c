@@ -29,7 +29,6 @@ enum {
         FULL_HAND_OVER_US = 60000000, /* from one offer because of a full disk to the next */
         LEAVE_WAIT_US    = 6000000,  /* to be removed, when stopping; the launcher waits 10 s */
         TIMER_US_MIN     = 1000,
-        LOG_HELD_FACTOR  = 4,        /* while a snapshot is sent, the log may grow to so many times the limit */
 };
 
 consensus_gateway *consensus_gateway_of(consensus *c, uint32_t number) {
@@ -167,8 +166,8 @@ static uint64_t released_index(const consensus *c) {
         uint64_t released = driver_stream(c->driver)->checkpoint;
         const raft *r = driver_raft(c->driver);
         const membership *m = driver_membership(c->driver, NULL);
-        const raft_index held = snapshot_sends_held(c->sends);
-        if (held < released && log_catalog_bytes(&c->catalog) < LOG_HELD_FACTOR * c->o.config.log_kept_bytes)
+        const raft_index held = snapshot_sends_held(c->sends, log_catalog_bytes(&c->catalog));
+        if (held < released)
                 released = held;
         if (m == NULL || m->count < 2 || log_catalog_bytes(&c->catalog) > c->o.config.log_kept_bytes)
                 return released;

@@ -43,6 +43,9 @@ typedef struct wish {
         bool wanted;
         raft_index min_index;
         uint64_t after_us;     /* not before */
+        uint64_t held_bytes;   /* it has got one, and catches up with what came since: so long may the log get; 0: it needs nothing held */
+        raft_index match;      /* then: when it last moved */
+        uint64_t moved_us;
 } wish;
 
 struct snapshot_sends {
@@ -142,6 +145,13 @@ static void give_up(snapshot_sends *s, outgoing *x, const char *why) {
         end(s, x, true);
 }
 
+/* What follows the snapshot is kept until it weighs more than another snapshot would. */
+static uint64_t held_bytes(const snapshot_sends *s, const outgoing *x) {
+        const consensus_config *config = &s->c->o.config;
+        const uint64_t with_bytes = config->log_kept_bytes + x->offer.bytes;
+        return with_bytes > config->log_held_bytes ? with_bytes : config->log_held_bytes;
+}
+
 static void begin(snapshot_sends *s, raft_id to, raft_index min_index) {
         outgoing *x = NULL;
         for (size_t i = 0; i < SNAPSHOT_SENDS_MAX && x == NULL; i++)
@@ -149,6 +159,7 @@ static void begin(snapshot_sends *s, raft_id to, raft_index min_index) {
                         x = &s->sends[i];
         if (x == NULL)
                 return; /* when another one is done */
+        wish_of(s, to)->held_bytes = 0;
         *x = (outgoing) { .phase = SEND_OPENING, .to = to, .session = ++s->session, .min_index = min_index, .heard_us = rq_clock_mono_us() };
         if (ask_open(s, x) < 0)
                 *x = (outgoing) {0};
@@ -194,6 +205,37 @@ static void end_all(snapshot_sends *s) {
         for (size_t i = 0; i < SNAPSHOT_SENDS_MAX; i++)
                 if (s->sends[i].phase != SEND_FREE)
                         end(s, &s->sends[i], false);
+        for (size_t i = 0; i < MEMBERSHIP_COUNT_MAX; i++)
+                s->wishes[i].held_bytes = 0;
+}
+
+/* Until a member needs nothing any more that could go, or doesn't come nearer. */
+static void check_catching_up(snapshot_sends *s, uint64_t now_us) {
+        for (size_t i = 0; i < MEMBERSHIP_COUNT_MAX; i++) {
+                wish *w = &s->wishes[i];
+                raft_progress_view p;
+                if (w->held_bytes == 0)
+                        continue;
+                if (!raft_progress_of(driver_raft(s->c->driver), w->id, &p) || p.match >= driver_stream(s->c->driver)->checkpoint) {
+                        w->held_bytes = 0;
+                } else if (p.match > w->match) {
+                        w->match = p.match;
+                        w->moved_us = now_us;
+                } else if (now_us - w->moved_us > PATIENCE_US) {
+                        w->held_bytes = 0;
+                }
+        }
+}
+
+/* Of those who aren't members any more, and times that are over: nobody needs to look again for them. */
+static void forget_wishes(snapshot_sends *s, uint64_t now_us) {
+        for (size_t i = 0; i < MEMBERSHIP_COUNT_MAX; i++) {
+                wish *w = &s->wishes[i];
+                if (w->after_us <= now_us)
+                        w->after_us = 0;
+                if (w->wanted && members_find(s->c, w->id) == NULL)
+                        *w = (wish) {0};
+        }
 }
 
 void snapshot_sends_turn(snapshot_sends *s) {
@@ -204,7 +246,10 @@ void snapshot_sends_turn(snapshot_sends *s) {
                 return;
         }
         check_running(s, now_us);
+        check_catching_up(s, now_us);
         const membership *m = driver_membership(c->driver, NULL);
+        if (m != NULL)
+                forget_wishes(s, now_us);
         /* Also before an entry of this term is committed: who needs one may be who is needed for that. What the store has is committed. */
         const bool able = store_of(s) != NULL && driver_stream(c->driver)->state == STREAM_OPEN;
         for (uint32_t i = 0; able && !c->stopping && m != NULL && i < m->count; i++) {
@@ -224,15 +269,23 @@ uint64_t snapshot_sends_deadline_us(const snapshot_sends *s) {
         for (size_t i = 0; i < SNAPSHOT_SENDS_MAX; i++)
                 busy |= s->sends[i].phase != SEND_FREE;
         for (size_t i = 0; i < MEMBERSHIP_COUNT_MAX; i++)
-                busy |= s->wishes[i].wanted || s->wishes[i].after_us > 0;
+                busy |= s->wishes[i].wanted || s->wishes[i].after_us > 0 || s->wishes[i].held_bytes > 0;
         return busy && raft_role_of(driver_raft(s->c->driver)) == RAFT_LEADER ? rq_clock_mono_us() + LOOK_US : UINT64_MAX;
 }
 
-raft_index snapshot_sends_held(const snapshot_sends *s) {
+raft_index snapshot_sends_held(const snapshot_sends *s, uint64_t log_bytes) {
         raft_index held = UINT64_MAX;
-        for (size_t i = 0; i < SNAPSHOT_SENDS_MAX; i++)
-                if (s->sends[i].phase > SEND_OPENING && s->sends[i].offer.index < held)
-                        held = s->sends[i].offer.index;
+        for (size_t i = 0; i < SNAPSHOT_SENDS_MAX; i++) {
+                const outgoing *x = &s->sends[i];
+                if (x->phase > SEND_OPENING && x->offer.index < held && log_bytes < held_bytes(s, x))
+                        held = x->offer.index;
+        }
+        for (size_t i = 0; i < MEMBERSHIP_COUNT_MAX; i++) {
+                const wish *w = &s->wishes[i];
+                raft_progress_view p;
+                if (log_bytes < w->held_bytes && raft_progress_of(driver_raft(s->c->driver), w->id, &p) && p.match < held)
+                        held = p.match;
+        }
         return held;
 }
 
@@ -369,7 +422,11 @@ void snapshot_sends_on_reply(snapshot_sends *s, const peer_snapshot_reply *reply
         case PEER_SNAPSHOT_DONE:
                 rq_log_notice("Node \"%s\" has the snapshot of index %" PRIu64, name_of(s, x->to), reply->index);
                 driver_snapshot_done(s->c->driver, x->to, reply->index);
-                wish_of(s, x->to)->wanted = false;
+                wish *w = wish_of(s, x->to);
+                w->wanted = false;
+                w->held_bytes = held_bytes(s, x);
+                w->match = 0;
+                w->moved_us = x->heard_us;
                 end(s, x, false);
                 break;
         case PEER_SNAPSHOT_FAILED:

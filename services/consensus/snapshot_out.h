@@ -19,8 +19,9 @@ snapshot_sends *snapshot_sends_free(snapshot_sends *s);              /* NULL is 
 void snapshot_sends_turn(snapshot_sends *s);
 uint64_t snapshot_sends_deadline_us(const snapshot_sends *s); /* of a turn; UINT64_MAX: none */
 
-/* Entries behind it are needed by a member that is getting a snapshot; UINT64_MAX: none. */
-raft_index snapshot_sends_held(const snapshot_sends *s);
+/* Entries behind it are kept for members that are getting a snapshot, or have one and catch up with what
+ * came since, as long as the log (log_bytes on disk) isn't too long for that; UINT64_MAX: none. */
+raft_index snapshot_sends_held(const snapshot_sends *s, uint64_t log_bytes);
 
 /* The own store's frames and its going. Errors: RQ_EPROTO: close the link. */
 rq_err snapshot_sends_on_head(snapshot_sends *s, const ipc_frame *frame);

@@ -1,6 +1,7 @@
 /* rqd: runs the services of a node where no systemd does. Holds no data. */
 #include <limits.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +149,7 @@ int main(int argc, char **argv) {
         if (kind == COMMAND_DOCTOR)
                 return become("rqd-doctor", argv + 1);
         (void) umask(0077);
+        (void) signal(SIGXFSZ, SIG_IGN); /* its locks, its reports and standard error are files, too */
         if (kind == COMMAND_RECOVER)
                 return become("rq-consensus", argv);
         if (kind == COMMAND_WRONG)

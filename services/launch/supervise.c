@@ -61,6 +61,7 @@ struct supervisor {
         rq_timer own_watchdog;
         uint64_t own_watchdog_us;
         bool had_terminal, announced, stopping, report_failed;
+        bool forced, killed;              /* at the end: by a second signal; because it didn't end in time */
         uint64_t stop_since_us;
         int exit_code;
 };
@@ -145,6 +146,8 @@ static void perform(service *v, child_action action) {
         case CHILD_KILL:
                 rq_log_write(LOG_WARNING, fields, "%s (pid %ld) does not end, killing it", v->name, (long) v->pid);
                 do_kill(v, SIGKILL);
+                if (v->child.state == CHILD_ENDING && !v->owner->forced)
+                        v->owner->killed = true;
                 break;
         }
 }
@@ -209,6 +212,7 @@ static void begin_stop(supervisor *s, int exit_code) {
 }
 
 static void force_stop(supervisor *s) {
+        s->forced = true;
         for (int i = 0; i < SERVICE_COUNT; i++)
                 step(&s->services[i], CHILD_FORCE);
         stop_next(s);
@@ -491,5 +495,10 @@ int supervisor_run(supervisor *s) {
                 step(&s->services[i], CHILD_START);
         rq_loop_run(s->loop);
         on_report(s); /* the last word: all stopped */
+        if (s->killed && s->exit_code == RQ_EXIT_OK) {
+                rq_log_write(LOG_ERR, (const char *const[]) { RQ_MSG_CHILD_HUNG, NULL }, "Stopped, but not cleanly: a service "
+                             "that didn't end in time was killed (see above; a disk that doesn't answer?). What was acknowledged is in the log");
+                return RQ_EXIT_FAILURE;
+        }
         return s->exit_code;
 }

@@ -51,6 +51,17 @@ static rq_err on_set_aside(void *arg, ipc_link *link, const ipc_frame *frame) {
         return RQ_OK;
 }
 
+static rq_err on_misfit(void *arg, ipc_link *link, const ipc_frame *frame) {
+        store *s = arg;
+        Rq__Misfit *m = rq__misfit__unpack(NULL, frame->body.size, frame->body.data);
+        if (m == NULL)
+                return RQ_EPROTO;
+        if (link == s->consensus)
+                store_misfit(s, rq_bytes_text(m->reason));
+        rq__misfit__free_unpacked(m, NULL);
+        return RQ_OK;
+}
+
 static rq_err on_read_at(void *arg, ipc_link *link, const ipc_frame *frame) {
         store *s = arg;
         rq_uuid incarnation;
@@ -154,6 +165,7 @@ static const ipc_rule rules[] = {
         { IPC_COMMITTED,  IPC_CONSENSUS,               SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_committed },
         { IPC_READ_AT,    IPC_CONSENSUS,               SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_read_at },
         { IPC_SET_ASIDE,  IPC_CONSENSUS,               SMALL_BODY_BYTES, 0,                     on_set_aside },
+        { IPC_MISFIT,     IPC_CONSENSUS,               SMALL_BODY_BYTES, 0,                     on_misfit },
         { IPC_QUERY,      IPC_GATEWAY,                 SMALL_BODY_BYTES, IPC_PAYLOAD_BYTES_MAX, on_query },
         { IPC_CREDIT,     IPC_GATEWAY,                 SMALL_BODY_BYTES, 0,                     on_credit },
         { IPC_CANCEL,     IPC_GATEWAY,                 SMALL_BODY_BYTES, 0,                     on_cancel },

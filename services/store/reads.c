@@ -40,6 +40,7 @@ struct reads {
         rq_task turn_end;
         uint64_t turn_us;            /* taken by reads in this turn */
         bool tending, stopping, paused;
+        const char *refusal;         /* why none is served; NULL: they are */
         uint32_t threads_max, running; /* running: at the pool */
 
         uint64_t delivered_index;    /* applied, and its results are on their way */
@@ -233,6 +234,10 @@ rq_err reads_start(reads *r, gateway *gw, const read_ask *ask) {
                 refuse(r, gw, ask->request_id, RQ__REQUEST_FAILED__REASON__STOPPING, stopping_text);
                 return RQ_OK;
         }
+        if (r->refusal != NULL) {
+                refuse(r, gw, ask->request_id, RQ__REQUEST_FAILED__REASON__STORE_FAILED, r->refusal);
+                return RQ_OK;
+        }
         read_request *q = r->stats.count < REQUESTS_MAX ? request_new(r) : NULL;
         if (q == NULL) {
                 refuse(r, gw, ask->request_id, RQ__REQUEST_FAILED__REASON__OVERLOADED, "too many reads are under way");
@@ -379,13 +384,23 @@ void reads_tick(reads *r) {
                 (void) read_pool_tend(r->pool);
 }
 
-void reads_stop(reads *r) {
+static void refuse_waiting(reads *r, Rq__RequestFailed__Reason reason, const char *text) {
         wait_applied *lists[] = { &r->waiting, &r->gated, &r->paused_ones };
         wait_item *item;
-        r->stopping = true;
         for (size_t i = 0; i < 3; i++)
                 while ((item = wait_applied_ready(lists[i], UINT64_MAX)) != NULL)
-                        refuse_and_free(r, of_wait(item), RQ__REQUEST_FAILED__REASON__STOPPING, stopping_text);
+                        refuse_and_free(r, of_wait(item), reason, text);
+}
+
+void reads_stop(reads *r) {
+        r->stopping = true;
+        refuse_waiting(r, RQ__REQUEST_FAILED__REASON__STOPPING, stopping_text);
+}
+
+void reads_refuse(reads *r, const char *why) {
+        r->refusal = why;
+        if (why != NULL)
+                refuse_waiting(r, RQ__REQUEST_FAILED__REASON__STORE_FAILED, why);
 }
 
 void reads_interrupt(reads *r) {

@@ -42,6 +42,10 @@ void reads_commit_known(reads *r, uint64_t commit_index);
 /* What is here isn't served without a word of consensus, however long that takes. */
 void reads_never_alone(reads *r);
 
+/* What is here isn't of this node's log: reads that wait and that come are refused with
+ * why (static), until NULL. What runs goes on. */
+void reads_refuse(reads *r, const char *why);
+
 /* Reads wait, also new ones, and what runs goes on: the files are about to be
  * opened anew. reads_close() when reads_running() is 0, at the latest after
  * reads_interrupt() and some patience; then reads_open() with the new files, and

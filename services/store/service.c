@@ -44,6 +44,8 @@ char *store_condition(store *s, char *text, size_t size) {
         else if (status.condition == APPLY_RETRYING)
                 (void) snprintf(text, size, "stopped: %s, at entry %llu; trying again",
                                 rq_err_text(status.error), next);
+        else if (s->misfit[0] != '\0')
+                (void) snprintf(text, size, "serving nothing, at entry %llu: %s", index, s->misfit);
         else if (s->consensus == NULL)
                 (void) snprintf(text, size, "waiting for rq-consensus, at entry %llu", index);
         else if (s->commit_index == 0)
@@ -123,8 +125,20 @@ rq_err store_committed(store *s, const committed_batch *batch, uint64_t commit_i
         }
         if (s->commit_index < commit_index)
                 s->commit_index = commit_index;
+        if (s->misfit[0] != '\0') {
+                s->misfit[0] = '\0';
+                reads_refuse(s->reads, NULL);
+        }
         reads_commit_known(s->reads, commit_index);
         return RQ_OK;
+}
+
+void store_misfit(store *s, rq_bytes reason) {
+        if (s->stopping || s->reopening) /* another FETCH comes */
+                return;
+        (void) snprintf(s->misfit, sizeof s->misfit, "this node's database does not belong to its log: %.*s", reason.size > 100 ? 100 : (int) reason.size,
+                        (const char *) reason.data);
+        reads_refuse(s->reads, s->misfit);
 }
 
 void store_consensus_up(store *s, ipc_link *link) {
@@ -223,7 +237,7 @@ void store_set_aside(store *s, uint64_t index, uint64_t own_hash, uint64_t major
         char field[48];
         const char *fields[] = { RQ_MSG_DIVERGED, rq_log_field_u64(field, sizeof field, RQ_FIELD_INDEX, index), NULL };
         rq_log_write(LOG_ERR, fields, "The database has diverged: %.*s. Starting anew with an empty one, which another node fills; this one is "
-                     "kept in %s/" ASIDE_FOLDER_NAME, (int) text.size, (const char *) text.data, rq_service_folder_path(s->service));
+                     "kept in %s/" RQ_ASIDE_NAME, (int) text.size, (const char *) text.data, rq_service_folder_path(s->service));
         rq_service_fail(s->service, RQ_EXIT_FAILURE);
 }
 
@@ -315,11 +329,12 @@ static void on_stopped(void *arg) {
 /* True: what can't be used is out of the way, and kept. */
 static bool put_aside(const char *path, int folder_fd, const rq_buf *problem) {
         const char *const fields[] = { RQ_MSG_STORE_MISMATCH, NULL };
-        rq_err r = aside_move(folder_fd);
+        char place[RQ_ASIDE_PLACE_BYTES];
+        rq_err r = aside_move(folder_fd, place);
         if (r < 0)
                 return rq_log_error(r, "Cannot move the database in %s aside", path), false;
-        (void) rq_log_error_(RQ_EDIVERGED, fields, "Cannot use the database in %s, and moved it to %s/" ASIDE_FOLDER_NAME ": beginning with an "
-                             "empty one, which the log or another node's snapshot fills. The reason: %.*s", path, path,
+        (void) rq_log_error_(RQ_EDIVERGED, fields, "Cannot use the database in %s, and moved it to %s/%s: beginning with an "
+                             "empty one, which the log or another node's snapshot fills. The reason: %.*s", path, path, place,
                              (int) problem->size, (const char *) problem->data);
         return true;
 }

@@ -53,6 +53,7 @@ typedef struct store {
         bool fetch_wanted;
         bool stopping, finished; /* finished: the writer's thread has ended */
         uint64_t stop_by_us;
+        char misfit[192];        /* why nothing is served: consensus says that this isn't its log's database; "": it is */
         char status[192];        /* as last told to the supervisor */
 } store;
 
@@ -62,6 +63,8 @@ typedef struct store {
 rq_err store_committed(store *s, const committed_batch *batch, uint64_t commit_index, rq_bytes records);
 void store_consensus_up(store *s, ipc_link *link);
 void store_consensus_down(store *s, ipc_link *link);
+/* What is here isn't of its log: nothing is served until it sends some. reason: copied. */
+void store_misfit(store *s, rq_bytes reason);
 /* A majority's outcomes are others than ours: the database is to be kept aside. */
 void store_set_aside(store *s, uint64_t index, uint64_t own_hash, uint64_t majority_hash);
 void store_gateway_up(store *s, ipc_link *link);

@@ -48,7 +48,8 @@ void check_rebased(world *w, const sim_node *n, const log_recovered *log) {
         if (log->last_index != base || log->clock_us != entry->clock_us)
                 world_fail(w, "install", "node %u: its log has begun anew behind index %lu and isn't empty, or its clock is another", n->number,
                            (unsigned long) base);
-        if (n->store.checkpoint.applied < base)
+        /* One that has lost its database since it said so gets another one. */
+        if (n->store.checkpoint.applied < base && n->store.told_before < base)
                 world_fail(w, "install", "node %u: its log begins anew behind index %lu, and its store's disk is at %lu", n->number,
                            (unsigned long) base, (unsigned long) n->store.checkpoint.applied);
         if (n->seen_commit >= base)

@@ -163,12 +163,11 @@ static raft_index held_by(const world *w, const sim_node *n) {
 
 /* As released_index() of service.c. */
 static raft_index released_past_who_is_behind(const world *w, const sim_node *n) {
-        enum { HELD_FACTOR = 4 };
         raft_index released = driver_stream(n->driver)->checkpoint;
         const raft *r = driver_raft(n->driver);
         const membership *m = driver_membership(n->driver, NULL);
         const raft_index held = shell_held(n);
-        if (held < released && log_catalog_bytes(&n->catalog) < HELD_FACTOR * w->tuning.log_kept_bytes)
+        if (held < released)
                 released = held;
         if (m == NULL || m->count < 2 || log_catalog_bytes(&n->catalog) > w->tuning.log_kept_bytes)
                 return released;

@@ -342,7 +342,10 @@ void shell_start(world *w, sim_node *n) {
         n->shell = s;
         s->w = w;
         s->n = n;
-        s->c.o = (consensus_options) { .io = disk_io(n->disk), .dir_path = "its folder", .config.segment_bytes = w->tuning.segment_bytes };
+        s->c.o = (consensus_options) {
+                .io = disk_io(n->disk), .dir_path = "its folder", .config.segment_bytes = w->tuning.segment_bytes,
+                .config.log_kept_bytes = w->tuning.log_kept_bytes,
+        };
         s->c.identity = (identity) { .disk_uuid = n->disk_uuid, .database_id = w->database_id };
         s->c.raft_id = n->id;
         s->c.peers = (peers *) (void *) s;
@@ -365,6 +368,8 @@ void shell_turn(sim_node *n) {
         shell *s = n->shell;
         s->c.stopping = n->stopping;
         s->c.storage_failed = n->storage_failed;
+        /* While faults go on, a snapshot may be too old when it has come; in the end they have to be enough. */
+        s->c.o.config.log_held_bytes = s->w->healed ? UINT64_MAX : s->w->tuning.log_held_bytes;
         snapshot_sends_turn(s->c.sends);
         snapshot_receipt_turn(s->c.receipt);
 }
@@ -379,7 +384,7 @@ uint64_t shell_after_us(const sim_node *n) {
         return due_us > now_us ? (due_us - now_us) / n->shell->w->tuning.snapshot_pace + 1 : 0;
 }
 
-raft_index shell_held(const sim_node *n) { return snapshot_sends_held(n->shell->c.sends); }
+raft_index shell_held(const sim_node *n) { return snapshot_sends_held(n->shell->c.sends, log_catalog_bytes(&n->catalog)); }
 
 /* As members.c. */
 static rq_err on_offer(shell *s, const peer_snapshot_offer *offer, rq_bytes payload) {

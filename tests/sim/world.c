@@ -79,6 +79,7 @@ static void tune(world *w) {
         t->image_chunks = one_of(w, (const uint64_t[]) { 1, 8, 40 }, 3);
         t->chunk_us = one_of(w, (const uint64_t[]) { 20, 500, 5000 }, 3);
         t->log_kept_bytes = 16384 * (1 + world_random(w, 5));
+        t->log_held_bytes = 4 * t->log_kept_bytes;
         t->checkpoints = 100;
         t->snapshots = t->compaction && world_chance(w, 600);
         if (t->snapshots) { /* many segments in a short time */

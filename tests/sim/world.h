@@ -48,6 +48,7 @@ typedef struct world_tuning {
         unsigned checkpoints;    /* of the store, after a batch, in 1000 */
         bool snapshots;          /* compaction passes who is behind, who then gets a snapshot */
         uint64_t log_kept_bytes; /* then: of the log, for who is behind */
+        uint64_t log_held_bytes; /* for who gets a snapshot */
         uint64_t snapshot_pace;  /* so many times faster go the intervals of sending them */
         uint64_t image_chunks, chunk_us; /* of a snapshot, at most; between two */
         unsigned refusals;       /* of forwards that a leader could take, in 1000 */

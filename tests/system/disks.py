@@ -8,6 +8,7 @@ the test preloads into rq-consensus: fdatasync waits while a file exists.
 
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from rqnode import HttpFailure, NodeError
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DISK_BYTES = 192 << 20
+LIMIT_BYTES = 16 << 10  # of a file: less than what is written to log and WAL in a second
 AGAIN = 30.0            # seconds within which everything must have come back
 CLEAR = re.compile(r"disk|no leader|leader not found|nothing was done", re.I)
 STALL = r"""
@@ -141,9 +143,9 @@ class Case(cases.Case):
         super().__init__(name, args, tally)
         self.cluster = self.disks = None
 
-    def formed(self, with_disks=True, prepare=None):
+    def formed(self, with_disks=True, prepare=None, size=3):
         self.disks = Disks(3, self.args.dir) if with_disks else None
-        self.cluster = Cluster(self.args.rqd, 3, self.args.dir, ["-raft-snap", "200", "-raft-snap-int", "200ms", *self.args.flag],
+        self.cluster = Cluster(self.args.rqd, size, self.args.dir, ["-raft-snap", "200", "-raft-snap-int", "200ms", *self.args.flag],
                                data_dirs=self.disks.data() if self.disks else None)
         self.nodes.extend(self.cluster)
         if prepare:
@@ -169,7 +171,7 @@ class Case(cases.Case):
         """Acknowledged is there, refused is not; all nodes have the same; nothing broke."""
         def same():
             found = [dump(node, ["t"]) for node in self.cluster]
-            return found[0] if found[0] == found[1] == found[2] else None
+            return found[0] if all(f == found[0] for f in found) else None
         for node in self.cluster:
             query(node, "SELECT 1", "strong")
         try:
@@ -265,6 +267,41 @@ def full_disks_of_all(c):
     c.judge(load)
 
 
+def limited(nodes, service, size=None):
+    """The largest file that a service of these nodes may write; None: as large as it likes."""
+    for node in nodes:
+        for process in node.find(service):
+            limit = resource.RLIM_INFINITY if size is None else size
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+
+def limit_on_file_sizes(c):
+    """As ulimit -f and LimitFSIZE= set it: the kernel's signal kills nobody, and a file at its limit is a
+    full disk: first one of the log, then one of the database. A node alone, so that it goes on leading."""
+    cluster = c.formed(with_disks=False, size=1)
+    load = Load(cluster)
+    time.sleep(1.0)
+    for service in ("rq-consensus", "rq-store"):
+        pids = {p.pid for p in cluster[0].find(service)}
+        c.need(len(pids) == 1, "no " + service)
+        begin = time.monotonic()
+        limited(cluster, service, LIMIT_BYTES)
+        time.sleep(5.0)
+        end = time.monotonic()
+        print("    writes with a limited %s: %s" % (service, dict(load.told(begin + 2, end))), flush=True)
+        print("    reads with a limited %s: %s" % (service, dict(load.told(begin, end, "reads"))), flush=True)
+        c.check(pids == {p.pid for p in cluster[0].find(service)}, "%s was killed" % service)
+        late = [w for w in load.writes if begin + 2 <= w[0] < end]
+        c.check(any(w[3] and "disk is full" in w[3] for w in late), "no write was refused for the limit")
+        c.check(all(w[3] and CLEAR.search(w[3]) for w in late[1:]), "unclear answers, or none, first: %s" % late[:2])
+        bad = [r for r in load.reads if begin <= r[0] < end and r[3] and r[2] == "none"]
+        c.check(not bad, "%d reads failed, first: %s" % (len(bad), bad[:2]))
+        limited(cluster, service)
+        print("    writes again after %.2f s" % c.writes_again(), flush=True)
+    load.stop()
+    c.judge(load)
+
+
 def stalled_disk_of_the_leader(c):
     """It loses its role, once; the others go on; it comes back as a follower."""
     folder = tempfile.mkdtemp(prefix="rqstall-", dir=c.args.dir)
@@ -308,9 +345,9 @@ def stalled_disk_of_the_leader(c):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-TESTS = (full_disk_of_the_leader, full_disk_of_a_follower, full_disks_of_all, stalled_disk_of_the_leader)
+TESTS = (full_disk_of_the_leader, full_disk_of_a_follower, full_disks_of_all, limit_on_file_sizes, stalled_disk_of_the_leader)
 
 
 if __name__ == "__main__":
     sys.exit(cases.main(TESTS, Case, cases.arguments(__doc__).parse_args(), lambda test:
-                        "small disks need root" if "full" in test.__name__ and os.geteuid() != 0 else None))
+                        "small disks need root" if "full_disk" in test.__name__ and os.geteuid() != 0 else None))

@@ -83,7 +83,7 @@ def change_behind_its_back(c, node, *flags):
 
 
 def set_aside(node):
-    return os.path.exists(os.path.join(node.data_dir, "store", "aside", "diverged"))
+    return os.path.exists(os.path.join(node.data_dir, "store", "aside", "1", "diverged"))
 
 
 def see_it(node):

@@ -6,8 +6,10 @@ misbehave when told; the last ones run the real services, where they are beside 
 """
 
 import argparse
+import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -18,7 +20,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from rqnode import HttpFailure, Node, NodeError, Tally, exit_on_sigterm, send_signal
+from rqnode import HttpFailure, Node, NodeError, Tally, exit_on_sigterm, free_port, send_signal
 
 SERVICES = ("rq-consensus", "rq-store", "rq-gateway")
 
@@ -296,6 +298,30 @@ def check_stop_of_deaf(bench, tally):
     tally.check(not bench.node.members(), "nothing survives")
 
 
+def check_stop_that_kills(bench, tally):
+    bench.tell("rq-store", "deaf")
+    bench.start()
+    bench.node.root.send_signal(signal.SIGTERM)
+    try:
+        code = bench.node.root.wait(30)
+    except subprocess.TimeoutExpired:
+        code = None
+    tally.check(code == 1, "a stop for which a service had to be killed is a failure (%s)" % code)
+    log = bench.log()
+    tally.check("rq-store (pid" in log and "does not end, killing it" in log and "Stopped, but not cleanly" in log, "and the log says so")
+    tally.check(not bench.node.members(), "nothing survives")
+
+
+def check_data_dir_in_no_folder(bench, tally):
+    path = os.path.join(bench.node.work_dir, "file")
+    with open(path, "w"):
+        pass
+    for data_dir, culprit in ((path, path), (os.path.join(path, "a", "data"), path)):
+        code, _, err, _ = bench.run("-http-addr", "127.0.0.1:1", data_dir)
+        tally.check(code == 1 and "Cannot create %s: %s: a file is where a folder should be" % (data_dir, culprit) in err,
+                    "a file in the way of the data directory is named (%s, %s)" % (code, err.strip()))
+
+
 def check_reload(bench, tally):
     bench.start()
     bench.node.root.send_signal(signal.SIGHUP)
@@ -502,6 +528,72 @@ def check_closed_files(rqd, tally):
         node.remove()
 
 
+def check_too_few_open_files(rqd, tally):
+    """Who runs out of them says so, and what to do; it goes on with a limit that is high enough."""
+    node = Node(rqd)
+    usual = node.command
+    try:
+        node.command = ["sh", "-c", 'ulimit -n 14; exec "$@"', "sh", *usual]
+        node.start()
+        code = node.root.wait(30)
+        log = node.log()
+        tally.check(code == 1 and "too many open files: raise the limit (LimitNOFILE=, ulimit -n)" in log and "storage failed" not in log,
+                    "few files: it isn't said what is missing (exit code %s)" % code)
+        node.command = usual
+        node.start()
+        node.wait_ready()
+        tally.check(node.stop() == 0, "few files: doesn't run with more")
+    except Exception:
+        node.dump_log()
+        raise
+    finally:
+        node.remove()
+
+
+def check_unread_log(rqd, tally):
+    """Standard error is a pipe that is full, held by somebody who doesn't read: it stops nobody, and what is missing is told."""
+    node = Node(rqd)
+    fifo = os.path.join(node.work_dir, "fifo")
+    os.mkfifo(fifo)
+    held = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(held, b"x" * 4095 + b"\n")
+        node.command = ["sh", "-c", 'exec "$@" 2>"$0"', fifo, *node.command]
+        node.start()
+        seconds = node.wait_ready()
+        client = node.client()
+        answer = client.request("POST", "/db/execute", b'["CREATE TABLE t (v)"]')
+        tally.check(answer.status == 200 and b"error" not in answer.body, "unread log: a write after %.1f s: %r" % (seconds, answer.body))
+        text = b""
+        for _ in range(50):
+            node.root.send_signal(signal.SIGHUP)        # it has something to say
+            time.sleep(0.1)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    text += os.read(held, 1 << 20)
+            if text.count(b"records are missing here") >= 3:
+                break
+        tally.check(text.count(b"records are missing here") >= 3, "unread log: it isn't told what is missing: %r" % text[-500:])
+        tally.check(b"SIGHUP: passed on" in text, "unread log: nothing is written again: %r" % text[-500:])
+        tally.check(node.stop() == 0, "unread log: doesn't stop cleanly")
+    finally:
+        node.remove()
+        os.close(held)
+
+
+def check_no_file_may_grow(rqd, tally):
+    """Not a byte may be written to a file: said, not died of."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    folder = tempfile.mkdtemp(prefix="rqnone-")
+    flags = ["-http-addr", "127.0.0.1:%d" % free_port(), "-raft-addr", "127.0.0.1:%d" % free_port(), folder]
+    done = subprocess.run([rqd, *flags], capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL, preexec_fn=limit)
+    tally.check(done.returncode == 1 and "limit on the size of files" in done.stderr, "no file may grow: %s, %s" % (done.returncode, done.stderr[-300:]))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 CHECKS = (
     (check_command_line, ()),
     (check_start, ("-watchdog", "2s")),
@@ -512,6 +604,8 @@ CHECKS = (
     (check_config_exit, ()),
     (check_stop, ()),
     (check_stop_of_deaf, ()),
+    (check_stop_that_kills, ()),
+    (check_data_dir_in_no_folder, ()),
     (check_reload, ()),
     (check_launcher_killed, ()),
     (check_stranger, ()),
@@ -543,7 +637,7 @@ def main():
     bin_dir = os.path.dirname(os.path.abspath(args.rqd))
     if not args.only and not args.stand_ins_only:
         if all(os.access(os.path.join(bin_dir, name), os.X_OK) for name in SERVICES):
-            for check in (check_real, check_closed_files):
+            for check in (check_real, check_closed_files, check_too_few_open_files, check_no_file_may_grow, check_unread_log):
                 try:
                     check(args.rqd, tally)
                 except Exception as e:

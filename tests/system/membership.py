@@ -205,6 +205,33 @@ def foreign_clusters(c):
     c.check(sorted(members(a[0])) == ["n1", "n2"] and sorted(members(b1)) == ["b1", "b2"], "the clusters mixed")
 
 
+def store_of_another_cluster(c):
+    """A database that got into the place of another cluster's: nobody is shown it, at any level, until the right one is back."""
+    a, b = c.first("a1"), c.first("b1")
+    write(a, "ours")
+    write(b, "theirs")
+    a.stop()
+    b.stop()
+    own, foreign = os.path.join(a.data_dir, "store"), os.path.join(b.data_dir, "store")
+    os.rename(own, own + ".kept")
+    shutil.copytree(foreign, own)
+    a.start()
+    wait_for("it is told", LONG, lambda: "The store doesn't fit the log: it belongs to another cluster" in a.log())
+    for level in ("none", "weak", "linearizable", "strong"):
+        answer = ask(a, "GET", "/db/query?q=SELECT%20v%20FROM%20t&level=" + level)
+        c.check(answer.status == 503 and b"does not belong to its log" in answer.body and b"theirs" not in answer.body,
+                "level %s: %d %r" % (level, answer.status, answer.body))
+    answer = ask(a, "GET", "/db/backup?noleader")
+    c.check(answer.status == 503, "a backup of it: %d" % answer.status)
+    status = ask(a, "GET", "/status").body
+    c.check(b"serving nothing, at entry" in status, "status: %r" % status)
+    a.stop()
+    shutil.rmtree(own)
+    os.rename(own + ".kept", own)
+    a.start()
+    c.check(wait_for("its own is back", LONG, lambda: query(a, "SELECT v FROM t", "none")) == [("ours",)], "not its own data")
+
+
 def read_replica(c):
     n1 = c.first()
     write(n1, "a")
@@ -913,7 +940,7 @@ def handbook(c):
             "after the recovery: %s" % members(n2))
 
 
-TESTS = [handbook, who_is_there, joins_as_user, joins_under_load, refuses_what_cannot_be, foreign_clusters, read_replica, seven, removing, leader_removes_itself,
+TESTS = [handbook, who_is_there, joins_as_user, joins_under_load, refuses_what_cannot_be, foreign_clusters, store_of_another_cluster, read_replica, seven, removing, leader_removes_itself,
          leaves_when_it_stops, reaping, wiped_disk, wiped_founder, restored_folder, killed_while_joining, addresses_change, recover_one_of_three, peers_json]
 
 

@@ -77,8 +77,8 @@ def leave_behind(c, nodes, index, mebibytes=6):
 class Load:
     """Small writes without a pause; what was acknowledged must be there at the end."""
 
-    def __init__(self, nodes):
-        self.nodes = nodes
+    def __init__(self, nodes, text="load"):
+        self.nodes, self.text = nodes, text
         self.acknowledged, self.failed, self.slowest = 0, [], 0.0
         self.ending = False
         self.thread = threading.Thread(target=self.run)
@@ -90,7 +90,7 @@ class Load:
             i += 1
             begin = time.monotonic()
             try:
-                execute(self.nodes[i % len(self.nodes)], ["INSERT INTO t(v) VALUES(?)", "load %d" % i], params="timeout=20s")
+                execute(self.nodes[i % len(self.nodes)], ["INSERT INTO t(v) VALUES(?)", "%s %d" % (self.text, i)], params="timeout=20s")
                 self.acknowledged += 1
                 self.slowest = max(self.slowest, time.monotonic() - begin)
             except (HttpFailure, Refused, ValueError) as e:
@@ -262,6 +262,29 @@ def joins_from_a_snapshot(c):
     wait_for("it is a voter", LONG, lambda: (raft_state(n2) or {}).get("voter") in (True, "true"), 0.1)
 
 
+def joins_while_the_log_is_dropped_at_once(c):
+    """What is written while it gets the snapshot is much more than the log keeps otherwise."""
+    smallest = ["65536" if flag == SMALL[1] else flag for flag in SMALL]
+    n1 = c.started(1, smallest)[0]
+    execute(n1, TABLE)
+    leave_behind(c, [n1], 1, 8)
+    for _ in range(12):
+        execute(n1, "INSERT INTO t(b) VALUES(randomblob(8000000))")
+    loads = [Load([n1], "x" * 4000) for _ in range(3)]
+    try:
+        n2 = cases.Case.node(c, "n2", *smallest, "-join", n1.raft_address(), "-join-interval", "500ms", "-join-attempts", "60")
+        n2.wait_ready(LONG)
+        wait_for("it is a voter while writes go on", LONG, lambda: (raft_state(n2) or {}).get("voter") in (True, "true"), 0.1)
+    finally:
+        for load in loads:
+            load.end()
+    for load in loads:
+        c.check(not load.failed and load.acknowledged > 0, "%d writes, failed while a node joined: %s" % (load.acknowledged, load.failed[:3]))
+    c.same_everywhere([n1, n2], sum(load.acknowledged for load in loads))
+    snapshots = n2.log().count("The log begins anew")
+    c.check(0 < snapshots < 3, "it needed %d snapshots" % snapshots)
+
+
 def a_wiped_disk(c):
     """An empty folder under the old id and the old command line: another disk, so first a learner."""
     cluster = c.cluster()
@@ -309,7 +332,8 @@ def a_rotten_log(c):
         c.check(victim.log().count("as a new member") == aside + 1, "not put aside once more (%s)" % harm)
 
 
-TESTS = [away_while_the_log_is_dropped, needed_for_the_majority, a_lost_database, killed_at_every_step, joins_from_a_snapshot, a_wiped_disk, a_rotten_log]
+TESTS = [away_while_the_log_is_dropped, needed_for_the_majority, a_lost_database, killed_at_every_step, joins_from_a_snapshot,
+         joins_while_the_log_is_dropped_at_once, a_wiped_disk, a_rotten_log]
 
 
 def main():

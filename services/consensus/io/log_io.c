@@ -96,7 +96,7 @@ const log_io *log_io_kernel(void) {
         return &kernel;
 }
 
-bool log_io_is_full(int errno_value) { return errno_value == ENOSPC || errno_value == EDQUOT; }
+bool log_io_is_full(int errno_value) { return rq_err_from_errno(errno_value) == RQ_ENOSPC; }
 
 rq_err log_io_writev(const log_io *io, int fd, struct iovec *iov, int count, uint64_t offset) {
         while (count > 0) {

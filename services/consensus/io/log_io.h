@@ -30,7 +30,7 @@ typedef struct log_io {
 
 const log_io *log_io_kernel(void);
 
-/* A full file system or quota, as opposed to a broken one. */
+/* A full file system or quota, or a limit on file sizes that is reached, as opposed to a broken disk. */
 bool log_io_is_full(int errno_value);
 
 /* All of it or an error. Errors: RQ_ENOSPC (full), RQ_EIO and the like. */

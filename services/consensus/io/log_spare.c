@@ -5,10 +5,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "io/log_segment.h"
 
 #define SPARE_PREFIX "spare-"
@@ -43,15 +43,7 @@ static char *spare_name(uint64_t serial, char name[static SPARE_NAME_BYTES]) {
         return name;
 }
 
-static void deadline_after(uint32_t ms, struct timespec *ret) {
-        (void) clock_gettime(CLOCK_MONOTONIC, ret);
-        ret->tv_sec += ms / 1000;
-        ret->tv_nsec += (long) (ms % 1000) * 1000000;
-        if (ret->tv_nsec >= 1000000000) {
-                ret->tv_sec++;
-                ret->tv_nsec -= 1000000000;
-        }
-}
+static struct timespec deadline_after(uint32_t ms) { return rq_clock_wait_time(rq_clock_mono_us() + (uint64_t) ms * 1000); }
 
 /* False: stop. */
 static bool pause_between(log_spare *s) {
@@ -120,8 +112,7 @@ static void *run(void *arg) {
                         continue;
                 }
                 if (make_ahead(s) < 0 && !s->stop) {
-                        struct timespec until;
-                        deadline_after(RETRY_MS, &until);
+                        const struct timespec until = deadline_after(RETRY_MS);
                         (void) pthread_cond_timedwait(&s->work, &s->mutex, &until);
                 }
         }
@@ -213,8 +204,7 @@ log_spare *log_spare_free(log_spare *s) {
 
 rq_err log_spare_take(log_spare *s, uint32_t wait_ms, char ret_name[static SPARE_NAME_BYTES]) {
         rq_err r = RQ_OK;
-        struct timespec until;
-        deadline_after(wait_ms, &until);
+        const struct timespec until = deadline_after(wait_ms);
         (void) pthread_mutex_lock(&s->mutex);
         s->waiting++;
         while (s->ready_count == 0 && r == RQ_OK)

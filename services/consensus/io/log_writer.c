@@ -2,9 +2,9 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "io/log_batch.h"
 
 enum { WAIT_MS = 100 }; /* between two looks for space */
@@ -54,13 +54,7 @@ static void report(log_writer *w, rq_err err, bool stalled) {
 
 /* False: the writer is to end. */
 static bool wait_for_space(log_writer *w) {
-        struct timespec until;
-        (void) clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += WAIT_MS * 1000000L;
-        if (until.tv_nsec >= 1000000000L) {
-                until.tv_sec++;
-                until.tv_nsec -= 1000000000L;
-        }
+        const struct timespec until = rq_clock_wait_time(rq_clock_mono_us() + WAIT_MS * 1000);
         lock(w);
         while (!w->stop && pthread_cond_timedwait(&w->work, &w->mutex, &until) == 0)
                 ; /* new work is no new space */

@@ -191,6 +191,8 @@ static void step_peer_down(raft *r, raft_id id, bool refused) {
         raft_peer *p = raft_peer_of(r, id);
         if (r->role == RAFT_LEADER && p != NULL)
                 raft_progress_link_lost(r, p);
+        if (id != 0 && refused && id == r->promised_to)
+                r->promised_to = 0;
         if (r->role != RAFT_FOLLOWER || id == 0 || id != r->leader)
                 return;
         if (r->asked_round != 0)
@@ -284,6 +286,8 @@ static rq_err step_message(raft *r, const raft_message *m, const raft_entry *ent
                 if (e < 0)
                         return e;
         }
+        if (m->from == r->promised_to && m->term > r->promised_term)
+                r->promised_to = 0; /* it has given up that term itself */
         if (!r->storage_failed)
                 route(r, m, entries, &verdict);
         else if (m->type == RAFT_MSG_READ)

@@ -67,7 +67,7 @@ bool raft_may_campaign(const raft *r) {
 static void stand(raft *r, raft_role role) {
         raft_read_fail(r);
         r->role = role;
-        r->leader = 0; /* one that we want to replace protects nobody any more */
+        r->leader = r->promised_to = 0; /* one that we want to replace protects nobody any more */
         for (uint32_t i = 0; i < RAFT_MEMBERS_MAX; i++)
                 r->peers[i].answered = r->peers[i].granted = false;
         raft_draw_election_timeout(r);
@@ -163,13 +163,15 @@ static bool log_is_up_to_date(const raft *r, const raft_message *m) {
 }
 
 /* Whether there is a leader that works, as far as we know. One that stands for
- * election in its own term or a later one has stopped leading. */
+ * election in its own term or a later one has stopped leading. That we have learned
+ * of a later term by somebody else ends nothing: the leader may not know of it, and
+ * has a lease from our answer. */
 static bool leader_is_protected(const raft *r, raft_id from) {
         if (r->role == RAFT_LEADER)
                 return r->now_us < raft_quorum_contact_us(r) + r->o.election_us;
         if (r->now_us < r->guard_until_us)
                 return true;
-        return r->leader != 0 && r->leader != from && r->now_us < r->leader_contact_us + r->o.election_us;
+        return r->promised_to != 0 && r->promised_to != from && r->now_us < r->leader_contact_us + r->o.election_us;
 }
 
 static void answer_vote(raft *r, const raft_message *m, bool granted) {

@@ -57,6 +57,8 @@ static void hear_leader(raft *r, const raft_message *m) {
         if (r->role != RAFT_FOLLOWER || m->term > r->term || r->leader != m->from)
                 raft_follow(r, m->term, m->from);
         r->leader_contact_us = r->now_us;
+        r->promised_to = m->from;
+        r->promised_term = m->term;
         r->lateness_forgiven = false;
         r->election_deadline_us = r->now_us + r->election_timeout_us;
 }

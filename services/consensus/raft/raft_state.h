@@ -73,6 +73,8 @@ struct raft {
         uint64_t election_deadline_us;
         uint64_t guard_until_us;       /* no votes until then: an earlier run may have answered a lease */
         uint64_t leader_contact_us;    /* follower */
+        raft_id promised_to;           /* who was heard then, as leader of ... */
+        raft_term promised_term;       /* ... this term, and may have a lease from it; 0: it leads no more */
         uint64_t resend_us;            /* (pre-)candidate: ask again */
         bool lateness_forgiven;
         bool campaign_transfer, votes_requested;

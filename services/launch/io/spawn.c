@@ -35,6 +35,7 @@ static void reset_signals(void) {
         (void) sigemptyset(&none);
         (void) sigprocmask(SIG_SETMASK, &none, NULL);
         (void) signal(SIGPIPE, SIG_DFL);
+        (void) signal(SIGXFSZ, SIG_DFL);
 }
 
 _Noreturn static void become_program(const char *path, const char *name, char *const *words) {

@@ -94,7 +94,7 @@ static bool wanted(void *arg, const rq_uuid *gateway) {
 /* What may pass, unless a failed sync has made this process's view of the files
  * worthless. */
 static bool may_retry(const apply_thread *t, rq_err r) {
-        return (r == RQ_ENOSPC || r == RQ_EIO || r == RQ_ENOMEM) && !files_broken(t->files);
+        return (r == RQ_ENOSPC || r == RQ_EIO || r == RQ_ENOMEM || r == RQ_EMFILE) && !files_broken(t->files);
 }
 
 static void set_condition(apply_thread *t, apply_condition condition, rq_err error) {
@@ -136,10 +136,7 @@ static void on_success(apply_thread *t) {
 
 /* Waits for work or the time; called with the mutex held. */
 static void wait_us(apply_thread *t, uint64_t us) {
-        uint64_t until_ns = rq_clock_mono_ns() + us * 1000;
-        struct timespec until = {
-                .tv_sec = (time_t) (until_ns / 1000000000), .tv_nsec = (long) (until_ns % 1000000000),
-        };
+        const struct timespec until = rq_clock_wait_time(rq_clock_mono_us() + us);
         (void) pthread_cond_timedwait(&t->changed, &t->mutex, &until);
 }
 

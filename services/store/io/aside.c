@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -39,16 +38,21 @@ bool aside_is_marked(int folder_fd, rq_buf *ret_reason) {
         return true;
 }
 
-bool aside_is_there(int folder_fd) { return faccessat(folder_fd, ASIDE_FOLDER_NAME, F_OK, 0) == 0; }
+bool aside_is_there(int folder_fd) { return rq_aside_is_there(folder_fd); }
 
-rq_err aside_move(int folder_fd) {
-        if (mkdirat(folder_fd, ASIDE_FOLDER_NAME, 0750) < 0 && errno != EEXIST)
-                return rq_err_from_errno(errno);
-        RQ_CLEANUP(rq_closep) int aside_fd = openat(folder_fd, ASIDE_FOLDER_NAME, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (aside_fd < 0)
-                return rq_err_from_errno(errno);
-        for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-                if (renameat(folder_fd, names[i], aside_fd, names[i]) < 0 && errno != ENOENT)
+rq_err aside_move(int folder_fd, char ret_place[static RQ_ASIDE_PLACE_BYTES]) {
+        enum { COUNT = sizeof names / sizeof names[0] };
+        char to[64];
+        bool another = false;
+        for (size_t i = 0; i < COUNT; i++)
+                another = another || (faccessat(folder_fd, names[i], F_OK, 0) == 0 && rq_aside_holds(folder_fd, names[i]));
+        rq_err r = rq_aside_begin(folder_fd, another);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < COUNT; i++) {
+                (void) snprintf(to, sizeof to, RQ_ASIDE_MOVING "/%s", names[i]);
+                if (renameat(folder_fd, names[i], folder_fd, to) < 0 && errno != ENOENT)
                         return rq_err_from_errno(errno);
-        return fsync(aside_fd) < 0 || fsync(folder_fd) < 0 ? RQ_EIO : RQ_OK;
+        }
+        return rq_aside_end(folder_fd, ret_place);
 }

@@ -160,8 +160,7 @@ static rq_err collect(checkpoint *c, bool wait, state_file *ret_state) {
         (void) pthread_mutex_lock(&c->mutex);
         while (wait && !c->done) {
                 uint64_t now_us = rq_clock_mono_us();
-                struct timespec poll = { .tv_sec = (time_t) ((now_us + READER_POLL_US) / 1000000),
-                                         .tv_nsec = (long) ((now_us + READER_POLL_US) % 1000000 * 1000) };
+                const struct timespec poll = rq_clock_wait_time(now_us + READER_POLL_US);
                 bool held_up = wal_index_copy_limit(c->setup.index) < c->task.intent.extent.frames;
                 if (!held_up)
                         until_us = 0;

@@ -93,11 +93,9 @@ int files_io_open_unnamed(const files_io *io, int folder_fd) {
         return fd;
 }
 
-rq_err files_io_may_pass(rq_err trouble) { return trouble == RQ_ENOSPC || trouble == RQ_ENOMEM ? trouble : RQ_EIO; }
+rq_err files_io_may_pass(rq_err trouble) { return trouble == RQ_ENOSPC || trouble == RQ_ENOMEM || trouble == RQ_EMFILE ? trouble : RQ_EIO; }
 
 rq_err files_io_error(int errno_value) {
-        if (errno_value == ENOSPC || errno_value == EDQUOT)
-                return RQ_ENOSPC;
         return rq_err_from_errno(errno_value);
 }
 

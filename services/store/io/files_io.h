@@ -42,10 +42,10 @@ rq_err files_io_replace(const files_io *io, int folder_fd, const char *name, con
  * errno set. Any thread. */
 int files_io_open_unnamed(const files_io *io, int folder_fd);
 
-/* RQ_ENOSPC for a full disk or quota, else as rq_err_from_errno. */
+/* RQ_ENOSPC for a full disk, a quota or a limit on file sizes that is reached, else as rq_err_from_errno. */
 rq_err files_io_error(int errno_value);
 
-/* For trouble of this machine while an entry is applied: RQ_ENOSPC and RQ_ENOMEM stay, anything else
+/* For trouble of this machine while an entry is applied: RQ_ENOSPC, RQ_ENOMEM and RQ_EMFILE stay, anything else
  * becomes RQ_EIO. Whatever it is (no descriptor left, a file system that has become read-only, a file that
  * another program holds), it may pass: never a reason to stop applying for good. */
 rq_err files_io_may_pass(rq_err trouble);

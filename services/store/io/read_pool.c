@@ -79,9 +79,7 @@ static void push(read_pool *p, read_event *e) {
 /* --- a reader thread --------------------------------------------------------------- */
 
 static bool wait_until(read_worker *w, uint64_t until_us) {
-        struct timespec until = {
-                .tv_sec = (time_t) (until_us / 1000000), .tv_nsec = (long) (until_us % 1000000) * 1000,
-        };
+        const struct timespec until = rq_clock_wait_time(until_us);
         return pthread_cond_timedwait(&w->changed, &w->pool->mutex, &until) == 0;
 }
 

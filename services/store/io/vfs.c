@@ -84,6 +84,9 @@ static int record(vfs_file *file, int errno_value, int code) {
         return full && code == SQLITE_IOERR_WRITE ? SQLITE_FULL : code;
 }
 
+/* Of a write that failed, right after it: for what is said; errno itself decides nothing. */
+static int write_errno(rq_err r) { return r != RQ_ENOSPC ? EIO : errno == EFBIG || errno == EDQUOT ? errno : ENOSPC; }
+
 /* Files */
 
 static int file_close(sqlite3_file *base) {
@@ -123,7 +126,7 @@ static int file_read(sqlite3_file *base, void *data, int size, sqlite3_int64 off
         rq_err r;
         if (file->role == ROLE_WAL && file->writer && wal_seal_asked((size_t) size, (uint64_t) offset)) {
                 r = wal_seal_sum(&file->seal, file->vfs->io, file->fd, (uint64_t) offset, data);
-                return r < 0 ? record(file, r == RQ_ENOSPC ? ENOSPC : EIO, SQLITE_IOERR_WRITE) : SQLITE_OK;
+                return r < 0 ? record(file, write_errno(r), SQLITE_IOERR_WRITE) : SQLITE_OK;
         }
         r = files_io_read_at(file->vfs->io, file->fd, data, (size_t) size, (uint64_t) offset, &done);
         if (r < 0)
@@ -147,7 +150,7 @@ static int file_write(sqlite3_file *base, const void *data, int size, sqlite3_in
                 return record(file, EIO, SQLITE_IOERR_WRITE);
         r = files_io_write_at(file->vfs->io, file->fd, data, (size_t) size, (uint64_t) offset);
         if (r < 0)
-                return record(file, r == RQ_ENOSPC ? ENOSPC : EIO, SQLITE_IOERR_WRITE);
+                return record(file, write_errno(r), SQLITE_IOERR_WRITE);
         if (file->role == ROLE_WAL)
                 wal_seal_wrote(&file->seal, (size_t) size, (uint64_t) offset);
         return SQLITE_OK;

@@ -119,6 +119,16 @@ static rq_err on_read_at(void *arg, ipc_link *link, const ipc_frame *frame) {
         return RQ_OK;
 }
 
+static rq_err on_misfit(void *arg, ipc_link *link, const ipc_frame *frame) {
+        client *c = arg;
+        (void) link;
+        Rq__Misfit *m = rq__misfit__unpack(NULL, frame->body.size, frame->body.data);
+        rq_assert(m != NULL);
+        (void) snprintf(c->misfit, sizeof c->misfit, "%s", m->reason);
+        rq__misfit__free_unpacked(m, NULL);
+        return RQ_OK;
+}
+
 static const ipc_rule gateway_rules[] = {
         { IPC_REQUEST_FAILED, IPC_CONSENSUS, 4096, 0, on_request_failed },
         { IPC_NODE_STATE, IPC_CONSENSUS, 4096, 0, on_node_state },
@@ -128,6 +138,7 @@ static const ipc_rule gateway_rules[] = {
 static const ipc_rule store_rules[] = {
         { IPC_COMMITTED, IPC_CONSENSUS, 4096, IPC_PAYLOAD_BYTES_MAX, on_committed },
         { IPC_READ_AT, IPC_CONSENSUS, 4096, IPC_PAYLOAD_BYTES_MAX, on_read_at },
+        { IPC_MISFIT, IPC_CONSENSUS, 256, 0, on_misfit },
 };
 
 static void on_gateway_link(void *arg, ipc_link *link) {
@@ -158,6 +169,7 @@ void client_fetch(client *c, uint64_t from_index, uint64_t term) {
         f.clock_us = c->clock_us;
         f.checkpoint_index = c->checkpoint;
         c->stream_open = false;
+        c->misfit[0] = '\0';
         c->unacknowledged_bytes = 0;
         send_message(c->store_link, IPC_FETCH, 0, &f.base, (rq_bytes) {0});
 }

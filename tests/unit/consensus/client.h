@@ -38,6 +38,7 @@ typedef struct client {
         bool status_came;
         client_request *requests;   /* by id */
         /* store */
+        char misfit[200];           /* why the last FETCH was refused; "": it wasn't */
         bool stream_open, fetch_by_hand, mute; /* mute: acknowledges nothing */
         rq_uuid stream_id, database_id;
         uint64_t applied, applied_term, acknowledged, clock_us, commit_seen;

@@ -133,6 +133,47 @@ static void test_a_round_of_an_earlier_run_confirms_nothing(void **state) {
         network_free(w);
 }
 
+static void hand_over(network *w, raft_message m) {
+        const letter l = { .message = m };
+        assert_int_equal(deliver_letter(w, &l), RQ_OK);
+        while (write_one(w, m.to))
+                ;
+}
+
+static bool last_is_a_granted_vote(const network *w) {
+        const raft_message *m = w->wire_count > 0 ? &w->wire[w->wire_count - 1].message : NULL;
+        return m != NULL && m->type == RAFT_MSG_VOTE_REPLY && m->vote_reply.granted;
+}
+
+/* Found by the simulator: who has answered a leader learns of a later term, by a refusal that was meant for an
+ * earlier campaign of its own, and doesn't forget that the leader has a lease from the answer. */
+static void test_a_later_term_ends_no_lease(void **state) {
+        (void) state;
+        const raft_message refusal = { .type = RAFT_MSG_VOTE_REPLY, .from = 3, .to = 2, .term = 9, .vote_reply = { .pre = true, .campaign_term = 3 } };
+        const raft_message vote = { .type = RAFT_MSG_VOTE, .from = 3, .to = 2, .term = 9, .vote = { .campaign_term = 9, .last_index = 50, .last_term = 2 } };
+        const raft_message given_way = { .type = RAFT_MSG_VOTE_REPLY, .from = 1, .to = 2, .term = 9, .vote_reply = { .campaign_term = 9 } };
+        for (int gives_way = 0; gives_way < 2; gives_way++) {
+                network *w = three_with_lease(ELECTION / 2);
+                settle(w);
+                (void) read_at(w, 1, false);
+                deliver_all(w);
+                hand_over(w, refusal);
+                assert_int_equal(raft_term_of(node_of(w, 2)->raft), 9);
+                if (gives_way)
+                        hand_over(w, given_way); /* the leader itself has gone on to that term */
+                hand_over(w, vote);
+                assert_int_equal(last_is_a_granted_vote(w), gives_way);
+                if (!gives_way) {
+                        assert_int_equal(read_at(w, 1, true), RQ_OK);
+                        assert_int_equal(node_of(w, 1)->read_round, 0); /* answered by its lease */
+                        w->now_us += ELECTION;
+                        hand_over(w, vote);
+                        assert_true(last_is_a_granted_vote(w));
+                }
+                network_free(w);
+        }
+}
+
 /* Row 6: the lease counts from when a round was sent, not from when it was answered. */
 static void test_a_lease_counts_from_the_sending(void **state) {
         (void) state;
@@ -296,6 +337,7 @@ int main(void) {
                 cmocka_unit_test(test_late_confirmations_dont_count),
                 cmocka_unit_test(test_no_lease_for_who_is_being_removed),
                 cmocka_unit_test(test_a_round_of_an_earlier_run_confirms_nothing),
+                cmocka_unit_test(test_a_later_term_ends_no_lease),
                 cmocka_unit_test(test_a_lease_counts_from_the_sending),
                 cmocka_unit_test(test_no_lease_during_a_transfer),
                 cmocka_unit_test(test_a_follower_asks),

@@ -176,6 +176,18 @@ static void test_a_store_that_returns_gets_what_it_lacks(void **state) {
         assert_false(c->stream_open);
         client_get_status(c);
         assert_non_null(strstr((char *) c->status.data, "does not fit"));
+        assert_string_equal(c->misfit, "it has applied entries that the log doesn't have");
+        rq_uuid own = c->database_id;
+        c->database_id = (rq_uuid) { .bytes = "another cluster!" };
+        client_fetch(c, c->applied + 1, c->applied_term);
+        client_turn(c, 30);
+        assert_string_equal(c->misfit, "it belongs to another cluster");
+        assert_false(c->stream_open);
+        c->database_id = own;
+        client_fetch(c, c->applied + 1, c->applied_term);
+        client_turn(c, 30);
+        assert_string_equal(c->misfit, "");
+        assert_true(c->stream_open);
         c = client_free(c);
         assert_int_equal(service_kill(pid, SIGTERM), 0);
 }

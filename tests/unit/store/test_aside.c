@@ -1,6 +1,7 @@
 /* The mark that says that a database is to be put aside, also on a full disk; and
  * moving it there, as often as it takes. */
 #include <fcntl.h>
+#include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -27,18 +28,16 @@ static int make_folder(void) {
         return fd;
 }
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at) {
+        (void) st;
+        (void) kind;
+        (void) at;
+        return remove(path);
+}
+
 static void remove_folder(int fd) {
-        static const char *const names[] = { DATABASE_FILE_NAME, STATE_FILE_NAME, ASIDE_MARK_NAME };
-        int aside = openat(fd, ASIDE_FOLDER_NAME, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-                (void) unlinkat(fd, names[i], 0);
-                (void) unlinkat(aside, names[i], 0);
-        }
-        if (aside >= 0)
-                (void) close(aside);
-        (void) unlinkat(fd, ASIDE_FOLDER_NAME, AT_REMOVEDIR);
         (void) close(fd);
-        assert_int_equal(rmdir(folder), 0);
+        assert_int_equal(nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 static void make_file(int folder_fd, const char *name) {
@@ -80,26 +79,68 @@ static void test_a_full_disk_keeps_no_diverged_database_in_use(void **state) {
         remove_folder(fd);
 }
 
-/* After a kill amid it, what is left follows; the mark is the last to go. */
-static void test_moving_goes_on_where_it_ended(void **state) {
-        int fd = make_folder();
-        (void) state;
-        assert_false(aside_is_there(fd));
+static void make_database(int fd, bool marked) {
         make_file(fd, DATABASE_FILE_NAME);
         make_file(fd, STATE_FILE_NAME);
-        make_file(fd, ASIDE_MARK_NAME);
-        assert_int_equal(mkdirat(fd, ASIDE_FOLDER_NAME, 0750), 0);
-        assert_int_equal(renameat(fd, DATABASE_FILE_NAME, fd, ASIDE_FOLDER_NAME "/" DATABASE_FILE_NAME), 0);
-        assert_int_equal(aside_move(fd), RQ_OK);
+        if (marked)
+                make_file(fd, ASIDE_MARK_NAME);
+}
+
+static bool has(int fd, const char *place, const char *name) {
+        char path[96];
+        (void) snprintf(path, sizeof path, "%s/%s", place, name);
+        return is_there(fd, path);
+}
+
+/* After a kill amid it, what is left follows; the mark is the last to go. */
+static void test_moving_goes_on_where_it_ended(void **state) {
         static const char *const names[] = { DATABASE_FILE_NAME, STATE_FILE_NAME, ASIDE_MARK_NAME };
-        for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-                char path[64];
-                (void) snprintf(path, sizeof path, ASIDE_FOLDER_NAME "/%s", names[i]);
-                assert_false(is_there(fd, names[i]));
-                assert_true(is_there(fd, path));
+        char place[RQ_ASIDE_PLACE_BYTES];
+        (void) state;
+        for (size_t moved = 0; moved <= 3; moved++) {
+                int fd = make_folder();
+                assert_false(aside_is_there(fd));
+                make_database(fd, true);
+                assert_int_equal(rq_aside_begin(fd, false), RQ_OK);
+                for (size_t i = 0; i < moved; i++) {
+                        char to[96];
+                        (void) snprintf(to, sizeof to, RQ_ASIDE_MOVING "/%s", names[i]);
+                        assert_int_equal(renameat(fd, names[i], fd, to), 0);
+                }
+                assert_int_equal(aside_move(fd, place), RQ_OK);
+                assert_string_equal(place, "aside/1");
+                for (size_t i = 0; i < 3; i++) {
+                        assert_false(is_there(fd, names[i]));
+                        assert_true(has(fd, place, names[i]));
+                }
+                assert_true(aside_is_there(fd));
+                assert_false(is_there(fd, RQ_ASIDE_MOVING));
+                remove_folder(fd);
         }
-        assert_int_equal(aside_move(fd), RQ_OK);
-        assert_true(aside_is_there(fd));
+}
+
+/* What was kept stays as it was, also if a kill left it without its number. */
+static void test_each_database_has_a_place_of_its_own(void **state) {
+        char place[RQ_ASIDE_PLACE_BYTES];
+        int fd = make_folder();
+        (void) state;
+        make_database(fd, true);
+        make_file(fd, DATABASE_WAL_NAME);
+        assert_int_equal(aside_move(fd, place), RQ_OK);
+        assert_string_equal(place, "aside/1");
+        make_database(fd, false);
+        assert_int_equal(aside_move(fd, place), RQ_OK);
+        assert_string_equal(place, "aside/2");
+        assert_true(has(fd, "aside/1", ASIDE_MARK_NAME) && has(fd, "aside/1", DATABASE_WAL_NAME) && has(fd, "aside/1", DATABASE_FILE_NAME));
+        assert_false(has(fd, "aside/2", ASIDE_MARK_NAME) || has(fd, "aside/2", DATABASE_WAL_NAME));
+        assert_true(has(fd, "aside/2", DATABASE_FILE_NAME) && has(fd, "aside/2", STATE_FILE_NAME));
+
+        assert_int_equal(renameat(fd, "aside/2", fd, RQ_ASIDE_MOVING), 0);
+        make_database(fd, true);
+        assert_int_equal(aside_move(fd, place), RQ_OK);
+        assert_string_equal(place, "aside/3");
+        assert_false(has(fd, "aside/2", ASIDE_MARK_NAME));
+        assert_true(has(fd, "aside/2", STATE_FILE_NAME) && has(fd, "aside/3", ASIDE_MARK_NAME));
         remove_folder(fd);
 }
 
@@ -108,17 +149,18 @@ static void test_nothing_is_moved_to_where_it_can_not_be(void **state) {
         int fd = make_folder();
         (void) state;
         make_file(fd, DATABASE_FILE_NAME);
-        make_file(fd, ASIDE_FOLDER_NAME);
-        assert_true(aside_move(fd) < 0);
+        make_file(fd, RQ_ASIDE_NAME);
+        char place[RQ_ASIDE_PLACE_BYTES];
+        assert_true(aside_move(fd, place) < 0);
         assert_true(is_there(fd, DATABASE_FILE_NAME));
-        assert_int_equal(unlinkat(fd, ASIDE_FOLDER_NAME, 0), 0);
         remove_folder(fd);
 }
 
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_a_mark_says_why), cmocka_unit_test(test_a_full_disk_keeps_no_diverged_database_in_use),
-                cmocka_unit_test(test_moving_goes_on_where_it_ended), cmocka_unit_test(test_nothing_is_moved_to_where_it_can_not_be),
+                cmocka_unit_test(test_moving_goes_on_where_it_ended), cmocka_unit_test(test_each_database_has_a_place_of_its_own),
+                cmocka_unit_test(test_nothing_is_moved_to_where_it_can_not_be),
         };
         return cmocka_run_group_tests_name("aside", tests, NULL, NULL);
 }

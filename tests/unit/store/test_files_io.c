@@ -100,6 +100,7 @@ static void test_what_may_pass(void **state) {
         (void) state;
         assert_int_equal(files_io_may_pass(RQ_ENOSPC), RQ_ENOSPC);
         assert_int_equal(files_io_may_pass(RQ_ENOMEM), RQ_ENOMEM);
+        assert_int_equal(files_io_may_pass(RQ_EMFILE), RQ_EMFILE);
         assert_int_equal(files_io_may_pass(RQ_EACCES), RQ_EIO);
         assert_int_equal(files_io_may_pass(RQ_EAGAIN), RQ_EIO);
         assert_int_equal(files_io_may_pass(RQ_EIO), RQ_EIO);

@@ -29,6 +29,30 @@ static void test_writes_are_applied_answered_and_read_back(void **state) {
         node_assert_text(n, query, COUNT_IS(2));
 }
 
+static void tell_misfit(node *n, const char *reason) {
+        uint8_t body[128];
+        Rq__Misfit m = RQ__MISFIT__INIT;
+        m.reason = (char *) (uintptr_t) reason;
+        const size_t size = rq__misfit__pack(&m, body);
+        assert_int_equal(ipc_link_send(ipc_connector_link(n->consensus), IPC_MISFIT, 0, rq_bytes_of(body, size), (rq_bytes) {0}), RQ_OK);
+}
+
+/* Not to anybody, whatever he asks for, and whether he waits already; until consensus sends of its log again. */
+static void test_a_database_that_is_not_of_the_log_is_not_served(void **state) {
+        node *n = *state;
+        (void) node_wait(n, node_write(n, "CREATE TABLE t (v)"));
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM t"), COUNT_IS(0));
+        uint64_t waiting = node_query(n, "SELECT count(*) FROM t", .at = true, .index = 99);
+        node_run(n, 20);
+        tell_misfit(n, "it belongs to another cluster");
+        node_assert_refused(n, waiting, RQ__REQUEST_FAILED__REASON__STORE_FAILED);
+        node_assert_refused(n, node_query(n, "SELECT count(*) FROM t"), RQ__REQUEST_FAILED__REASON__STORE_FAILED);
+        node_assert_refused(n, node_query(n, "SELECT count(*) FROM t", .at = true, .index = 1), RQ__REQUEST_FAILED__REASON__STORE_FAILED);
+        assert_non_null(strstr(node_status(n), "this node's database does not belong to its log: it belongs to another cluster"));
+        (void) node_wait(n, node_write(n, "INSERT INTO t VALUES (1)"));
+        node_assert_text(n, node_query(n, "SELECT count(*) FROM t"), COUNT_IS(1));
+}
+
 static void test_an_error_of_sql_is_an_answer(void **state) {
         node *n = *state;
         node_assert_text(n, node_write(n, "INSERT INTO nope VALUES (1)"), "{\"results\":[{\"error\":\"no such table: nope\"}]");
@@ -116,7 +140,7 @@ static void test_a_foreign_database_file_is_not_used(void **state) {
         NODE_UNTIL(n, n->fetches == 1);
         assert_int_equal(n->fetched_from, 1);
         NODE_UNTIL(n, n->applied == 1);
-        (void) snprintf(path, sizeof path, "%s/store/aside/db.sqlite", n->dir);
+        (void) snprintf(path, sizeof path, "%s/store/aside/1/db.sqlite", n->dir);
         assert_int_equal(access(path, F_OK), 0);
 }
 
@@ -160,7 +184,7 @@ static void test_a_diverged_database_is_kept_aside(void **state) {
         assert_int_equal(n->marks.v[0].hash, mark.hash); /* the same log, the same outcome */
         static const char *const kept[] = { "db.sqlite", "diverged" };
         for (size_t i = 0; i < 2; i++) {
-                (void) snprintf(path, sizeof path, "%s/store/aside/%s", n->dir, kept[i]);
+                (void) snprintf(path, sizeof path, "%s/store/aside/1/%s", n->dir, kept[i]);
                 assert_int_equal(access(path, F_OK), 0);
         }
         assert_int_equal(node_stop(n), 0); /* and that was all */
@@ -581,7 +605,7 @@ static void test_a_long_log_is_caught_up_with(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 NODE_TEST(test_writes_are_applied_answered_and_read_back),
-                NODE_TEST(test_an_error_of_sql_is_an_answer),
+                NODE_TEST(test_a_database_that_is_not_of_the_log_is_not_served), NODE_TEST(test_an_error_of_sql_is_an_answer),
                 NODE_TEST(test_after_kill_it_asks_for_what_is_missing),
                 NODE_TEST(test_kills_at_any_moment_lose_nothing),
                 NODE_TEST(test_stopping_makes_a_checkpoint),

@@ -125,6 +125,8 @@ static void test_every_error_has_a_text(void **state) {
 #undef X
         assert_string_equal(rq_err_text((rq_err) -31999), "unknown error");
         assert_int_equal(rq_err_from_errno(ENOSPC), RQ_ENOSPC);
+        assert_int_equal(rq_err_from_errno(EDQUOT), RQ_ENOSPC);
+        assert_int_equal(rq_err_from_errno(EFBIG), RQ_ENOSPC);
         assert_int_equal(rq_err_from_errno(EXDEV), RQ_EIO);
 }
 

@@ -146,6 +146,7 @@ static void test_life(void **state) {
                 assert_int_equal(st.st_mode & 0777, 0700);
         }
         assert_int_equal(kill(pid, SIGPIPE), 0);
+        assert_int_equal(kill(pid, SIGXFSZ), 0);
         assert_int_equal(kill(pid, SIGHUP), 0);
         assert_int_equal(next_note(), 'h');
         assert_non_null(strstr(next_message(5000), "RELOADING=1\nMONOTONIC_USEC="));
