@@ -146,7 +146,7 @@ static int on_message_begin(http_parser *parser) {
         conn->field_open = false;
         conn->header_bytes = 0;
         conn->body_bytes = conn->progress_bytes = 0;
-        conn->is_chunked = false;
+        conn->is_chunked = conn->header_lf_due = false;
         conn->expects_continue = conn->keep_on_eof = conn->any_size = conn->throttled = false;
         return 0;
 }
@@ -315,8 +315,8 @@ static int on_headers_complete(http_parser *parser) {
         conn->is_chunked = (parser->flags & F_CHUNKED) != 0;
         conn->chunks = (chunk_check) {0};
         conn->chunks_ahead = 0;
-        if (conn->is_chunked)
-                http_parser_pause(parser, 1); /* here its body begins */
+        conn->header_lf_due = true;
+        http_parser_pause(parser, 1); /* before the last byte of the header */
         if (!conn->chunked || !conn->request.has_body)
                 conn->expects_continue = false; /* HTTP/1.0 doesn't know it */
         conn->state = CONN_BODY;
@@ -458,6 +458,14 @@ static bool wants_input(const http_conn *conn) {
         return !conn->held && (conn->state == CONN_IDLE || conn->state == CONN_HEADERS || conn->state == CONN_BODY);
 }
 
+/* Behind the carriage return that ends the header the parser takes any byte for the line feed (RFC 9112, 2.2: a lone one
+ * ends nothing): whoever is before us may have seen a field there, and another request behind it. */
+static bool check_header_end(http_conn *conn, uint8_t next) {
+        const bool good = !conn->header_lf_due || next == '\n';
+        conn->header_lf_due = false;
+        return good;
+}
+
 /* The parser is given what is right of a chunked body; what is wrong, nobody sees. */
 static bool check_chunks(http_conn *conn, const uint8_t *data, size_t size) {
         if (conn->state != CONN_BODY || !conn->is_chunked)
@@ -471,6 +479,10 @@ static bool check_chunks(http_conn *conn, const uint8_t *data, size_t size) {
 static size_t parse(http_conn *conn, const uint8_t *data, size_t size) {
         size_t used = 0;
         while (used < size && wants_input(conn) && !is_lingering(conn)) {
+                if (!check_header_end(conn, data[used])) {
+                        refuse_malformed(conn, HPE_LF_EXPECTED);
+                        return size;
+                }
                 if (!check_chunks(conn, data + used, size - used)) {
                         refuse_malformed(conn, HPE_INVALID_CHUNK_SIZE);
                         return size;

@@ -90,6 +90,7 @@ struct http_conn {
         bool gzip_wanted;        /* by the client, for the answer */
         bool opened;             /* no handshake before it can speak, or none any more */
         bool is_chunked;         /* the body */
+        bool header_lf_due;      /* the last byte of the header comes next */
         bool held, released;     /* released: since then nothing was parsed */
 };
 

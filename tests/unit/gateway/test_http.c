@@ -205,6 +205,10 @@ static void malformed_requests(void **state) {
                 "POST /db/execute HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\nContent-Length: " INSERT_SIZE "\r\n\r\n" INSERT,
                 "GET /readyz HTTP/1.1\r\n Host: x\r\n\r\n", "GET /readyz HTTP/1.1\r\nHost: x\r\nA b: c\r\n\r\n",
                 "POST /db/execute HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n11\r\n" INSERT "\r\n0\r\n\r\n",
+                /* A carriage return alone doesn't end the header. */
+                "GET /readyz HTTP/1.1\r\nHost: x\r\n\rX", "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\r\n",
+                "POST /db/execute HTTP/1.1\r\nHost: x\r\nContent-Length: " INSERT_SIZE "\r\n\rX" INSERT,
+                "GET /readyz HTTP/1.1\r\nHost: x\r\n\rGET /readyz HTTP/1.1\r\nHost: x\r\n\r\n",
         };
         (void) state;
         for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++)
