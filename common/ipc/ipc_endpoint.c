@@ -1,5 +1,6 @@
 #include "ipc/ipc_endpoint.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@ enum {
         RETRY_US_MIN       = 5000,
         RETRY_US_MAX       = 100000, /* a restart is to be noticed soon; a try costs little */
         SOCKET_BUFFER_BYTES = 1024 * 1024,
+        ACCEPT_AGAIN_US     = 100000,
 };
 
 struct ipc_listener {
@@ -28,6 +30,7 @@ struct ipc_listener {
         ipc_handlers handlers;
         ipc_link *links[LINKS_MAX];
         rq_log_limit refusals;
+        rq_timer again;          /* the system had no room for a connection */
 };
 
 struct ipc_connector {
@@ -69,18 +72,36 @@ static void on_link_closed(void *owner, ipc_link *link) {
                         listener->links[i] = NULL;
 }
 
+static void on_again(void *arg) {
+        ipc_listener *listener = arg;
+        (void) event_add(listener->acceptable, NULL);
+}
+
+/* It stays in the kernel's queue, and the socket readable: asked again at once, it would cost all the time there is. */
+static void accept_later(ipc_listener *listener, int error) {
+        uint32_t suppressed;
+        if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM)
+                return;
+        (void) event_del(listener->acceptable);
+        rq_timer_set(&listener->again, ACCEPT_AGAIN_US);
+        if (rq_log_allowed(&listener->refusals, &suppressed))
+                rq_log_warning("Cannot accept a local connection for now: %s (%u more not shown)", rq_err_text(rq_err_from_errno(error)), suppressed);
+}
+
 static void on_acceptable(evutil_socket_t fd, short what, void *arg) {
         ipc_listener *listener = arg;
         (void) what;
         for (;;) {
                 RQ_CLEANUP(rq_closep) int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-                if (conn < 0)
+                uint32_t suppressed;
+                if (conn < 0) {
+                        accept_later(listener, errno);
                         return;
+                }
 
                 int place = 0;
                 while (place < LINKS_MAX && listener->links[place] != NULL)
                         place++;
-                uint32_t suppressed;
                 if (place == LINKS_MAX || !may_connect(conn)) {
                         if (rq_log_allowed(&listener->refusals, &suppressed))
                                 rq_log_warning("Refused a local connection: %s (%u more not shown)",
@@ -117,9 +138,10 @@ rq_err ipc_listen(rq_loop *loop, int run_dir_fd, const char *socket_name, const 
                 .refusals = { .interval_ms = 10000, .burst = 3 },
         };
         listener->acceptable = event_new(rq_loop_base(loop), fd, EV_READ | EV_PERSIST, on_acceptable, listener);
-        if (listener->acceptable == NULL || event_add(listener->acceptable, NULL) != 0) {
+        if (rq_timer_init(&listener->again, loop, on_again, listener) < 0 || listener->acceptable == NULL || event_add(listener->acceptable, NULL) != 0) {
                 if (listener->acceptable != NULL)
                         event_free(listener->acceptable);
+                rq_timer_done(&listener->again);
                 free(listener);
                 return RQ_ENOMEM;
         }
@@ -132,6 +154,7 @@ ipc_listener *ipc_listener_free(ipc_listener *listener) {
         if (listener == NULL)
                 return NULL;
         event_free(listener->acceptable);
+        rq_timer_done(&listener->again);
         (void) close(listener->fd);
         for (int i = 0; i < LINKS_MAX; i++)
                 (void) ipc_link_free(listener->links[i]);

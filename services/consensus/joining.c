@@ -17,6 +17,7 @@ struct joining {
         rq_timer ask, round;
         rq_task finish;
         bool finished, asks;
+        bool awaited;                  /* since the last round: a member takes it in */
         rq_err result;
         peer_join_reply reply;
         rq_buf members;
@@ -108,7 +109,9 @@ static void on_round(void *arg) {
                                             j->rounds, j->text));
                 return;
         }
-        rq_log_event(LOG_WARNING, RQ_MSG_NOT_JOINED, "Failed to join the cluster at %s so far, trying on: %s", j->list, j->text);
+        if (!j->awaited)
+                rq_log_event(LOG_WARNING, RQ_MSG_NOT_JOINED, "Failed to join the cluster at %s so far, trying on: %s", j->list, j->text);
+        j->awaited = false; /* unless it says so again */
         rq_timer_set(&j->round, j->o.interval_us);
 }
 
@@ -152,6 +155,7 @@ void joining_reply(joining *j, const peer_hello *from, const peer_join_reply *re
                 take_leader(j, from, payload);
                 break;
         case PEER_JOIN_WAIT:
+                j->awaited = true;
                 say(j, "node \"%s\" at %s is to take this node in: %.*s", from->node_id, from->raft_addr, size, words);
                 break;
         case PEER_JOIN_REFUSED:

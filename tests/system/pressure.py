@@ -844,6 +844,38 @@ def check_large_bodies(b):
 
 # ---------------------------------------------------------------------------- main
 
+def check_no_descriptors(b):
+    """Connections that wait because a process may open no more files cost nothing, and are served when it may."""
+    waiting, cpu = [], {}
+    limits = {name: resource.prlimit(pid, resource.RLIMIT_NOFILE) for name, pid in b.pids.items()}
+    for name, pid in b.pids.items():
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir("/proc/%d/fd" % pid)), limits[name][1]))
+    try:
+        for _ in range(3):
+            waiting.append(socket.create_connection(("127.0.0.1", b.port), 5))
+            waiting[-1].sendall(b"GET /readyz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        peer = socket.create_connection((b.node.host, b.node.raft_port), 5)
+        local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        local.connect(os.path.join(b.node.data_dir, "run", "store.sock"))
+        time.sleep(0.5)
+        before = {name: b.cpu(name) for name in SERVICES}
+        time.sleep(1.5)
+        cpu = {name: b.cpu(name) - before[name] for name in SERVICES}
+    finally:
+        for name, pid in b.pids.items():
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, limits[name])
+    b.check("connections without descriptors cost no CPU", max(cpu.values()) <= 0.3,
+            ", ".join("%s %.0f ms" % (name, seconds * 1e3) for name, seconds in cpu.items()) + " in 1.5 s")
+    served = sum(receive_all(sock, 5)[0].startswith(b"HTTP/1.1 200") for sock in waiting)
+    b.check("they are served when there are some", served == len(waiting), "%d of %d" % (served, len(waiting)))
+    for sock in (*waiting, peer, local):
+        sock.close()
+    log = open(b.node.log_path).read()
+    for text in ("Cannot accept a connection for now: ", "Cannot accept a connection of a node for now: ", "Cannot accept a local connection for now: "):
+        b.check("the log says " + text.strip(": "), text in log)
+    b.check("the node works on", b.works())
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rqd", required=True, help="the launcher, beside its services")
@@ -868,6 +900,7 @@ def main():
         check_reads_on_the_loop(b)
         check_large_bodies(b)
         check_memory_of_writes(b)
+        check_no_descriptors(b)
     with Bench(args.rqd, tally, ("-watchdog", "0", "-http-idle-timeout", "2s", "-max-body-size", "1MiB", "-max-inflight", "8")) as b:
         check_sizes(b, MIB)
         check_slow_clients(b, 2.0)

@@ -85,7 +85,7 @@ rq_err peers_new(const peers_options *options, peers **ret_peers) {
         rq_list_init(&p->guests);
         rq_list_init(&p->members_in);
         p->id = membership_raft_id(&p->o.self.disk_uuid);
-        p->limit_garbage = p->limit_tls = p->limit_foreign = p->limit_broken = p->limit_copy = p->limit_crowd = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
+        p->limit_garbage = p->limit_tls = p->limit_foreign = p->limit_broken = p->limit_copy = p->limit_crowd = p->limit_accept = (rq_log_limit) { .interval_ms = 10000, .burst = 1 };
         p->listen_addr = strdup(options->listen_addr);
         rq_err r = p->listen_addr == NULL ? RQ_ENOMEM : rq_task_init(&p->turn, p->o.loop, on_turn, p);
         if (r >= 0)
@@ -116,6 +116,7 @@ peers *peers_free(peers *p) {
                 (void) remote_free(p, p->members[i]);
         p->resolver = peer_resolver_free(p->resolver);
         rq_task_done(&p->turn);
+        rq_timer_done(&p->accept_again);
         rq_buf_done(&p->record);
         free(p->listen_addr);
         free(p);

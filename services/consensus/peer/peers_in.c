@@ -1,7 +1,9 @@
 /* Connections that others make. */
 #include "peer/peers_state.h"
 
+#include <errno.h>
 #include <event2/listener.h>
+#include <inttypes.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -11,7 +13,7 @@
 #include "config/config.h"
 #include "log/log_fields.h"
 
-enum { BACKLOG = 128 };
+enum { BACKLOG = 128, ACCEPT_AGAIN_US = 100000 };
 
 static void set_remote(inbound *in, remote *r) {
         peers *p = in->p;
@@ -524,6 +526,23 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
         p->guest_count++;
 }
 
+static void on_accept_again(void *arg) {
+        peers *p = arg;
+        for (size_t i = 0; i < p->listener_count; i++)
+                (void) evconnlistener_enable(p->listeners[i]);
+}
+
+/* It stays in the kernel's queue, and the socket readable: asked again at once, it would cost all the time there is. */
+static void on_accept_error(struct evconnlistener *listener, void *arg) {
+        peers *p = arg;
+        const int error = errno;
+        uint32_t more;
+        (void) evconnlistener_disable(listener);
+        rq_timer_set(&p->accept_again, ACCEPT_AGAIN_US);
+        if (rq_log_allowed(&p->limit_accept, &more))
+                rq_log_warning("Cannot accept a connection of a node for now: %s (%" PRIu32 " more)", rq_err_text(rq_err_from_errno(error)), more);
+}
+
 /* RQ_EAGAIN: this kind of address isn't there on this machine. */
 static rq_err listen_on(peers *p, const struct addrinfo *address) {
         const int on = 1;
@@ -540,6 +559,7 @@ static rq_err listen_on(peers *p, const struct addrinfo *address) {
         if (listener == NULL)
                 return errno == EADDRINUSE ? RQ_EADDRINUSE : RQ_ENOMEM;
         (void) RQ_TAKE(fd, -1);
+        evconnlistener_set_error_cb(listener, on_accept_error);
         p->listeners[p->listener_count++] = listener;
         return RQ_OK;
 }
@@ -555,7 +575,7 @@ rq_err peers_in_listen(peers *p) {
                 return rq_log_error(RQ_EAGAIN, "Cannot resolve the Raft address %s (%s)", p->listen_addr, gai_strerror(error));
         if (error != 0)
                 return rq_log_error_event(RQ_ECONFIG, RQ_MSG_BAD_CONFIG, "Cannot resolve the Raft address %s (%s)", p->listen_addr, gai_strerror(error));
-        rq_err r = RQ_OK;
+        rq_err r = p->accept_again.event != NULL ? RQ_OK : rq_timer_init(&p->accept_again, p->o.loop, on_accept_again, p);
         for (const struct addrinfo *a = list; a != NULL && r >= 0 && p->listener_count < PEERS_LISTENERS_MAX; a = a->ai_next) {
                 r = listen_on(p, a);
                 if (r == RQ_EAGAIN)

@@ -80,6 +80,7 @@ struct peers {
         rq_buf record;              /* entry 1 */
         peer_resolver *resolver;
         struct evconnlistener *listeners[PEERS_LISTENERS_MAX];
+        rq_timer accept_again;   /* the system had no room for a connection */
         size_t listener_count;
         remote *members[MEMBERSHIP_COUNT_MAX + PEERS_ADMITTED_MAX];
         size_t member_count;
@@ -90,7 +91,7 @@ struct peers {
         rq_task turn;
         bool hellos_changed;
         peers_stats stats;
-        rq_log_limit limit_garbage, limit_tls, limit_foreign, limit_broken, limit_copy, limit_crowd;
+        rq_log_limit limit_garbage, limit_tls, limit_foreign, limit_broken, limit_copy, limit_crowd, limit_accept;
 };
 
 /* At the end of the turn: on_turn_end, and on_hello if hellos. */

@@ -1,5 +1,7 @@
 #include "io/http_server.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -101,6 +103,24 @@ void server_conn_gone(http_server *server) {
                 set_accepting(server, true);
 }
 
+static void on_accept_again(void *arg) {
+        http_server *server = arg;
+        if (!server->stopping)
+                set_accepting(server, true);
+}
+
+/* The connection stays in the kernel's queue, and the socket readable: asked again at once, it would
+ * cost all the time there is. */
+static void accept_later(http_server *server, int error) {
+        uint32_t more;
+        if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM)
+                return;
+        set_accepting(server, false);
+        rq_timer_set(&server->accept_again, HTTP_ACCEPT_AGAIN_MS * 1000);
+        if (rq_log_allowed(&server->accept_log, &more))
+                rq_log_warning("Cannot accept a connection for now: %s (%" PRIu32 " more)", rq_err_text(rq_err_from_errno(error)), more);
+}
+
 static void on_acceptable(evutil_socket_t fd, short what, void *arg) {
         struct http_listener *l = arg;
         http_server *server = l->server;
@@ -109,8 +129,7 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg) {
         for (int i = 0; i < ACCEPTS_A_TURN && make_room(server); i++) {
                 int conn = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
                 if (conn < 0) {
-                        if (server->conn_count > 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
-                                set_accepting(server, false); /* until one closes */
+                        accept_later(server, errno);
                         return;
                 }
                 (void) conn_new(server, conn, l->socket.is_unix);
@@ -180,7 +199,7 @@ rq_err http_server_new(rq_loop *loop, const http_limits *limits, const http_hand
         server->handlers = *handlers;
         server->metrics = counters;
         server->now_ns = rq_clock_mono_ns();
-        server->tls_log = (rq_log_limit) { .interval_ms = 10000, .burst = 3 };
+        server->tls_log = server->accept_log = (rq_log_limit) { .interval_ms = 10000, .burst = 3 };
         rq_list_init(&server->conns);
         rq_list_init(&server->dirty);
         rq_list_init(&server->idle);
@@ -192,6 +211,8 @@ rq_err http_server_new(rq_loop *loop, const http_limits *limits, const http_hand
                 r = rq_task_init(&server->turn_end, loop, on_turn_end, server);
         if (r >= 0)
                 r = rq_timer_init(&server->tick, loop, on_tick, server);
+        if (r >= 0)
+                r = rq_timer_init(&server->accept_again, loop, on_accept_again, server);
         if (r >= 0 && limits->tls != NULL)
                 r = transport_tls_init(&server->tls, loop, limits->tls);
         server->tls.on_failed = on_tls_failed;
@@ -224,6 +245,7 @@ http_server *http_server_free(http_server *server) {
                 conn_free(RQ_LIST_ENTRY(server->conns.next, http_conn, node));
         rq_task_done(&server->turn_end);
         rq_timer_done(&server->tick);
+        rq_timer_done(&server->accept_again);
         transport_tls_done(&server->tls);
         rq_buf_done(&server->common);
         rq_buf_done(&server->served_by);

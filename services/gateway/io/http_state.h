@@ -30,6 +30,7 @@ enum {
         HTTP_GZIP_BYTES_MIN    = 2048,        /* smaller answers are not worth it */
         HTTP_DEFLATERS_MAX     = 64,          /* answers that are compressed at a time, 270 KiB each */
         HTTP_TICK_MS           = 100,
+        HTTP_ACCEPT_AGAIN_MS   = 100, /* when the system has no room for a connection */
         HTTP_STOP_GRACE_US     = 100000, /* an idle connection outlives the stop by */
 };
 
@@ -116,7 +117,8 @@ struct http_server {
         struct http_listener { http_socket socket; struct event *acceptable; http_server *server; } listeners[HTTP_LISTENERS_MAX];
         size_t listener_count;
         transport_tls tls;       /* used if limits.tls is there */
-        rq_log_limit tls_log;
+        rq_log_limit tls_log, accept_log;
+        rq_timer accept_again;   /* the system had no room for a connection */
         bool accepting, stopping;
         void (*on_empty)(void *arg);
         void *on_empty_arg;

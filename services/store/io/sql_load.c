@@ -120,8 +120,13 @@ static void run_sql(sql_load *l, rq_bytes sql) {
         }
         while (goes_on(l) && !sql_text_blank(sql)) {
                 statement st;
+                rq_bytes rest;
                 if (is_idle(sql))
                         return;
+                if (sql_text_is_vacuum(sql, &rest)) {
+                        fail(l, "VACUUM is not available in a load, which is done as a whole: send it to /db/execute afterwards");
+                        return;
+                }
                 rq_err r = statements_prepare(c->statements, sql, &st, &sql);
                 if (r < 0) {
                         l->error = r;
@@ -154,6 +159,7 @@ static void run_sql(sql_load *l, rq_bytes sql) {
 
 /* Reads in growing pieces: a long literal is looked at from its beginning each time. */
 static void run_text(sql_load *l, int fd) {
+        static const char too_long[] = "a statement of the load is larger than the limit of 64 MiB";
         RQ_CLEANUP(rq_buf_done) rq_buf text = {0};
         sql_split split = {0};
         uint64_t at = 0;
@@ -161,7 +167,10 @@ static void run_text(sql_load *l, int fd) {
         while (goes_on(l)) {
                 size_t size, done = 0, end;
                 while (goes_on(l) && sql_split_next(&split, rq_bytes_of(text.data + done, text.size - done), whole, &end)) {
-                        run_sql(l, rq_bytes_of(text.data + done, end));
+                        if (end > SQL_LOAD_STATEMENT_BYTES_MAX)
+                                fail(l, too_long);
+                        else
+                                run_sql(l, rq_bytes_of(text.data + done, end));
                         done += end;
                 }
                 if (done > 0)
@@ -169,7 +178,7 @@ static void run_text(sql_load *l, int fd) {
                 if (whole)
                         return;
                 if (text.size > SQL_LOAD_STATEMENT_BYTES_MAX) {
-                        fail(l, "a statement of the load is larger than the limit of 64 MiB");
+                        fail(l, too_long);
                         return;
                 }
                 size_t wanted = text.size / 2 > READ_BYTES ? text.size / 2 : READ_BYTES;

@@ -114,6 +114,31 @@ static void test_it_is_a_function_of_the_record(void **state) {
         assert_true(sums[0] == sums[1] && hashes[0] == hashes[1]);
 }
 
+/* However the pieces fall in which the text is read. */
+static void test_a_statement_of_64_mib(void **state) {
+        static const char head[] = "CREATE TABLE t(x);INSERT INTO t VALUES('", tail[] = "');";
+        (void) state;
+        bed b;
+        bed_open(&b);
+        /* From the first table on: what is before a statement's end belongs to it. */
+        const size_t insert = sizeof head - 1 - strlen("CREATE TABLE t(x);") + sizeof tail - 1;
+        for (size_t more = 0; more < 2; more++) {
+                const size_t letters = SQL_LOAD_STATEMENT_BYTES_MAX - insert + more, size = sizeof head - 1 + letters + sizeof tail - 1;
+                char *text = malloc(size);
+                assert_non_null(text);
+                memcpy(text, head, sizeof head - 1);
+                memset(text + sizeof head - 1, 'a', letters);
+                memcpy(text + sizeof head - 1 + letters, tail, sizeof tail - 1);
+                assert_int_equal(load_bytes(&b, text, size), RQ_OK);
+                assert_string_equal(b.problem, more > 0 ? "a statement of the load is larger than the limit of 64 MiB" : "");
+                free(text);
+                if (more == 0)
+                        takes(&b, "DROP TABLE t");
+        }
+        assert_int_equal(tables(&b), 0);
+        bed_close(&b);
+}
+
 static void test_or_nothing(void **state) {
         static const char control[] = "ROLLBACK, SAVEPOINT and RELEASE are not available in a load: it is done as a whole or not at all";
         bed b;
@@ -125,6 +150,8 @@ static void test_or_nothing(void **state) {
         refuses(&b, "CREATE TABLE t(x); ROLLBACK", control);
         refuses(&b, "CREATE TABLE t(x); SAVEPOINT a", control);
         refuses(&b, "CREATE TABLE t(x); RELEASE a", control);
+        refuses(&b, "CREATE TABLE t(x); VACUUM; CREATE TABLE u(x)", "VACUUM is not available in a load, which is done as a whole: send it to /db/execute afterwards");
+        refuses(&b, "CREATE TABLE t(x); VACUUM INTO 'f'", "VACUUM INTO is not available: a client has no files, use /db/backup?vacuum");
         refuses(&b, "CREATE TABLE t(x UNIQUE); INSERT INTO t VALUES(1); INSERT OR ROLLBACK INTO t VALUES(1)", "UNIQUE constraint failed: t.x");
         refuses(&b, "CREATE TABLE t(x); INSERT INTO t(rowid) VALUES(9223372036854775807)",
                 "rowid 9223372036854775807 needs a table with AUTOINCREMENT: ids after it would be random");
@@ -286,6 +313,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_all_of_it),
                 cmocka_unit_test(test_it_is_a_function_of_the_record),
+                cmocka_unit_test(test_a_statement_of_64_mib),
                 cmocka_unit_test(test_or_nothing),
                 cmocka_unit_test(test_what_dumps_begin_and_end_with),
                 cmocka_unit_test(test_its_rights_end_with_it),
