@@ -466,6 +466,16 @@ static bool check_header_end(http_conn *conn, uint8_t next) {
         return good;
 }
 
+/* So much as a header may be given to the parser: up to a carriage return that no line feed follows, with it. The parser
+ * takes whatever comes behind one after a field's colon for its line feed, too. */
+static size_t up_to_lone_cr(const uint8_t *data, size_t size) {
+        const uint8_t *at = data, *end = data + size;
+        while (at < end && (at = memchr(at, '\r', (size_t) (end - at))) != NULL && ++at < end)
+                if (*at != '\n')
+                        return (size_t) (at - data);
+        return size;
+}
+
 /* The parser is given what is right of a chunked body; what is wrong, nobody sees. */
 static bool check_chunks(http_conn *conn, const uint8_t *data, size_t size) {
         if (conn->state != CONN_BODY || !conn->is_chunked)
@@ -479,7 +489,8 @@ static bool check_chunks(http_conn *conn, const uint8_t *data, size_t size) {
 static size_t parse(http_conn *conn, const uint8_t *data, size_t size) {
         size_t used = 0;
         while (used < size && wants_input(conn) && !is_lingering(conn)) {
-                if (!check_header_end(conn, data[used])) {
+                const bool in_header = conn->state == CONN_IDLE || conn->state == CONN_HEADERS;
+                if (!check_header_end(conn, data[used]) || (in_header && conn->lf_due && data[used] != '\n')) {
                         refuse_malformed(conn, HPE_LF_EXPECTED);
                         return size;
                 }
@@ -487,10 +498,12 @@ static size_t parse(http_conn *conn, const uint8_t *data, size_t size) {
                         refuse_malformed(conn, HPE_INVALID_CHUNK_SIZE);
                         return size;
                 }
-                const size_t n = http_parser_execute(&conn->parser, &settings, (const char *) data + used, size - used);
+                const size_t given = in_header ? up_to_lone_cr(data + used, size - used) : size - used;
+                const size_t n = http_parser_execute(&conn->parser, &settings, (const char *) data + used, given);
                 conn->chunks_ahead -= n < conn->chunks_ahead ? n : conn->chunks_ahead;
                 used += n;
                 enum http_errno error = HTTP_PARSER_ERRNO(&conn->parser);
+                conn->lf_due = in_header && !conn->header_lf_due && n > 0 && data[used - 1] == '\r';
                 if (error == HPE_PAUSED) {
                         http_parser_pause(&conn->parser, 0);
                 } else if (error != HPE_OK) {

@@ -92,6 +92,7 @@ struct http_conn {
         bool opened;             /* no handshake before it can speak, or none any more */
         bool is_chunked;         /* the body */
         bool header_lf_due;      /* the last byte of the header comes next */
+        bool lf_due;             /* amid the header: the last byte was a carriage return */
         bool held, released;     /* released: since then nothing was parsed */
 };
 

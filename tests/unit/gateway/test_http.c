@@ -209,6 +209,10 @@ static void malformed_requests(void **state) {
                 "GET /readyz HTTP/1.1\r\nHost: x\r\n\rX", "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\r\n",
                 "POST /db/execute HTTP/1.1\r\nHost: x\r\nContent-Length: " INSERT_SIZE "\r\n\rX" INSERT,
                 "GET /readyz HTTP/1.1\r\nHost: x\r\n\rGET /readyz HTTP/1.1\r\nHost: x\r\n\r\n",
+                /* ... nor a field. */
+                "GET /readyz HTTP/1.1\r\nHost: x\r\nA:\rX\r\n\r\n", "GET /readyz HTTP/1.1\r\nHost: x\r\nA:\rX\r\nGET /readyz HTTP/1.1\r\nHost: x\r\n\r\n",
+                "POST /db/execute HTTP/1.1\r\nHost: x\r\nA: \rXContent-Length: " INSERT_SIZE "\r\n\r\n" INSERT,
+                "GET /readyz HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n", "GET /readyz HTTP/1.1\r\nHost: x\r\r\n\r\n", "GET /readyz HTTP/1.1\rX\nHost: x\r\n\r\n",
         };
         (void) state;
         for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++)
